@@ -1,0 +1,71 @@
+package org.shardloom.kernels.cpu;
+
+import java.nio.ByteBuffer;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.MemoryStatistics;
+import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.Tensor;
+
+/** The host's processor as a device. Operations run when they are issued, on the calling thread and its OpenMP threads. */
+public final class CpuDevice implements Device {
+    private final CpuMemory memory = new CpuMemory();
+    private final Ops ops = new CpuOps();
+
+    /** A device whose operations use that many threads when issued from the calling thread. */
+    public CpuDevice(int threads) {
+        NativeCpu.useThreads(threads);
+    }
+
+    @Override
+    public String name() {
+        return "cpu";
+    }
+
+    @Override
+    public Ops ops() {
+        return ops;
+    }
+
+    @Override
+    public Memory memory(Purpose purpose) {
+        return new Memory(memory, purpose);
+    }
+
+    @Override
+    public MemoryStatistics statistics() {
+        return memory.statistics();
+    }
+
+    @Override
+    public void write(Tensor destination, ByteBuffer source) {
+        check(destination, source);
+        HostBytes.view(destination.address(), destination.bytes()).put(source.duplicate());
+    }
+
+    @Override
+    public void read(Tensor source, ByteBuffer destination) {
+        check(source, destination);
+        destination.duplicate().put(HostBytes.view(source.address(), source.bytes()));
+    }
+
+    @Override
+    public void synchronize() {}
+
+    /** Gives cached blocks back to the operating system. */
+    public void trim() {
+        memory.trim();
+    }
+
+    @Override
+    public void close() {
+        memory.close();
+    }
+
+    private static void check(Tensor tensor, ByteBuffer buffer) {
+        if (tensor.bytes() != buffer.remaining()) {
+            throw new IllegalArgumentException(tensor + " is not " + buffer.remaining() + " bytes");
+        }
+    }
+}

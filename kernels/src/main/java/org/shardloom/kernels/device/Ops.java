@@ -1,0 +1,120 @@
+package org.shardloom.kernels.device;
+
+import org.shardloom.kernels.tensor.Tensor;
+
+/**
+ * The operations of a decoder's training step. T is the number of packed tokens of a micro-batch (sequences one after the
+ * other, no padding), H the hidden size, F the feed-forward size, V the vocabulary. Activations have the training dtype
+ * (fp32, bf16 or fp16); every operation computes in fp32 inside. A gradient of a parameter may have any dtype and is added
+ * to where {@code accumulate} is true, overwritten otherwise. Outputs do not alias inputs unless said.
+ * Shapes or dtypes that do not fit are an {@link IllegalArgumentException} before anything is issued.
+ */
+public interface Ops {
+    /** y[T, N] = x[T, K] weight[N, K]^T; y may be fp32 whatever x is. */
+    void linear(Tensor y, Tensor x, Tensor weight);
+
+    /** gradX[T, K] (+)= gradY[T, N] weight[N, K]. */
+    void linearBackwardInput(Tensor gradX, Tensor gradY, Tensor weight, boolean accumulate);
+
+    /** gradWeight[N, K] (+)= gradY[T, N]^T x[T, K]. */
+    void linearBackwardWeight(Tensor gradWeight, Tensor gradY, Tensor x, boolean accumulate);
+
+    /** out[count, N] = table[ids, N]; ids are int32 on the device. */
+    void gatherRows(Tensor out, Tensor table, IndexTensor ids);
+
+    /** out[ids, N] = rows[count, N]; the rest of out stays as it is. */
+    void scatterRows(Tensor out, Tensor rows, IndexTensor ids);
+
+    /**
+     * gradWeight[ids[t], :] += gradOut[t, :] in an order that is the same at every call.
+     *
+     * @param order the tokens sorted by id, and by position among equals
+     */
+    void embeddingBackward(Tensor gradWeight, Tensor gradOut, IndexTensor ids, IndexTensor order);
+
+    /**
+     * RMSNorm (Zhang and Sennrich, 2019) of x, or of x + residual: out = s / sqrt(mean(s^2) + eps) * weight.
+     *
+     * @param out [T, H]
+     * @param inverse fp32 [T], 1 / sqrt(mean(s^2) + eps), kept for backward
+     * @param sum [T, H] receives s = x + residual; null without a residual. May alias x or residual.
+     * @param residual [T, H] or null
+     */
+    void rmsNorm(Tensor out, Tensor inverse, Tensor sum, Tensor x, Tensor residual, Tensor weight, float eps);
+
+    /**
+     * gradX = gradient through the norm + skip.
+     *
+     * @param gradX [T, H], may alias gradOut or skip
+     * @param gradWeight [H], or null where the weight is frozen
+     * @param skip [T, H] gradient that reaches x by the residual path, or null
+     */
+    void rmsNormBackward(
+            Tensor gradX,
+            Tensor gradWeight,
+            boolean accumulate,
+            Tensor gradOut,
+            Tensor x,
+            Tensor inverse,
+            Tensor weight,
+            Tensor skip);
+
+    /**
+     * Adds the bias to rows of q|k|v and rotates the first {@code rotaryDim} elements of every q and k head, in place
+     * (Su et al., 2021).
+     *
+     * @param qkv [T, (heads + 2 groups) * headSize]
+     * @param bias of the same width, or null
+     * @param table fp32 [positions, rotaryDim / 2, 2] of cosines and sines
+     */
+    void rotary(Tensor qkv, Tensor bias, Tensor table, IndexTensor positions, AttentionShape shape);
+
+    /** In place: the rotation undone, which is its gradient. */
+    void rotaryBackward(Tensor gradQkv, Tensor table, IndexTensor positions, AttentionShape shape);
+
+    /**
+     * Causal softmax(q k^T / sqrt(headSize)) v within each sequence, fp32 softmax.
+     *
+     * @param context [T, heads * headSize]
+     * @param logSums fp32 [T, heads]: log of the sum of exponentials, kept for backward
+     * @param starts int32 [sequences + 1]: first token of each sequence, then T
+     */
+    void attention(Tensor context, Tensor logSums, Tensor qkv, IndexTensor starts, AttentionShape shape);
+
+    /** gradQkv is overwritten. */
+    void attentionBackward(
+            Tensor gradQkv,
+            Tensor gradContext,
+            Tensor context,
+            Tensor logSums,
+            Tensor qkv,
+            IndexTensor starts,
+            AttentionShape shape);
+
+    /** out[T, F] = silu(gateUp[T, :F]) * gateUp[T, F:] (Shazeer, 2020). */
+    void swiglu(Tensor out, Tensor gateUp);
+
+    /** gradGateUp[T, 2F] is overwritten; it may alias gateUp. */
+    void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp);
+
+    /** out[N] (+)= sum over rows of x[T, N]: the gradient of a bias. */
+    void columnSum(Tensor out, Tensor x, boolean accumulate);
+
+    /**
+     * Cross-entropy of each row, in nats, and its gradient times scale.
+     *
+     * @param losses fp32 [rows]
+     * @param grad [rows, V], or null when only the losses are wanted
+     * @param logits fp32 [rows, V]
+     */
+    void softmaxCrossEntropy(Tensor losses, Tensor grad, Tensor logits, IndexTensor targets, float scale);
+
+    /** out = in, in out's dtype. */
+    void convert(Tensor out, Tensor in);
+
+    /** out = a + b; may alias. */
+    void add(Tensor out, Tensor a, Tensor b);
+
+    /** All bytes zero. */
+    void zero(Tensor out);
+}

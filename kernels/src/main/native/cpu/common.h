@@ -1,0 +1,57 @@
+// Types and helpers shared by every instruction-set variant. Kept free of floating-point code: what is
+// compiled here is compiled for the baseline processor.
+#pragma once
+#include <cstdint>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <cmath>
+#include <vector>
+#include <atomic>
+#include <stdexcept>
+#include <string>
+#include <immintrin.h>
+#include <omp.h>
+
+namespace shardloom {
+
+/** Codes shared with org.shardloom.kernels.tensor.DType. */
+enum DTypeCode : int { F32 = 0, BF16 = 1, F16 = 2 };
+
+struct bf16 { uint16_t bits; };
+struct half { uint16_t bits; };
+
+inline size_t sizeOf(int dtype) { return dtype == F32 ? 4 : 2; }
+
+template <class T> inline T* at(int64_t address) { return reinterpret_cast<T*>(address); }
+
+/** Calls f with a null pointer of the element type that the code names. */
+template <class F> inline void withType(int dtype, F&& f) {
+    switch (dtype) {
+        case F32: f(static_cast<float*>(nullptr)); break;
+        case BF16: f(static_cast<bf16*>(nullptr)); break;
+        case F16: f(static_cast<half*>(nullptr)); break;
+        default: throw std::invalid_argument("unknown dtype code " + std::to_string(dtype));
+    }
+}
+
+/** Scratch memory of the calling thread, kept between calls; slot separates uses that live at once. */
+float* scratch(int slot, size_t floats);
+
+enum class Isa { Baseline, Avx2, Avx512 };
+Isa isa();
+
+/** How attention finds its rows: packed sequences, one row of q|k|v a token. */
+struct AttentionShape {
+    const int32_t* starts;  // [sequences + 1] first token of each sequence
+    int sequences, heads, groups, headSize;
+    int64_t rowStride() const { return int64_t(heads + 2 * groups) * headSize; }
+};
+
+struct AdamStep {
+    float rate, beta1, beta2, eps, decay, correction1, correction2, gradScale;
+};
+
+struct Matrix { const void* data; int dtype; int64_t rows, columns; };  // strides in elements
+
+}  // namespace shardloom

@@ -1,0 +1,131 @@
+// What Java calls. Addresses are passed as integers; the Java side has checked shapes and dtypes.
+#include "common.h"
+
+namespace shardloom {
+
+float* scratch(int slot, size_t floats) {
+    struct Buffer { float* data = nullptr; size_t size = 0; ~Buffer() { free(data); } };
+    static thread_local Buffer buffers[8];
+    Buffer& b = buffers[slot];
+    if (b.size < floats) {
+        free(b.data);
+        b.data = static_cast<float*>(aligned_alloc(64, (floats * 4 + 63) / 64 * 64));
+        if (!b.data) { b.size = 0; throw std::bad_alloc(); }
+        b.size = floats;
+    }
+    return b.data;
+}
+
+static Isa detect() {
+    __builtin_cpu_init();
+    Isa best = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
+            && __builtin_cpu_supports("avx512vl") ? Isa::Avx512
+        : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Isa::Avx2 : Isa::Baseline;
+    const char* limit = getenv("SHARDLOOM_ISA");  // for tests: the highest instruction set to use
+    if (limit && !strcmp(limit, "baseline")) return Isa::Baseline;
+    if (limit && !strcmp(limit, "avx2") && best == Isa::Avx512) return Isa::Avx2;
+    return best;
+}
+Isa isa() { static const Isa chosen = detect(); return chosen; }
+
+#define ON_ISA(call) \
+    switch (isa()) { \
+        case Isa::Avx512: avx512::call; break; \
+        case Isa::Avx2: avx2::call; break; \
+        default: baseline::call; \
+    }
+#define FOR_TYPE(code, T, body) withType(code, [&](auto* type_) { typedef std::remove_pointer_t<decltype(type_)> T; body; })
+
+int instructionSet() { return int(isa()); }
+bool usesOnednnBf16() { return isa() == Isa::Avx512 && onednnHasBf16(); }
+void useThreads(int threads) { omp_set_num_threads(threads); }
+
+void gemm(int64_t m, int64_t n, int64_t k, int64_t a, int aType, int64_t aRow, int64_t aColumn, int64_t b, int bType, int64_t bRow,
+          int64_t bColumn, int64_t c, int cType, int64_t ldc, bool accumulate) {
+    bool onednn = aType == bType && (aType == F32 || (aType == BF16 && usesOnednnBf16())) && (cType == F32 || cType == aType)
+        && m > 0 && n > 0 && k > 0 && double(m) * n * k > 1e5;
+    if (onednn) onednnGemm(m, n, k, at<void>(a), aType, aRow, aColumn, at<void>(b), bType, bRow, bColumn, at<void>(c), cType, ldc, accumulate);
+    else gemmOwn(m, n, k, a, aType, aRow, aColumn, b, bType, bRow, bColumn, c, cType, ldc, accumulate);
+}
+
+void gemmOwn(int64_t m, int64_t n, int64_t k, int64_t a, int aType, int64_t aRow, int64_t aColumn, int64_t b, int bType, int64_t bRow,
+             int64_t bColumn, int64_t c, int cType, int64_t ldc, bool accumulate) {
+    ON_ISA(gemm(m, n, k, {at<void>(a), aType, aRow, aColumn}, {at<void>(b), bType, bRow, bColumn}, at<void>(c), cType, ldc, accumulate));
+}
+
+void rmsNormForward(int64_t out, int64_t inverse, int64_t sum, int64_t x, int64_t residual, int64_t weight, int dtype, int64_t rows,
+                    int64_t n, float eps) {
+    FOR_TYPE(dtype, T, ON_ISA(rmsNormForward(at<T>(out), at<float>(inverse), at<T>(sum), at<T>(x), at<T>(residual), at<T>(weight), rows, n, eps)));
+}
+void rmsNormBackward(int64_t gradX, int64_t gradWeight, int gradType, bool accumulate, int64_t gradOut, int64_t x, int64_t inverse,
+                     int64_t weight, int64_t skip, int dtype, int64_t rows, int64_t n) {
+    FOR_TYPE(dtype, T, FOR_TYPE(gradType, G, ON_ISA(rmsNormBackward(at<T>(gradX), at<G>(gradWeight), accumulate, at<T>(gradOut), at<T>(x),
+        at<float>(inverse), at<T>(weight), at<T>(skip), rows, n))));
+}
+void rotary(int64_t qkv, int64_t bias, int dtype, int64_t table, int64_t positions, int64_t tokens, int heads, int groups, int headSize,
+            int rotaryDim, bool interleaved, bool inverse) {
+    FOR_TYPE(dtype, T, ON_ISA(rotary(at<T>(qkv), at<T>(bias), at<float>(table), at<int32_t>(positions), tokens, heads, groups, headSize,
+        rotaryDim, interleaved, inverse)));
+}
+void attentionForward(int64_t context, int64_t logSums, int64_t qkv, int dtype, int64_t starts, int sequences, int heads, int groups, int headSize) {
+    AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
+    FOR_TYPE(dtype, T, ON_ISA(attentionForward(at<T>(context), at<float>(logSums), at<T>(qkv), shape)));
+}
+void attentionBackward(int64_t gradQkv, int64_t gradContext, int64_t context, int64_t logSums, int64_t qkv, int dtype, int64_t starts,
+                       int sequences, int heads, int groups, int headSize) {
+    AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
+    FOR_TYPE(dtype, T, ON_ISA(attentionBackward(at<T>(gradQkv), at<T>(gradContext), at<T>(context), at<float>(logSums), at<T>(qkv), shape)));
+}
+void swigluForward(int64_t out, int64_t gateUp, int dtype, int64_t rows, int64_t n) {
+    FOR_TYPE(dtype, T, ON_ISA(swigluForward(at<T>(out), at<T>(gateUp), rows, n)));
+}
+void swigluBackward(int64_t gradGateUp, int64_t gradOut, int64_t gateUp, int dtype, int64_t rows, int64_t n) {
+    FOR_TYPE(dtype, T, ON_ISA(swigluBackward(at<T>(gradGateUp), at<T>(gradOut), at<T>(gateUp), rows, n)));
+}
+void columnSum(int64_t out, int outType, bool accumulate, int64_t x, int dtype, int64_t rows, int64_t n) {
+    FOR_TYPE(dtype, T, FOR_TYPE(outType, G, ON_ISA(columnSum(at<G>(out), accumulate, at<T>(x), rows, n))));
+}
+void gatherRows(int64_t out, int64_t table, int64_t rowIds, int64_t count, int64_t rowBytes) {
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < count; i++) memcpy(at<char>(out) + i * rowBytes, at<char>(table) + int64_t(at<int32_t>(rowIds)[i]) * rowBytes, rowBytes);
+}
+void scatterRows(int64_t out, int64_t rows, int64_t rowIds, int64_t count, int64_t rowBytes) {
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < count; i++) memcpy(at<char>(out) + int64_t(at<int32_t>(rowIds)[i]) * rowBytes, at<char>(rows) + i * rowBytes, rowBytes);
+}
+void embeddingBackward(int64_t gradWeight, int gradType, int64_t gradOut, int dtype, int64_t ids, int64_t order, int64_t tokens, int64_t n) {
+    FOR_TYPE(dtype, T, FOR_TYPE(gradType, G, ON_ISA(embeddingBackward(at<G>(gradWeight), at<T>(gradOut), at<int32_t>(ids),
+        at<int32_t>(order), tokens, n))));
+}
+void softmaxCrossEntropy(int64_t losses, int64_t grad, int dtype, int64_t logits, int64_t targets, int64_t rows, int64_t n, float scale) {
+    FOR_TYPE(dtype, T, ON_ISA(softmaxCrossEntropy(at<float>(losses), at<T>(grad), at<float>(logits), at<int32_t>(targets), rows, n, scale)));
+}
+void convert(int64_t out, int outType, int64_t in, int inType, int64_t n) {
+    FOR_TYPE(outType, A, FOR_TYPE(inType, B, ON_ISA(convert(at<A>(out), at<B>(in), n))));
+}
+void add(int64_t out, int64_t a, int64_t b, int dtype, int64_t n) { FOR_TYPE(dtype, T, ON_ISA(add(at<T>(out), at<T>(a), at<T>(b), n))); }
+void sumSources(int64_t out, bool accumulate, int64_t addresses, int count, int dtype, int64_t n) {
+    FOR_TYPE(dtype, T, ON_ISA(sumSources(at<float>(out), accumulate, reinterpret_cast<const T* const*>(addresses), count, n)));
+}
+double sumOfSquares(int64_t x, int64_t n) {
+    double result = 0;
+    ON_ISA(sumOfSquares_(result, at<float>(x), n));
+    return result;
+}
+void adamw(int64_t master, int64_t first, int64_t second, int64_t grad, int64_t param, int paramType, int64_t n, float rate, float beta1,
+           float beta2, float eps, float decay, float correction1, float correction2, float gradScale) {
+    AdamStep step{rate, beta1, beta2, eps, decay, correction1, correction2, gradScale};
+    FOR_TYPE(paramType, T, ON_ISA(adamw(at<float>(master), at<float>(first), at<float>(second), at<float>(grad), at<T>(param), n, step)));
+}
+void fill(int64_t address, int value, int64_t bytes) {
+    constexpr int64_t BLOCK = 1 << 20;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < bytes; i += BLOCK) memset(at<char>(address) + i, value, bytes - i < BLOCK ? bytes - i : BLOCK);
+}
+void copy(int64_t to, int64_t from, int64_t bytes) {
+    constexpr int64_t BLOCK = 1 << 20;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < bytes; i += BLOCK) memcpy(at<char>(to) + i, at<char>(from) + i, bytes - i < BLOCK ? bytes - i : BLOCK);
+}
+
+}  // namespace shardloom

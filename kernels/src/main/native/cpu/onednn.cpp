@@ -1,0 +1,66 @@
+// Matrix products through oneDNN, which picks AMX or AVX-512 code at run time. Primitives are cached by shape.
+#include "common.h"
+#include "oneapi/dnnl/dnnl.hpp"
+#include <map>
+#include <mutex>
+#include <array>
+
+namespace shardloom {
+
+namespace {
+struct Product {
+    dnnl::matmul primitive;
+    dnnl::memory::desc a, b, c;
+    int64_t scratchBytes;
+};
+
+dnnl::engine& engine() { static dnnl::engine e(dnnl::engine::kind::cpu, 0); return e; }
+
+dnnl::memory::data_type typeOf(int dtype) {
+    return dtype == F32 ? dnnl::memory::data_type::f32 : dtype == BF16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f16;
+}
+
+const Product* lookUp(const std::array<int64_t, 14>& key, bool accumulate) {
+    static std::map<std::array<int64_t, 14>, Product*> cache;
+    static std::mutex mutex;
+    std::lock_guard<std::mutex> lock(mutex);
+    auto found = cache.find(key);
+    if (found != cache.end()) return found->second;
+    if (cache.size() > 4096) {  // packed token counts vary without bound
+        for (auto& entry : cache) delete entry.second;
+        cache.clear();
+    }
+    auto [m, n, k, aType, bType, cType, ar, ac, br, bc, ldc, add, threads, unused] = key;
+    dnnl::memory::desc a({m, k}, typeOf(int(aType)), dnnl::memory::dims{ar, ac});
+    dnnl::memory::desc b({k, n}, typeOf(int(bType)), dnnl::memory::dims{br, bc});
+    dnnl::memory::desc c({m, n}, typeOf(int(cType)), dnnl::memory::dims{ldc, 1});
+    dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    if (accumulate) { dnnl::post_ops ops; ops.append_sum(1.0f); attributes.set_post_ops(ops); }
+    auto description = dnnl::matmul::primitive_desc(engine(), a, b, c, attributes);
+    auto* product = new Product{dnnl::matmul(description), a, b, c, int64_t(description.scratchpad_desc().get_size())};
+    cache[key] = product;
+    return product;
+}
+}  // namespace
+
+/** Whether oneDNN has native 16-bit brain-float products on this processor. */
+bool onednnHasBf16() {
+    static const bool has = int(dnnl::get_effective_cpu_isa()) >= int(dnnl::cpu_isa::avx512_core_bf16)
+        && __builtin_cpu_supports("avx512bf16");
+    return has;
+}
+
+void onednnGemm(int64_t m, int64_t n, int64_t k, const void* a, int aType, int64_t ar, int64_t ac, const void* b, int bType,
+                int64_t br, int64_t bc, void* c, int cType, int64_t ldc, bool accumulate) {
+    const Product* product = lookUp({m, n, k, aType, bType, cType, ar, ac, br, bc, ldc, accumulate, omp_get_max_threads(), 0}, accumulate);
+    static thread_local dnnl::stream stream(engine());
+    dnnl::memory left(product->a, engine(), const_cast<void*>(a)), right(product->b, engine(), const_cast<void*>(b));
+    dnnl::memory out(product->c, engine(), c);
+    dnnl::memory pad(dnnl::memory::desc({product->scratchBytes}, dnnl::memory::data_type::u8, dnnl::memory::format_tag::a), engine(),
+                     scratch(0, size_t(product->scratchBytes) / 4 + 16));
+    product->primitive.execute(stream, {{DNNL_ARG_SRC, left}, {DNNL_ARG_WEIGHTS, right}, {DNNL_ARG_DST, out}, {DNNL_ARG_SCRATCHPAD, pad}});
+    stream.wait();
+}
+
+}  // namespace shardloom

@@ -1,0 +1,48 @@
+// The same sources compiled for three instruction sets; dispatch.cpp chooses among them at run time.
+#include "common.h"
+
+namespace shardloom {
+template <class T> struct TypeCode;
+template <> struct TypeCode<float> { static constexpr int code = F32; };
+template <> struct TypeCode<bf16> { static constexpr int code = BF16; };
+template <> struct TypeCode<half> { static constexpr int code = F16; };
+}  // namespace shardloom
+
+#define VECTOR_FLOATS 4
+#define MICRO_ROWS 6
+namespace shardloom { namespace baseline {
+#include "vector.inc"
+#include "gemm.inc"
+#include "elementwise.inc"
+#include "attention.inc"
+}}
+#undef VECTOR_FLOATS
+#undef MICRO_ROWS
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,bmi2")
+#define VECTOR_FLOATS 8
+#define MICRO_ROWS 6
+namespace shardloom { namespace avx2 {
+#include "vector.inc"
+#include "gemm.inc"
+#include "elementwise.inc"
+#include "attention.inc"
+}}
+#undef VECTOR_FLOATS
+#undef MICRO_ROWS
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2,prefer-vector-width=512")
+#define VECTOR_FLOATS 16
+#define MICRO_ROWS 14
+namespace shardloom { namespace avx512 {
+#include "vector.inc"
+#include "gemm.inc"
+#include "elementwise.inc"
+#include "attention.inc"
+}}
+#undef VECTOR_FLOATS
+#undef MICRO_ROWS
+#pragma GCC pop_options

@@ -1,0 +1,57 @@
+package org.shardloom.protocol.config;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * The samples, and how they become sequences of tokens.
+ *
+ * @param train training files, in order; at least one
+ * @param eval evaluation file, if any
+ * @param format what a line of these files holds
+ * @param template how a conversation is laid out for the model
+ * @param maxLength longest sequence, in tokens
+ * @param maxSourceLength longest prompt, in tokens; at most {@code maxLength}
+ * @param shuffle whether each epoch has its own order
+ * @param truncate whether longer samples are cut; otherwise they are skipped and counted
+ */
+public record DataConfig(
+        List<Path> train,
+        Optional<Path> eval,
+        Format format,
+        Template template,
+        int maxLength,
+        int maxSourceLength,
+        boolean shuffle,
+        boolean truncate) {
+
+    /** Copies the list. */
+    public DataConfig {
+        train = List.copyOf(train);
+    }
+
+    /** What a line of a data file holds. */
+    public enum Format {
+        /** {@code instruction}, {@code input}, {@code output}. */
+        ALPACA,
+        /** {@code conversations} of {@code from} and {@code value}. */
+        SHAREGPT,
+        /** {@code conversations} of {@code role} and {@code content}, with tools. */
+        CHATGLM3,
+        /** {@code input_ids} and {@code labels}. */
+        PRETOKENIZED
+    }
+
+    /** How a conversation is laid out for the model. */
+    public enum Template {
+        /** Chosen by the model's architecture and tokenizer. */
+        AUTO,
+        /** Numbered rounds, as ChatGLM2-6B was trained. */
+        CHATGLM2,
+        /** Role tokens, as ChatGLM3-6B was trained. */
+        CHATGLM3,
+        /** Prompt, then answer, nothing between. */
+        PLAIN
+    }
+}

@@ -1,0 +1,107 @@
+package org.shardloom.worker.model;
+
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.IndexTensor;
+import org.shardloom.kernels.device.Inputs;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+
+/**
+ * Final norm, output head and loss. Only rows with a target are computed, in chunks of tokens, so that logits for all tokens never
+ * exist; the gradient of a chunk is taken at once, while its logits are there.
+ */
+final class DecoderHead {
+    /** Bytes of fp32 logits that may exist at a time. */
+    private static final long CHUNK_BYTES = 32L << 20;
+
+    private final DecoderConfig config;
+    private final Device device;
+    private final Ops ops;
+
+    DecoderHead(DecoderConfig config, Device device) {
+        this.config = config;
+        this.device = device;
+        this.ops = device.ops();
+    }
+
+    long chunkRows() {
+        return Math.max(16, CHUNK_BYTES / (4L * config.vocabulary()));
+    }
+
+    /**
+     * Sum of the losses of the batch's targets, in nats.
+     *
+     * @param normGrad gradient of the norm's weight, overwritten; null for no backward pass
+     * @param outputGrad gradient of the output weight
+     * @param accumulate add to outputGrad rather than overwrite it
+     * @param x [T, H]; replaced by the gradient with respect to it times scale where there is a backward pass
+     * @param scale of the gradient: loss scale / divisor of the loss
+     */
+    double loss(
+            Tensor norm, Tensor output, Tensor normGrad, Tensor outputGrad, boolean accumulate, BatchOnDevice batch, Tensor x, float scale) {
+        long rows = batch.targetRows().count();
+        boolean backward = normGrad != null;
+        double sum = 0;
+        if (rows == 0) {
+            if (backward) {
+                ops.zero(x);
+                ops.zero(normGrad);
+                if (!accumulate) {
+                    ops.zero(outputGrad);
+                }
+            }
+            return 0;
+        }
+        try (Memory work = device.memory(Purpose.WORKSPACE)) {
+            DType type = x.dtype();
+            Tensor picked = work.allocate(type, rows, config.hidden());
+            Tensor normed = work.allocate(type, rows, config.hidden());
+            Tensor inverse = work.allocate(DType.F32, rows);
+            Tensor losses = work.allocate(DType.F32, rows);
+            ops.gatherRows(picked, x, batch.targetRows());
+            ops.rmsNorm(normed, inverse, null, picked, null, norm, config.normEpsilon());
+            long most = Math.min(rows, chunkRows());
+            Tensor logits = work.allocate(DType.F32, most, config.vocabulary());
+            Tensor gradLogits = backward ? work.allocate(type, most, config.vocabulary()) : null;
+            Tensor gradNormed = backward ? work.allocate(type, rows, config.hidden()) : null;
+            for (long from = 0; from < rows; from += most) {
+                long count = Math.min(most, rows - from);
+                Tensor part = logits.slice(0, count);
+                IndexTensor targets = batch.targets().slice((int) from, (int) count);
+                ops.linear(part, normed.slice(from, count), output);
+                Tensor gradPart = backward ? gradLogits.slice(0, count) : null;
+                ops.softmaxCrossEntropy(losses.slice(from, count), gradPart, part, targets, scale);
+                if (backward) {
+                    ops.linearBackwardWeight(outputGrad, gradPart, normed.slice(from, count), accumulate || from > 0);
+                    ops.linearBackwardInput(gradNormed.slice(from, count), gradPart, output, false);
+                }
+            }
+            if (backward) {
+                ops.rmsNormBackward(picked, normGrad, false, gradNormed, picked, inverse, norm, null);
+                ops.zero(x);
+                ops.scatterRows(x, picked, batch.targetRows());
+            }
+            for (float loss : Inputs.toFloats(device, losses)) {
+                sum += loss;
+            }
+        }
+        return sum;
+    }
+
+    /** fp32 logits of the given rows of x, in memory of the scope. */
+    Tensor logits(Tensor norm, Tensor output, Tensor x, IndexTensor rows, Memory memory) {
+        Tensor out = memory.allocate(DType.F32, rows.count(), config.vocabulary());
+        try (Memory work = device.memory(Purpose.WORKSPACE)) {
+            Tensor picked = work.allocate(x.dtype(), rows.count(), config.hidden());
+            Tensor normed = work.allocate(x.dtype(), rows.count(), config.hidden());
+            Tensor inverse = work.allocate(DType.F32, rows.count());
+            ops.gatherRows(picked, x, rows);
+            ops.rmsNorm(normed, inverse, null, picked, null, norm, config.normEpsilon());
+            ops.linear(out, normed, output);
+        }
+        return out;
+    }
+}

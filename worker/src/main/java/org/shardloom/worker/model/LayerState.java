@@ -1,0 +1,23 @@
+package org.shardloom.worker.model;
+
+import org.shardloom.kernels.tensor.Tensor;
+
+/** What a layer's forward keeps for its backward. With recomputation only {@link #input} is kept. */
+public final class LayerState {
+    /** [T, H] */
+    public final Tensor input;
+    /** [T, qkv width], rotated. */
+    Tensor qkv;
+    /** [T, heads * headSize] */
+    Tensor context;
+    /** fp32 [T, heads] */
+    Tensor logSums;
+    /** [T, H]: input + attention output. */
+    Tensor middle;
+    /** [T, 2F] */
+    Tensor gateUp;
+
+    LayerState(Tensor input) {
+        this.input = input;
+    }
+}

@@ -1,0 +1,118 @@
+package org.shardloom.worker.model;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.shardloom.kernels.device.AttentionShape;
+
+/** Reads the config.json of ChatGLM2, ChatGLM3, Llama and Qwen2 checkpoints as published. */
+public final class ModelConfigReader {
+    private final Path file;
+    private final JsonNode json;
+
+    private ModelConfigReader(Path file, JsonNode json) {
+        this.file = file;
+        this.json = json;
+    }
+
+    /**
+     * The decoder that the directory's config.json describes.
+     *
+     * @throws ModelConfigException with the file and what is wrong with it
+     */
+    public static DecoderConfig read(Path directory) {
+        Path file = directory.resolve("config.json");
+        JsonNode json;
+        try {
+            json = new ObjectMapper().readTree(Files.readString(file));
+        } catch (JsonProcessingException e) {
+            throw new ModelConfigException(file + ": not JSON: " + e.getOriginalMessage());
+        } catch (IOException e) {
+            throw new ModelConfigException(file + ": cannot be read (" + e + ")");
+        }
+        ModelConfigReader reader = new ModelConfigReader(file, json);
+        String type = json.path("model_type").asText("");
+        try {
+            return switch (type) {
+                case "chatglm" -> reader.chatglm();
+                case "llama" -> reader.llama(false);
+                case "qwen2" -> reader.llama(true);
+                default -> throw reader.error("model_type '" + type + "' is not one of chatglm, llama, qwen2");
+            };
+        } catch (IllegalArgumentException e) {
+            throw reader.error(e.getMessage());
+        }
+    }
+
+    private DecoderConfig chatglm() {
+        require(json.path("multi_query_attention").asBoolean(false), "multi_query_attention is not true: ChatGLM-6B (the first) is not supported yet");
+        require(json.path("rmsnorm").asBoolean(true), "rmsnorm: false is not supported");
+        require(!json.path("add_bias_linear").asBoolean(false), "add_bias_linear: true is not supported");
+        require(!json.path("apply_residual_connection_post_layernorm").asBoolean(false), "apply_residual_connection_post_layernorm: true is not supported");
+        require(json.path("post_layer_norm").asBoolean(true), "post_layer_norm: false is not supported");
+        noDropout("attention_dropout");
+        noDropout("hidden_dropout");
+        int headSize = integer("kv_channels");
+        int heads = integer("num_attention_heads");
+        return new DecoderConfig(
+                DecoderConfig.Names.CHATGLM,
+                integer("padded_vocab_size"),
+                integer("hidden_size"),
+                integer("num_layers"),
+                new AttentionShape(heads, integer("multi_query_group_num"), headSize, headSize / 2, true),
+                integer("ffn_hidden_size"),
+                (float) json.path("layernorm_epsilon").asDouble(1e-5),
+                10000.0 * json.path("rope_ratio").asDouble(1.0),
+                integer("seq_length"),
+                json.path("add_qkv_bias").asBoolean(false),
+                json.path("tie_word_embeddings").asBoolean(false));
+    }
+
+    private DecoderConfig llama(boolean qwen) {
+        noDropout("attention_dropout");
+        require(json.path("rope_scaling").isMissingNode() || json.path("rope_scaling").isNull(), "rope_scaling is not supported");
+        require(!json.path("mlp_bias").asBoolean(false), "mlp_bias: true is not supported");
+        require(qwen || !json.path("attention_bias").asBoolean(false), "attention_bias: true is not supported");
+        require(!json.path("use_sliding_window").asBoolean(false), "use_sliding_window: true is not supported");
+        require("silu".equals(json.path("hidden_act").asText("silu")), "hidden_act must be silu");
+        int heads = integer("num_attention_heads");
+        int headSize = json.path("head_dim").isInt() ? integer("head_dim") : integer("hidden_size") / heads;
+        int groups = json.path("num_key_value_heads").isInt() ? integer("num_key_value_heads") : heads;
+        double base = json.path("rope_parameters").path("rope_theta").asDouble(json.path("rope_theta").asDouble(10000));
+        return new DecoderConfig(
+                DecoderConfig.Names.LLAMA,
+                integer("vocab_size"),
+                integer("hidden_size"),
+                integer("num_hidden_layers"),
+                new AttentionShape(heads, groups, headSize, headSize, false),
+                integer("intermediate_size"),
+                (float) json.path("rms_norm_eps").asDouble(1e-6),
+                base,
+                json.path("max_position_embeddings").asInt(2048),
+                qwen,
+                json.path("tie_word_embeddings").asBoolean(false));
+    }
+
+    private void noDropout(String key) {
+        require(json.path(key).asDouble(0) == 0, key + " is not 0: dropout is not supported in full fine-tuning");
+    }
+
+    private int integer(String key) {
+        JsonNode value = json.path(key);
+        require(value.isInt() && value.asInt() > 0, key + " must be a positive integer, found " + (value.isMissingNode() ? "nothing" : value));
+        return value.asInt();
+    }
+
+    private void require(boolean condition, String message) {
+        if (!condition) {
+            throw error(message);
+        }
+    }
+
+    private ModelConfigException error(String message) {
+        return new ModelConfigException(file + ": " + message);
+    }
+}

@@ -1,0 +1,78 @@
+package org.shardloom.worker.model;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * A micro-batch without padding: T tokens of sequences one after the other.
+ *
+ * @param ids token ids [T]
+ * @param positions within the sequence [T]
+ * @param starts first token of each sequence, then T
+ * @param targetRows tokens whose successor is to be predicted
+ * @param targets the ids to be predicted, for each of {@code targetRows}
+ */
+public record PackedBatch(int[] ids, int[] positions, int[] starts, int[] targetRows, int[] targets) {
+    /** A label that is not predicted. */
+    public static final int IGNORED = -100;
+
+    /**
+     * Packs sequences.
+     *
+     * @param sequences token ids of each
+     * @param labels of each, as long as its ids, not shifted: the state at t predicts labels[t + 1]; {@link #IGNORED} where there
+     *     is no loss
+     */
+    public static PackedBatch of(List<int[]> sequences, List<int[]> labels) {
+        int total = sequences.stream().mapToInt(s -> s.length).sum();
+        int[] ids = new int[total];
+        int[] positions = new int[total];
+        int[] starts = new int[sequences.size() + 1];
+        List<Integer> rows = new ArrayList<>();
+        List<Integer> targets = new ArrayList<>();
+        int at = 0;
+        for (int s = 0; s < sequences.size(); s++) {
+            int[] sequence = sequences.get(s);
+            int[] wanted = labels.get(s);
+            starts[s] = at;
+            System.arraycopy(sequence, 0, ids, at, sequence.length);
+            for (int t = 0; t < sequence.length; t++) {
+                positions[at + t] = t;
+                if (t + 1 < sequence.length && wanted[t + 1] != IGNORED) {
+                    rows.add(at + t);
+                    targets.add(wanted[t + 1]);
+                }
+            }
+            at += sequence.length;
+        }
+        starts[sequences.size()] = at;
+        return new PackedBatch(
+                ids,
+                positions,
+                starts,
+                rows.stream().mapToInt(Integer::intValue).toArray(),
+                targets.stream().mapToInt(Integer::intValue).toArray());
+    }
+
+    /** T. */
+    public int tokens() {
+        return ids.length;
+    }
+
+    /** The tokens sorted by id, by position among equals. */
+    int[] orderById() {
+        return IntStream.range(0, ids.length)
+                .boxed()
+                .sorted(Comparator.comparingInt(i -> ids[i]))
+                .mapToInt(Integer::intValue)
+                .toArray();
+    }
+
+    @Override
+    public String toString() {
+        return "PackedBatch[" + tokens() + " tokens, starts " + Arrays.toString(starts) + "]";
+    }
+}
