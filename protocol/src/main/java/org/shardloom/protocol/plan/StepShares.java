@@ -13,6 +13,7 @@ public record StepShares(int first, int count, int rounds) {
     public static StepShares of(int microBatches, int worldSize, int rank) {
         int even = microBatches / worldSize;
         int more = microBatches % worldSize;
-        return new StepShares(even * rank + Math.min(rank, more), even + (rank < more ? 1 : 0), even + (more > 0 ? 1 : 0));
+        return new StepShares(
+                even * rank + Math.min(rank, more), even + (rank < more ? 1 : 0), even + (more > 0 ? 1 : 0));
     }
 }

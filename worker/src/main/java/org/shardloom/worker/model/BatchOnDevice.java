@@ -11,7 +11,13 @@ import org.shardloom.kernels.device.Memory;
  * @param order the tokens sorted by id; null where there is no backward pass
  */
 public record BatchOnDevice(
-        PackedBatch host, IndexTensor ids, IndexTensor order, IndexTensor positions, IndexTensor starts, IndexTensor targetRows, IndexTensor targets) {
+        PackedBatch host,
+        IndexTensor ids,
+        IndexTensor order,
+        IndexTensor positions,
+        IndexTensor starts,
+        IndexTensor targetRows,
+        IndexTensor targets) {
 
     /** Copies the batch into memory of the scope. */
     public static BatchOnDevice of(Device device, Memory memory, PackedBatch batch, boolean backward) {

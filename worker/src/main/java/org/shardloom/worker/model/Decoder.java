@@ -35,7 +35,12 @@ public final class Decoder implements AutoCloseable {
         this.tables = device.memory(Purpose.WORKSPACE);
         int pairs = config.attention().rotaryDim() / 2;
         this.rotary = Inputs.floats(
-                device, tables, Rotary.table(positions, config.attention().rotaryDim(), config.ropeBase()), positions, pairs, 2);
+                device,
+                tables,
+                Rotary.table(positions, config.attention().rotaryDim(), config.ropeBase()),
+                positions,
+                pairs,
+                2);
     }
 
     public DecoderConfig config() {
@@ -85,7 +90,13 @@ public final class Decoder implements AutoCloseable {
      * which the caller has zeroed.
      */
     public double lossAndGradients(
-            UnitView headUnit, UnitView embedding, UnitView headGrad, UnitView embeddingGrad, BatchOnDevice batch, Tensor x, float scale) {
+            UnitView headUnit,
+            UnitView embedding,
+            UnitView headGrad,
+            UnitView embeddingGrad,
+            BatchOnDevice batch,
+            Tensor x,
+            float scale) {
         Tensor outputGrad = config.tiedEmbeddings() ? embeddingGrad.get("weight") : headGrad.get("output.weight");
         return head.loss(
                 headUnit.get("norm.weight"),

@@ -41,7 +41,14 @@ final class DecoderHead {
      * @param scale of the gradient: loss scale / divisor of the loss
      */
     double loss(
-            Tensor norm, Tensor output, Tensor normGrad, Tensor outputGrad, boolean accumulate, BatchOnDevice batch, Tensor x, float scale) {
+            Tensor norm,
+            Tensor output,
+            Tensor normGrad,
+            Tensor outputGrad,
+            boolean accumulate,
+            BatchOnDevice batch,
+            Tensor x,
+            float scale) {
         long rows = batch.targetRows().count();
         boolean backward = normGrad != null;
         double sum = 0;

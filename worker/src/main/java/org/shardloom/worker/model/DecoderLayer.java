@@ -84,7 +84,8 @@ final class DecoderLayer {
             ops.rmsNorm(normed, inverse, null, state.middle, null, p.get("norm2.weight"), config.normEpsilon());
             ops.linearBackwardWeight(g.get("gate_up.weight"), state.gateUp, normed, false);
             ops.linearBackwardInput(gradNormed, state.gateUp, p.get("gate_up.weight"), false);
-            ops.rmsNormBackward(grad, g.get("norm2.weight"), false, gradNormed, state.middle, inverse, p.get("norm2.weight"), grad);
+            ops.rmsNormBackward(
+                    grad, g.get("norm2.weight"), false, gradNormed, state.middle, inverse, p.get("norm2.weight"), grad);
 
             Tensor gradContext = work.allocate(type, tokens, shape.contextWidth());
             Tensor gradQkv = work.allocate(type, tokens, shape.qkvWidth());
@@ -98,7 +99,8 @@ final class DecoderLayer {
             ops.rmsNorm(normed, inverse, null, state.input, null, p.get("norm1.weight"), config.normEpsilon());
             ops.linearBackwardWeight(g.get("qkv.weight"), gradQkv, normed, false);
             ops.linearBackwardInput(gradNormed, gradQkv, p.get("qkv.weight"), false);
-            ops.rmsNormBackward(grad, g.get("norm1.weight"), false, gradNormed, state.input, inverse, p.get("norm1.weight"), grad);
+            ops.rmsNormBackward(
+                    grad, g.get("norm1.weight"), false, gradNormed, state.input, inverse, p.get("norm1.weight"), grad);
         }
     }
 }

@@ -25,9 +25,19 @@ public final class DecoderUnits {
             units.add(glm ? chatglmLayer(config, layer) : llamaLayer(config, layer));
         }
         UnitSpec.Builder head = new UnitSpec.Builder("head")
-                .add("norm.weight", Kind.NORM, 1, glm ? "transformer.encoder.final_layernorm.weight" : "model.norm.weight", hidden);
+                .add(
+                        "norm.weight",
+                        Kind.NORM,
+                        1,
+                        glm ? "transformer.encoder.final_layernorm.weight" : "model.norm.weight",
+                        hidden);
         if (!config.tiedEmbeddings()) {
-            head.add("output.weight", Kind.WEIGHT, hidden, glm ? "transformer.output_layer.weight" : "lm_head.weight", config.vocabulary());
+            head.add(
+                    "output.weight",
+                    Kind.WEIGHT,
+                    hidden,
+                    glm ? "transformer.output_layer.weight" : "lm_head.weight",
+                    config.vocabulary());
         }
         units.add(head.build());
         return List.copyOf(units);
@@ -37,14 +47,39 @@ public final class DecoderUnits {
         String prefix = "transformer.encoder.layers." + layer + ".";
         UnitSpec.Builder unit = new UnitSpec.Builder("layers." + layer)
                 .add("norm1.weight", Kind.NORM, 1, prefix + "input_layernorm.weight", c.hidden())
-                .add("qkv.weight", Kind.WEIGHT, c.hidden(), prefix + "self_attention.query_key_value.weight", c.attention().qkvWidth());
+                .add(
+                        "qkv.weight",
+                        Kind.WEIGHT,
+                        c.hidden(),
+                        prefix + "self_attention.query_key_value.weight",
+                        c.attention().qkvWidth());
         if (c.qkvBias()) {
-            unit.add("qkv.bias", Kind.BIAS, 1, prefix + "self_attention.query_key_value.bias", c.attention().qkvWidth());
+            unit.add(
+                    "qkv.bias",
+                    Kind.BIAS,
+                    1,
+                    prefix + "self_attention.query_key_value.bias",
+                    c.attention().qkvWidth());
         }
-        return unit.add("attention.output.weight", Kind.RESIDUAL_WEIGHT, c.attention().contextWidth(), prefix + "self_attention.dense.weight", c.hidden())
+        return unit.add(
+                        "attention.output.weight",
+                        Kind.RESIDUAL_WEIGHT,
+                        c.attention().contextWidth(),
+                        prefix + "self_attention.dense.weight",
+                        c.hidden())
                 .add("norm2.weight", Kind.NORM, 1, prefix + "post_attention_layernorm.weight", c.hidden())
-                .add("gate_up.weight", Kind.WEIGHT, c.hidden(), prefix + "mlp.dense_h_to_4h.weight", 2L * c.feedForward())
-                .add("down.weight", Kind.RESIDUAL_WEIGHT, c.feedForward(), prefix + "mlp.dense_4h_to_h.weight", c.hidden())
+                .add(
+                        "gate_up.weight",
+                        Kind.WEIGHT,
+                        c.hidden(),
+                        prefix + "mlp.dense_h_to_4h.weight",
+                        2L * c.feedForward())
+                .add(
+                        "down.weight",
+                        Kind.RESIDUAL_WEIGHT,
+                        c.feedForward(),
+                        prefix + "mlp.dense_4h_to_h.weight",
+                        c.hidden())
                 .build();
     }
 
@@ -66,7 +101,16 @@ public final class DecoderUnits {
                         attention + "v_proj.weight",
                         kv);
         if (c.qkvBias()) {
-            unit.add("qkv.bias", Kind.BIAS, 1, attention + "q_proj.bias", q, attention + "k_proj.bias", kv, attention + "v_proj.bias", kv);
+            unit.add(
+                    "qkv.bias",
+                    Kind.BIAS,
+                    1,
+                    attention + "q_proj.bias",
+                    q,
+                    attention + "k_proj.bias",
+                    kv,
+                    attention + "v_proj.bias",
+                    kv);
         }
         return unit.add("attention.output.weight", Kind.RESIDUAL_WEIGHT, q, attention + "o_proj.weight", c.hidden())
                 .add("norm2.weight", Kind.NORM, 1, prefix + "post_attention_layernorm.weight", c.hidden())

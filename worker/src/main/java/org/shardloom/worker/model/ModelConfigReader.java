@@ -48,10 +48,14 @@ public final class ModelConfigReader {
     }
 
     private DecoderConfig chatglm() {
-        require(json.path("multi_query_attention").asBoolean(false), "multi_query_attention is not true: ChatGLM-6B (the first) is not supported yet");
+        require(
+                json.path("multi_query_attention").asBoolean(false),
+                "multi_query_attention is not true: ChatGLM-6B (the first) is not supported yet");
         require(json.path("rmsnorm").asBoolean(true), "rmsnorm: false is not supported");
         require(!json.path("add_bias_linear").asBoolean(false), "add_bias_linear: true is not supported");
-        require(!json.path("apply_residual_connection_post_layernorm").asBoolean(false), "apply_residual_connection_post_layernorm: true is not supported");
+        require(
+                !json.path("apply_residual_connection_post_layernorm").asBoolean(false),
+                "apply_residual_connection_post_layernorm: true is not supported");
         require(json.path("post_layer_norm").asBoolean(true), "post_layer_norm: false is not supported");
         noDropout("attention_dropout");
         noDropout("hidden_dropout");
@@ -73,7 +77,10 @@ public final class ModelConfigReader {
 
     private DecoderConfig llama(boolean qwen) {
         noDropout("attention_dropout");
-        require(json.path("rope_scaling").isMissingNode() || json.path("rope_scaling").isNull(), "rope_scaling is not supported");
+        require(
+                json.path("rope_scaling").isMissingNode()
+                        || json.path("rope_scaling").isNull(),
+                "rope_scaling is not supported");
         require(!json.path("mlp_bias").asBoolean(false), "mlp_bias: true is not supported");
         require(qwen || !json.path("attention_bias").asBoolean(false), "attention_bias: true is not supported");
         require(!json.path("use_sliding_window").asBoolean(false), "use_sliding_window: true is not supported");
@@ -81,7 +88,9 @@ public final class ModelConfigReader {
         int heads = integer("num_attention_heads");
         int headSize = json.path("head_dim").isInt() ? integer("head_dim") : integer("hidden_size") / heads;
         int groups = json.path("num_key_value_heads").isInt() ? integer("num_key_value_heads") : heads;
-        double base = json.path("rope_parameters").path("rope_theta").asDouble(json.path("rope_theta").asDouble(10000));
+        double base = json.path("rope_parameters")
+                .path("rope_theta")
+                .asDouble(json.path("rope_theta").asDouble(10000));
         return new DecoderConfig(
                 DecoderConfig.Names.LLAMA,
                 integer("vocab_size"),
@@ -102,7 +111,9 @@ public final class ModelConfigReader {
 
     private int integer(String key) {
         JsonNode value = json.path(key);
-        require(value.isInt() && value.asInt() > 0, key + " must be a positive integer, found " + (value.isMissingNode() ? "nothing" : value));
+        require(
+                value.isInt() && value.asInt() > 0,
+                key + " must be a positive integer, found " + (value.isMissingNode() ? "nothing" : value));
         return value.asInt();
     }
 
