@@ -1,0 +1,97 @@
+package org.shardloom.worker.data;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.shardloom.worker.tokenizer.Tokenizer;
+
+/**
+ * ChatGLM3: {@code [gMASK] sop <|user|> "\n" QUESTION <|assistant|> "\n" ANSWER </s>}.
+ *
+ * <p>Labels begin at {@code <|assistant|>}. An over-long question is cut at its end. A system message stands before the
+ * first question and counts with it. Later rounds follow without an end of text between, as in the prompt that the model
+ * sees when it chats; what ends an answer there, and is learned, is the next {@code <|user|>}.
+ */
+public final class Glm3Template implements ChatTemplate {
+    /** The reference keeps three tokens of every sample unused besides prefix and end. */
+    private static final int RESERVE = 6;
+
+    private final Tokenizer tokenizer;
+    private final int[] prefix;
+    private final TurnLayout layout;
+
+    /**
+     * @param tokenizer a tokenizer with ChatGLM3's special tokens
+     */
+    public Glm3Template(Tokenizer tokenizer) {
+        this.tokenizer = tokenizer;
+        this.prefix = new int[] {Ids.special(tokenizer, "[gMASK]"), Ids.special(tokenizer, "sop")};
+        this.layout = new TurnLayout(prefix, RESERVE, 0, TurnLayout.Between.NEXT_TOKEN, tokenizer.eosId());
+    }
+
+    @Override
+    public Sample encode(List<Message> conversation, int maxLength, int maxSourceLength) {
+        List<TurnLayout.Round> rounds = new ArrayList<>();
+        Turns turns = Turns.of(conversation);
+        for (int k = 0; k < turns.size(); k++) {
+            Ids question = new Ids(64);
+            if (k == 0 && !turns.system().isEmpty()) {
+                question.add(message(Message.of(Role.SYSTEM, turns.system())));
+            }
+            question.add(message(turns.question(k)));
+            Message answer = turns.answer(k);
+            int[] header = header(answer);
+            int[] ids = new Ids(64)
+                    .add(header)
+                    .add(tokenizer.encode(answer.content()))
+                    .toArray();
+            rounds.add(new TurnLayout.Round(question.toArray(), ids, header.length, answer.learned()));
+        }
+        return layout.layOut(rounds, maxLength, maxSourceLength);
+    }
+
+    @Override
+    public int[] prompt(List<Message> conversation) {
+        Ids ids = new Ids(64).add(prefix);
+        for (Message message : conversation) {
+            ids.add(message(message));
+        }
+        return ids.add(Ids.special(tokenizer, "<|assistant|>")).toArray();
+    }
+
+    /**
+     * One message: its role token, {@code metadata + "\n"}, and the content, the two encoded separately.
+     *
+     * @param message any message
+     * @return its tokens
+     */
+    public int[] message(Message message) {
+        return new Ids(64)
+                .add(header(message))
+                .add(tokenizer.encode(message.content()))
+                .toArray();
+    }
+
+    @Override
+    public Tokenizer tokenizer() {
+        return tokenizer;
+    }
+
+    @Override
+    public String fingerprint() {
+        return "glm3-1:" + tokenizer.fingerprint();
+    }
+
+    private int[] header(Message message) {
+        String name =
+                switch (message.role()) {
+                    case SYSTEM -> "<|system|>";
+                    case USER -> "<|user|>";
+                    case ASSISTANT -> "<|assistant|>";
+                    case OBSERVATION -> "<|observation|>";
+                };
+        return new Ids(8)
+                .add(Ids.special(tokenizer, name))
+                .add(tokenizer.encode(message.metadata() + "\n"))
+                .toArray();
+    }
+}

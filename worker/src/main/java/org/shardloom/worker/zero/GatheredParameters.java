@@ -1,0 +1,87 @@
+package org.shardloom.worker.zero;
+
+import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.collective.Pending;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.protocol.plan.ShardPlan;
+
+/** ZeRO-3 between memories that are not shared: a unit is all-gathered before it is used, the next one meanwhile, and freed after. */
+final class GatheredParameters implements ParameterStore {
+    private final Collectives group;
+    private final ShardPlan plan;
+    private final DType dtype;
+    private final Memory gathered;
+    private final Tensor[] slices;
+    private final Tensor[] full;
+    private final Pending[] pending;
+
+    /**
+     * Slices for every unit.
+     *
+     * @param memory of the slices
+     * @param gathered of gathered units
+     */
+    GatheredParameters(Collectives group, ShardPlan plan, DType dtype, Memory memory, Memory gathered) {
+        this.group = group;
+        this.plan = plan;
+        this.dtype = dtype;
+        this.gathered = gathered;
+        int units = plan.units().size();
+        slices = new Tensor[units];
+        full = new Tensor[units];
+        pending = new Pending[units];
+        for (int u = 0; u < units; u++) {
+            slices[u] = memory.allocate(dtype, plan.sliceElements(u));
+        }
+    }
+
+    @Override
+    public Tensor slice(int unit) {
+        return slices[unit];
+    }
+
+    @Override
+    public void publish() {
+        for (int u = 0; u < full.length; u++) {
+            release(u);
+        }
+    }
+
+    @Override
+    public void prefetch(int unit) {
+        if (full[unit] == null) {
+            full[unit] = gathered.allocate(dtype, plan.paddedElements(unit));
+            pending[unit] = group.allGather(full[unit], slices[unit]);
+        }
+    }
+
+    @Override
+    public Tensor gather(int unit) {
+        prefetch(unit);
+        if (pending[unit] != null) {
+            pending[unit].await();
+            pending[unit] = null;
+        }
+        return full[unit];
+    }
+
+    @Override
+    public void release(int unit) {
+        if (full[unit] != null) {
+            gather(unit);
+            gathered.free(full[unit]);
+            full[unit] = null;
+        }
+    }
+
+    @Override
+    public long residentBytes() {
+        long bytes = 0;
+        for (Tensor slice : slices) {
+            bytes += slice.bytes();
+        }
+        return bytes;
+    }
+}

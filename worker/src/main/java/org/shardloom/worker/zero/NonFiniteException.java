@@ -1,0 +1,8 @@
+package org.shardloom.worker.zero;
+
+/** A loss or gradient is not finite; nothing was updated. The message names the unit. */
+public final class NonFiniteException extends RuntimeException {
+    public NonFiniteException(String message) {
+        super(message);
+    }
+}

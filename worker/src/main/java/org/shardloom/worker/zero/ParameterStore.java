@@ -1,0 +1,24 @@
+package org.shardloom.worker.zero;
+
+import org.shardloom.kernels.tensor.Tensor;
+
+/** The parameters in the training dtype, by unit. Used by the engine's thread; every rank calls it in the same order. */
+interface ParameterStore {
+    /** This rank's slice: written by the optimizer between steps. */
+    Tensor slice(int unit);
+
+    /** Makes the slices that all ranks have written the parameters from now on. */
+    void publish();
+
+    /** Says that the unit will be gathered next. */
+    void prefetch(int unit);
+
+    /** The whole unit, padded, until {@link #release}. */
+    Tensor gather(int unit);
+
+    /** The unit is not needed for now. */
+    void release(int unit);
+
+    /** Bytes of parameters that this rank holds when no unit is gathered. */
+    long residentBytes();
+}

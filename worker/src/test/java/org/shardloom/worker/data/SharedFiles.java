@@ -1,0 +1,66 @@
+package org.shardloom.worker.data;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Assumptions;
+
+/** Finds the reference files that are kept beside the project; tests that need an absent one are skipped, loudly. */
+public final class SharedFiles {
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private SharedFiles() {}
+
+    /** The shared file or directory, or a skipped test. */
+    public static Path shared(String relative) {
+        String given = System.getenv("SHARDLOOM_SHARED");
+        Path root = given != null
+                ? Path.of(given)
+                : Path.of(System.getProperty("shardloom.root", "..")).resolve("../shared");
+        Path path = root.resolve(relative);
+        if (!Files.exists(path)) {
+            System.err.println("SKIPPED: no reference file "
+                    + path.toAbsolutePath().normalize() + "; set SHARDLOOM_SHARED to the directory that has them");
+            Assumptions.abort("no " + path);
+        }
+        return path;
+    }
+
+    /** A JSON Lines file, one node a line. */
+    public static List<JsonNode> lines(Path path) {
+        try {
+            List<JsonNode> nodes = new ArrayList<>();
+            for (String line : Files.readAllLines(path)) {
+                if (!line.isBlank()) {
+                    nodes.add(JSON.readTree(line));
+                }
+            }
+            return nodes;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** A whole JSON file. */
+    public static JsonNode json(Path path) {
+        try {
+            return JSON.readTree(path.toFile());
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** An array of ints. */
+    public static int[] ints(JsonNode array) {
+        int[] ints = new int[array.size()];
+        for (int i = 0; i < ints.length; i++) {
+            ints[i] = array.get(i).intValue();
+        }
+        return ints;
+    }
+}
