@@ -5,10 +5,10 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.Assumptions;
 
 /** Finds the fixture folder that lies beside the checkout; tests that need it are skipped loudly where it is absent. */
-final class SharedFixtures {
+public final class SharedFixtures {
     private SharedFixtures() {}
 
-    static Path require(String name) {
+    public static Path require(String name) {
         String override = System.getenv("SHARDLOOM_SHARED");
         Path shared = override != null
                 ? Path.of(override)
