@@ -24,7 +24,8 @@ import org.shardloom.worker.weights.WeightsDirectory;
 
 /** Losses, gradients and traces of the tiny ChatGLM models against the original implementation in PyTorch. */
 class TinyChatglmTest {
-    static final OptimizerConfig ADAMW = new OptimizerConfig(OptimizerConfig.Type.ADAMW, 0.9, 0.95, 1e-8, 0.1, List.of());
+    static final OptimizerConfig ADAMW =
+            new OptimizerConfig(OptimizerConfig.Type.ADAMW, 0.9, 0.95, 1e-8, 0.1, List.of());
 
     @ParameterizedTest
     @CsvSource({
@@ -42,8 +43,8 @@ class TinyChatglmTest {
                 ZeroEngine engine = engine(dir.resolve(variant), device, recompute)) {
             load(engine, weights);
             PackedBatch batch = TinyModel.batch(reference, "", 0, 3);
-            StepResult result = engine.step(
-                    new StepInput(List.of(batch), List.of((double) batch.targets().length), 1, 0));
+            StepResult result =
+                    engine.step(new StepInput(List.of(batch), List.of((double) batch.targets().length), 1, 0));
             assertEquals(reference.readAll("loss")[0], result.loss(), 1e-5);
             assertEquals(reference.readAll("grad_norm")[0], result.gradNorm(), 1e-4);
             for (int u = 0; u < engine.units().size(); u++) {
@@ -80,7 +81,8 @@ class TinyChatglmTest {
                     batches.add(batch);
                     divisors.add((double) batch.targets().length * (16 / rows));
                 }
-                StepResult r = engine.step(new StepInput(batches, divisors, batches.size(), 1e-3 * Math.min(1, step / 3.0)));
+                StepResult r =
+                        engine.step(new StepInput(batches, divisors, batches.size(), 1e-3 * Math.min(1, step / 3.0)));
                 assertEquals(losses[step - 1], r.loss(), 1e-4 * losses[step - 1], "loss of step " + step);
                 assertEquals(norms[step - 1], r.gradNorm(), 1e-3 * norms[step - 1], "norm of step " + step);
             }

@@ -1,0 +1,55 @@
+package org.shardloom.coordinator.run;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.shardloom.protocol.message.StepReport;
+
+/** What is known of a step once every worker has reported: one line of metrics.jsonl. */
+public record StepMetrics(
+        long step,
+        long totalSteps,
+        double epoch,
+        double loss,
+        double gradNorm,
+        boolean applied,
+        double learningRate,
+        long tokens,
+        double tokensPerSecond,
+        int workers,
+        long generation,
+        double seconds,
+        long deviceMemoryPeakBytes,
+        long hostMemoryPeakBytes,
+        Map<String, Double> phaseSeconds) {
+
+    /**
+     * Combines the ranks' reports.
+     *
+     * @param seconds wall time of the step as the coordinator saw it
+     */
+    static StepMetrics of(long step, long totalSteps, long generation, double seconds, List<StepReport> reports) {
+        StepReport first = reports.get(0);
+        long tokens = reports.stream().mapToLong(StepReport::tokens).sum();
+        Map<String, Double> phases = new LinkedHashMap<>();
+        for (StepReport report : reports) {
+            report.phaseSeconds().forEach((phase, s) -> phases.merge(phase, s / reports.size(), Double::sum));
+        }
+        return new StepMetrics(
+                step,
+                totalSteps,
+                first.epoch(),
+                first.loss(),
+                first.gradNorm(),
+                first.applied(),
+                first.learningRate(),
+                tokens,
+                tokens / Math.max(seconds, 1e-9),
+                reports.size(),
+                generation,
+                seconds,
+                reports.stream().mapToLong(StepReport::devicePeakBytes).max().orElse(0),
+                reports.stream().mapToLong(StepReport::residentPeakBytes).max().orElse(0),
+                phases);
+    }
+}

@@ -1,0 +1,74 @@
+package org.shardloom.protocol.message;
+
+import akka.actor.typed.ActorRef;
+import java.util.List;
+import org.shardloom.protocol.plan.UnitSize;
+
+/** What workers say to the coordinator. */
+public sealed interface CoordinatorMessage extends WireMessage {
+
+    /**
+     * A worker asks to take part.
+     *
+     * @param workerId as the launcher numbered it, or -1 for one started by hand
+     * @param proof HMAC of the run's secret, see {@code RunSecret}
+     * @param jobFingerprint of the job file that the worker was given, or empty when it was given none
+     * @param hostKey equal for workers that can share memory
+     */
+    record Register(
+            int workerId,
+            String proof,
+            String jobFingerprint,
+            String host,
+            String hostKey,
+            long pid,
+            String device,
+            ActorRef<WorkerMessage> worker)
+            implements CoordinatorMessage {}
+
+    /** One rank's offer to a rendezvous of {@code size} ranks. */
+    record RendezvousOffer(long generation, int workerId, String key, int rank, int size, byte[] offer)
+            implements CoordinatorMessage {}
+
+    /**
+     * A worker has everything that it needs for steps of the generation, or, if it leaves, has handed over its state.
+     *
+     * @param totalSteps of the run
+     * @param units of the model
+     * @param summary of the data, for people
+     */
+    record Ready(
+            long generation,
+            int workerId,
+            long totalSteps,
+            List<UnitSize> units,
+            String modelConfigJson,
+            String summary,
+            TrainingState state)
+            implements CoordinatorMessage {}
+
+    /** A rank has done its part of a step. */
+    record StepDone(long generation, int workerId, TrainingState state, StepReport report)
+            implements CoordinatorMessage {}
+
+    /** A rank's shard of a checkpoint is on disk. */
+    record ShardWritten(long generation, int workerId, long step, int rank, String file, long bytes, byte[] sha256)
+            implements CoordinatorMessage {}
+
+    /** A rank could not write its shard. */
+    record ShardFailed(long generation, int workerId, long step, boolean noSpace, String message)
+            implements CoordinatorMessage {}
+
+    /** The trained model is written. */
+    record Exported(long generation, int workerId, String directory) implements CoordinatorMessage {}
+
+    /**
+     * A worker could not do what it was told.
+     *
+     * @param fatal true when trying again cannot help: bad input, a loss that is not finite
+     */
+    record WorkerFailed(long generation, int workerId, boolean fatal, String message) implements CoordinatorMessage {}
+
+    /** What the coordinator says to itself; never on the wire. */
+    non-sealed interface Local extends CoordinatorMessage {}
+}

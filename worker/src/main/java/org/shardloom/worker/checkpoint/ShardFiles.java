@@ -1,0 +1,129 @@
+package org.shardloom.worker.checkpoint;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.GeneralSecurityException;
+import java.security.MessageDigest;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import org.shardloom.kernels.cpu.HostBytes;
+import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.protocol.plan.ShardPlan;
+import org.shardloom.worker.optim.OptimizerShard;
+import org.shardloom.worker.optim.OptimizerShard.Part;
+import org.shardloom.worker.weights.SafetensorsWriter;
+import org.shardloom.worker.weights.TensorInfo;
+import org.shardloom.worker.weights.WeightDtype;
+
+/**
+ * One rank's shard of a checkpoint: a safetensors file with, for each unit and part, the fp32 elements that the rank owns, named
+ * {@code layers.3/exp_avg}. Padding is not written.
+ */
+public final class ShardFiles {
+    private static final long PIECE = 16L << 20;
+    /** Room left on the disk beyond the shard itself: headers, manifest, logs. */
+    private static final long MARGIN = 1L << 20;
+
+    private ShardFiles() {}
+
+    /**
+     * A shard on disk.
+     *
+     * @param sha256 of the whole file
+     */
+    public record Written(String file, long bytes, byte[] sha256) {}
+
+    /** Name of a rank's file. */
+    public static String fileName(int rank, int worldSize) {
+        return String.format(Locale.ROOT, "shard-%05d-of-%05d.safetensors", rank, worldSize);
+    }
+
+    static String tensorName(String unit, Part part) {
+        return unit + "/" + part.key;
+    }
+
+    /**
+     * Writes the rank's shard and syncs it to the disk.
+     *
+     * @throws NoSpaceException before anything is written when the free space cannot hold every rank's shard
+     */
+    public static Written write(Path directory, ShardPlan plan, int rank, OptimizerShard state) throws IOException {
+        List<TensorInfo> tensors = new ArrayList<>();
+        long bytes = 0;
+        for (int u = 0; u < plan.units().size(); u++) {
+            for (Part part : Part.values()) {
+                long length = plan.owned(u, rank).length();
+                tensors.add(TensorInfo.of(tensorName(plan.units().get(u).name(), part), WeightDtype.F32, length));
+                bytes += length * 4;
+            }
+        }
+        requireSpace(directory, bytes * plan.worldSize() + MARGIN, bytes);
+        Path file = directory.resolve(fileName(rank, plan.worldSize()));
+        Map<String, String> metadata =
+                Map.of("rank", String.valueOf(rank), "world_size", String.valueOf(plan.worldSize()));
+        try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, metadata)) {
+            for (int u = 0; u < plan.units().size(); u++) {
+                for (Part part : Part.values()) {
+                    append(
+                            writer,
+                            tensorName(plan.units().get(u).name(), part),
+                            state.get(u, part),
+                            plan.owned(u, rank).length() * 4);
+                }
+            }
+            writer.finish();
+        } catch (IOException e) {
+            throw isNoSpace(e) ? new NoSpaceException(e.getMessage()) : e;
+        }
+        return new Written(file.getFileName().toString(), Files.size(file), sha256(file));
+    }
+
+    /** Ranks write at the same time, so what all need must be there, less what others have written already. */
+    private static void requireSpace(Path directory, long needed, long own) throws IOException {
+        long free = Files.getFileStore(directory).getUsableSpace();
+        long written = 0;
+        try (var files = Files.list(directory)) {
+            for (Path file : files.toList()) {
+                written += Files.size(file);
+            }
+        }
+        if (free + written < needed || free < own) {
+            throw new NoSpaceException(String.format(
+                    Locale.ROOT,
+                    "no space for a checkpoint in %s: %.1f MB needed, %.1f MB free",
+                    directory.getParent(),
+                    needed / 1e6,
+                    (free + written) / 1e6));
+        }
+    }
+
+    private static boolean isNoSpace(IOException e) {
+        String text = String.valueOf(e.getMessage()).toLowerCase(Locale.ROOT);
+        return text.contains("no space") || text.contains("quota") || text.contains("not enough space");
+    }
+
+    private static void append(SafetensorsWriter writer, String name, Tensor tensor, long bytes) throws IOException {
+        for (long from = 0; from < bytes; from += PIECE) {
+            ByteBuffer piece = HostBytes.view(tensor.address() + from, Math.min(PIECE, bytes - from));
+            writer.append(name, piece);
+        }
+    }
+
+    static byte[] sha256(Path file) throws IOException {
+        try (InputStream in = Files.newInputStream(file)) {
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            byte[] buffer = new byte[1 << 20];
+            for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
+                digest.update(buffer, 0, n);
+            }
+            return digest.digest();
+        } catch (GeneralSecurityException e) {
+            throw new IllegalStateException("SHA-256 is part of every JDK", e);
+        }
+    }
+}

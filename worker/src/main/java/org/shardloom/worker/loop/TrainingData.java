@@ -1,0 +1,123 @@
+package org.shardloom.worker.loop;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.shardloom.protocol.config.DataConfig;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.TrainConfig;
+import org.shardloom.protocol.plan.StepShares;
+import org.shardloom.worker.data.ChatTemplate;
+import org.shardloom.worker.data.DataFormat;
+import org.shardloom.worker.data.DataOptions;
+import org.shardloom.worker.data.DataOrder;
+import org.shardloom.worker.data.Dataset;
+import org.shardloom.worker.data.DatasetBuilder;
+import org.shardloom.worker.data.Sample;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.PackedBatch;
+import org.shardloom.worker.tokenizer.Tokenizer;
+import org.shardloom.worker.tokenizer.Tokenizers;
+import org.shardloom.worker.zero.StepInput;
+
+/**
+ * The samples of a run and which of them a step takes: sample {@code (step - 1) * global_batch_size + i} of the endless sequence of
+ * epochs, whatever the number of workers.
+ */
+public final class TrainingData {
+    private final Dataset dataset;
+    private final DataOrder order;
+    private final TrainConfig train;
+
+    private TrainingData(Dataset dataset, DataOrder order, TrainConfig train) {
+        this.dataset = dataset;
+        this.order = order;
+        this.train = train;
+    }
+
+    /** Tokenises the job's training files, or reads what an earlier run has cached. */
+    public static TrainingData load(JobConfig job, DecoderConfig model) {
+        DataConfig data = job.data();
+        DataFormat format = DataFormat.of(data.format().name().toLowerCase(Locale.ROOT));
+        DataOptions options =
+                new DataOptions(format, data.maxLength(), data.maxSourceLength(), data.truncate(), model.vocabulary());
+        Path cache = job.outputDir().resolve(".token-cache");
+        Dataset dataset;
+        if (format == DataFormat.PRETOKENIZED) {
+            dataset = DatasetBuilder.forTokens(options).withCache(cache).build(data.train());
+        } else {
+            try (Tokenizer tokenizer = openTokenizer(job, model)) {
+                dataset = DatasetBuilder.forText(options, ChatTemplate.of(tokenizer))
+                        .withCache(cache)
+                        .build(data.train());
+            }
+        }
+        return new TrainingData(
+                dataset, new DataOrder(job.train().seed(), dataset.size(), data.shuffle()), job.train());
+    }
+
+    /** The job's tokenizer, of the family that the template or the model asks for. */
+    public static Tokenizer openTokenizer(JobConfig job, DecoderConfig model) {
+        return Tokenizers.open(
+                job.tokenizer(),
+                TemplateFamily.of(job.data().template(), job.model().path(), model));
+    }
+
+    public String summary() {
+        return dataset.summary().describe();
+    }
+
+    /** Longest sample. */
+    public int longest() {
+        return Math.toIntExact(dataset.summary().longest());
+    }
+
+    /** Optimizer steps of the run. */
+    public long totalSteps() {
+        if (train.maxSteps() > 0) {
+            return train.maxSteps();
+        }
+        long samples = (long) train.epochs() * dataset.size();
+        return (samples + train.globalBatchSize() - 1) / train.globalBatchSize();
+    }
+
+    /** Passes over the data done after the step. */
+    public double epochAfter(long step) {
+        return (double) step * train.globalBatchSize() / dataset.size();
+    }
+
+    /** A rank's share of the step, counted from 1. */
+    public StepInput share(long step, int worldSize, int rank, double learningRate) {
+        int perMicroBatch = train.microBatchSize();
+        int microBatches = train.globalBatchSize() / perMicroBatch;
+        long first = (step - 1) * train.globalBatchSize();
+        StepShares shares = StepShares.of(microBatches, worldSize, rank);
+        List<PackedBatch> batches = new ArrayList<>();
+        List<Double> divisors = new ArrayList<>();
+        boolean perToken = train.lossReduction() == TrainConfig.LossReduction.TOKEN;
+        double stepTargets = perToken ? targets(first, train.globalBatchSize()) : 0;
+        for (int m = shares.first(); m < shares.first() + shares.count(); m++) {
+            long from = first + (long) m * perMicroBatch;
+            List<int[]> ids = new ArrayList<>();
+            List<int[]> labels = new ArrayList<>();
+            for (int i = 0; i < perMicroBatch; i++) {
+                Sample sample = dataset.sample(order.sampleAt(from + i));
+                ids.add(sample.inputIds());
+                labels.add(sample.labels());
+            }
+            PackedBatch batch = PackedBatch.of(ids, labels);
+            batches.add(batch);
+            divisors.add(perToken ? stepTargets : Math.max(1.0, batch.targets().length) * microBatches);
+        }
+        return new StepInput(batches, divisors, shares.rounds(), learningRate);
+    }
+
+    private double targets(long first, int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i++) {
+            sum += dataset.sample(order.sampleAt(first + i)).targetTokens();
+        }
+        return Math.max(1, sum);
+    }
+}
