@@ -94,7 +94,6 @@ public record QuickstartFiles(Path job, Path model, Path train, Path heldOut, Pa
                 data:
                   train:                      # one or more files of JSON lines
                     - %s
-                  eval: %s
                   format: alpaca              # instruction, input, output
                   max_length: 128             # tokens of a sample; these have about 25
                   max_source_length: 64       # tokens of its question
@@ -137,15 +136,11 @@ public record QuickstartFiles(Path job, Path model, Path train, Path heldOut, Pa
                   keep_last: 2
                   keep_best: 0
 
-                evaluation:
-                  every_steps: 100            # on data.eval
-                  metrics: [loss]
-
                 workers: 4
                 device: cpu
                 output_dir: %s
                 """
-                .formatted(quote(model), quote(model), quote(train), quote(heldOut), seed, quote(output));
+                .formatted(quote(model), quote(model), quote(train), seed, quote(output));
     }
 
     /** A path as a YAML scalar; a JSON string is one. */

@@ -20,4 +20,10 @@ public record ClusterConfig(
         int minWorkers,
         double heartbeatSeconds,
         double lostAfterSeconds,
-        double joinTimeoutSeconds) {}
+        double joinTimeoutSeconds) {
+
+    /** What holds where no job file says otherwise; {@code JobKeys} has the same values. */
+    public static ClusterConfig defaults() {
+        return new ClusterConfig(false, "127.0.0.1", 0, true, 1, 1, 10, 120);
+    }
+}

@@ -1,0 +1,57 @@
+# Sourced by the commands beside it: builds what is missing and knows how to start the program.
+# Needs bash, a JDK 17 or newer, and for the first build Maven and g++.
+set -euo pipefail
+DEPLOY="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+ROOT="$(dirname "$DEPLOY")"
+LIB="$DEPLOY/target/lib"
+NATIVE="${SHARDLOOM_NATIVE_CACHE:-$DEPLOY/target/native}"
+
+die() { echo "shardloom: $*" >&2; exit 1; }
+
+need() { command -v "$1" >/dev/null 2>&1 || die "$1 is needed ($2)"; }
+
+# A build is there when its last product is newer than every source.
+built() {
+  [ -f "$DEPLOY/target/.built" ] && [ -d "$LIB" ] || return 1
+  [ -z "$(find "$ROOT"/pom.xml "$ROOT"/*/pom.xml "$ROOT"/*/src/main -newer "$DEPLOY/target/.built" -type f -print -quit)" ]
+}
+
+build() {
+  [ -f "$ROOT/pom.xml" ] || return 0
+  built && return 0
+  need mvn "Maven builds the program the first time: apt-get install maven"
+  need g++ "the kernels are C++: apt-get install g++"
+  need flock "util-linux"
+  mkdir -p "$DEPLOY/target"
+  (
+    flock 9
+    built && exit 0
+    echo "building Shardloom (the first time takes a few minutes; log: deploy/target/build.log)" >&2
+    if ! (cd "$ROOT" && mvn -B -q package -DskipTests -Dspotless.check.skip=true) >"$DEPLOY/target/build.log" 2>&1; then
+      tail -n 20 "$DEPLOY/target/build.log" >&2
+      exit 1
+    fi
+    mkdir -p "$NATIVE"
+    touch "$DEPLOY/target/.built"
+  ) 9>"$DEPLOY/target/.build.lock" || die "the build failed; see deploy/target/build.log"
+}
+
+java_command() {
+  if [ -n "${JAVA_HOME:-}" ] && [ -x "$JAVA_HOME/bin/java" ]; then JAVA="$JAVA_HOME/bin/java"; else JAVA=java; fi
+  need "$JAVA" "a JDK 17 or newer: apt-get install openjdk-17-jdk"
+  JAVA_OPTIONS=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms32m -Xmx2g -XX:-UsePerfData
+    --add-opens=java.base/sun.nio.ch=ALL-UNNAMED --add-opens=java.base/jdk.internal.misc=ALL-UNNAMED
+    "-Dshardloom.home=$ROOT" "-Dorg.bytedeco.javacpp.cachedir=$NATIVE/javacpp" "-Dshardloom.native.cache=$NATIVE/djl")
+  # shellcheck disable=SC2206
+  [ -z "${SHARDLOOM_JAVA_OPTS:-}" ] || JAVA_OPTIONS+=(${SHARDLOOM_JAVA_OPTS})
+  CLASS_PATH="$(printf '%s:' "$DEPLOY"/target/shardloom-deploy-*.jar)$LIB/*"
+  mkdir -p "$NATIVE/djl"
+  chmod 700 "$NATIVE/djl"
+  export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}" MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}" OPT_OUT_TRACKING=true
+}
+
+shardloom() {
+  build
+  java_command
+  exec "$JAVA" "${JAVA_OPTIONS[@]}" -cp "$CLASS_PATH" org.shardloom.deploy.cli.Main "$@"
+}

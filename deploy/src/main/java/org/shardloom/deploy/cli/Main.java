@@ -1,0 +1,39 @@
+package org.shardloom.deploy.cli;
+
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+
+/** The program's entry point: {@code shardloom COMMAND …}. Exit status: 0 done, 1 failed, 2 wrong usage or a bad job file. */
+@Command(
+        name = "shardloom",
+        description = "Fine-tunes large language models on a cluster, from the JVM.",
+        mixinStandardHelpOptions = true,
+        version = "shardloom 0.1.0",
+        subcommands = {
+            StartCommand.class,
+            StatusCommand.class,
+            ScaleCommand.class,
+            StopCommand.class,
+            ValidateCommand.class,
+            GenerateCommand.class,
+            ExportCommand.class,
+            WorkerCommand.class,
+            CommandLine.HelpCommand.class
+        })
+public final class Main {
+    private Main() {}
+
+    public static void main(String[] arguments) {
+        System.exit(run(arguments));
+    }
+
+    static int run(String... arguments) {
+        return new CommandLine(new Main())
+                .setExecutionExceptionHandler((e, command, parsed) -> {
+                    command.getErr().println("shardloom: " + Failures.describe(e));
+                    return Failures.isUsage(e) ? 2 : 1;
+                })
+                .setCaseInsensitiveEnumValuesAllowed(true)
+                .execute(arguments);
+    }
+}

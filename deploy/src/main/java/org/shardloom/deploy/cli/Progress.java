@@ -1,0 +1,99 @@
+package org.shardloom.deploy.cli;
+
+import java.io.PrintStream;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Locale;
+import org.shardloom.coordinator.run.CoordinatorActor.Outcome;
+import org.shardloom.coordinator.run.RunListener;
+import org.shardloom.coordinator.run.RunState;
+import org.shardloom.coordinator.run.RunView;
+import org.shardloom.coordinator.run.StepMetrics;
+
+/** Shows how a run goes: one line that is rewritten on a terminal, plain lines every few seconds elsewhere. */
+final class Progress implements RunListener {
+    private static final int BAR = 24;
+    private static final long PLAIN_MILLIS = 5000;
+    private final PrintStream out;
+    private final boolean terminal;
+    private final Path outputDir;
+    private RunState state;
+    private boolean barShown;
+    private long lastPlain;
+    private double secondsPerStep;
+    private boolean ended;
+
+    Progress(PrintStream out, boolean terminal, Path outputDir) {
+        this.out = out;
+        this.terminal = terminal;
+        this.outputDir = outputDir;
+    }
+
+    @Override
+    public synchronized void onNotice(boolean warning, String text) {
+        line((warning ? "warning: " : "") + text);
+    }
+
+    @Override
+    public synchronized void onStep(StepMetrics m) {
+        secondsPerStep = secondsPerStep == 0 ? m.seconds() : 0.9 * secondsPerStep + 0.1 * m.seconds();
+        String text = String.format(
+                Locale.ROOT,
+                "step %d/%d  loss %.4f  norm %.2f  lr %.2e  %,.0f tokens/s  %d workers  left %s%s",
+                m.step(),
+                m.totalSteps(),
+                m.loss(),
+                m.gradNorm(),
+                m.learningRate(),
+                m.tokensPerSecond(),
+                m.workers(),
+                left(Math.round(secondsPerStep * (m.totalSteps() - m.step()))),
+                m.applied() ? "" : "  (overflow: update skipped)");
+        long now = System.currentTimeMillis();
+        if (terminal) {
+            int filled = m.totalSteps() == 0 ? BAR : (int) (BAR * m.step() / m.totalSteps());
+            out.print("\r\033[K[" + "#".repeat(filled) + "-".repeat(BAR - filled) + "] " + text);
+            out.flush();
+            barShown = true;
+        } else if (now - lastPlain >= PLAIN_MILLIS || m.step() == m.totalSteps() || m.step() == 1) {
+            lastPlain = now;
+            out.println(text);
+        }
+    }
+
+    private static String left(long seconds) {
+        Duration d = Duration.ofSeconds(seconds);
+        return d.toHours() > 0
+                ? String.format(Locale.ROOT, "%d:%02d:%02d", d.toHours(), d.toMinutesPart(), d.toSecondsPart())
+                : String.format(Locale.ROOT, "%d:%02d", d.toMinutes(), d.toSecondsPart());
+    }
+
+    @Override
+    public synchronized void onState(RunView view) {
+        if (view.state() != state) {
+            state = view.state();
+            if (!state.isFinal() && state != RunState.TRAINING && state != RunState.PLANNING) {
+                line(state.name().toLowerCase(Locale.ROOT) + (view.detail().isEmpty() ? "" : ": " + view.detail()));
+            }
+        }
+    }
+
+    synchronized void end(Outcome outcome) {
+        if (!ended) {
+            ended = true;
+            line((outcome.success() ? "" : "failed: ") + outcome.message());
+            if (!outcome.success()) {
+                line("logs: " + outputDir.resolve("logs"));
+            }
+        }
+    }
+
+    private void line(String text) {
+        if (barShown) {
+            out.println();
+            barShown = false;
+        }
+        out.println(text);
+        out.flush();
+    }
+}

@@ -1,0 +1,165 @@
+package org.shardloom.deploy.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.LocalDateTime;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import org.shardloom.coordinator.run.CheckpointFiles;
+import org.shardloom.coordinator.run.CoordinatorActor.Outcome;
+import org.shardloom.deploy.launch.Run;
+import org.shardloom.deploy.quickstart.Quickstart;
+import org.shardloom.deploy.quickstart.QuickstartFiles;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.JobConfigException;
+import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.config.JobPreflight;
+import org.shardloom.protocol.config.JobProblem;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code deploy/start.sh}: runs a job in the foreground, or the quickstart. */
+@Command(
+        name = "start",
+        description = {
+            "Runs a fine-tuning job and shows its progress. Without a job file: the quickstart, a small model trained from scratch on this machine."
+        },
+        footer = {
+            "",
+            "Ctrl-C writes a checkpoint and stops; a second one stops at once.",
+            "Examples:",
+            "  deploy/start.sh",
+            "  deploy/start.sh --config job.yaml --workers 4 --set train.learning_rate=5e-5",
+            "  deploy/start.sh --config job.yaml --resume latest"
+        },
+        mixinStandardHelpOptions = true)
+final class StartCommand implements Callable<Integer> {
+    @Option(names = "--config", paramLabel = "FILE", description = "The job file (YAML).")
+    private Path config;
+
+    @Option(names = "--workers", paramLabel = "N", description = "Number of workers; overrides the job file.")
+    private Integer workers;
+
+    @Option(names = "--device", paramLabel = "cpu|cuda", description = "Device of the workers; overrides the job file.")
+    private String device;
+
+    @Option(
+            names = "--set",
+            paramLabel = "KEY=VALUE",
+            description = "Overrides a key of the job file; may be repeated.")
+    private List<String> overrides = new ArrayList<>();
+
+    @Option(
+            names = "--resume",
+            paramLabel = "DIR|latest",
+            description = "Goes on from a checkpoint directory, or the newest of output_dir.")
+    private String resume;
+
+    @Option(names = "--detached-log", hidden = true, description = "Set by start.sh --detach.")
+    private Path detachedLog;
+
+    @Override
+    public Integer call() throws Exception {
+        List<String> all = new ArrayList<>(overrides);
+        if (workers != null) {
+            all.add("workers=" + workers);
+        }
+        if (device != null) {
+            all.add("device=" + device);
+        }
+        Optional<QuickstartFiles> quickstart = Optional.empty();
+        if (config == null) {
+            Path home = Path.of(System.getProperty("shardloom.home", "."));
+            String name = "quickstart-" + LocalDateTime.now().format(DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss"));
+            quickstart = Optional.of(QuickstartFiles.create(home.resolve("runs").resolve(name), 1234));
+            config = quickstart.get().job();
+            Quickstart.announce(System.out, quickstart.get());
+        }
+        JobFile file = JobFile.load(config, all);
+        JobConfig job = checked(file);
+        Optional<Path> checkpoint = checkpoint(job);
+        Outcome outcome = run(job, checkpoint);
+        if (outcome.success()
+                && quickstart.isPresent()
+                && Files.isDirectory(job.outputDir().resolve("final"))) {
+            Quickstart.answerHeldOut(
+                    System.out, quickstart.get(), job.outputDir().resolve("final"));
+        }
+        return outcome.success() ? 0 : 1;
+    }
+
+    /** A job whose files are there; its problems are reported all at once. */
+    static JobConfig checked(JobFile file) {
+        List<JobProblem> problems = JobPreflight.check(file);
+        if (!problems.isEmpty()) {
+            throw new JobConfigException(problems);
+        }
+        return file.config();
+    }
+
+    private Optional<Path> checkpoint(JobConfig job) throws IOException {
+        if (resume == null) {
+            return Optional.empty();
+        }
+        if (resume.equals("latest")) {
+            return Optional.of(CheckpointFiles.latest(job.outputDir())
+                    .orElseThrow(() -> new Failures.UsageException(
+                            "no complete checkpoint in " + job.outputDir() + " to resume from")));
+        }
+        Path directory = Path.of(resume).toAbsolutePath().normalize();
+        if (!Files.exists(directory.resolve("manifest.pb"))) {
+            throw new Failures.UsageException(directory + " is not a complete checkpoint: it has no manifest.pb");
+        }
+        return Optional.of(directory);
+    }
+
+    private Outcome run(JobConfig job, Optional<Path> checkpoint) throws Run.RunException, IOException {
+        Progress progress = new Progress(System.out, System.console() != null && detachedLog == null, job.outputDir());
+        Run run = new Run(job, checkpoint, progress);
+        Thread hook = new Thread(
+                () -> {
+                    run.stop(false);
+                    Outcome outcome = run.outcome().join();
+                    progress.end(outcome);
+                    awaitCleanUp();
+                },
+                "stop");
+        Runtime.getRuntime().addShutdownHook(hook);
+        try {
+            Outcome outcome = run.execute();
+            cleanedUp.countDown();
+            Runtime.getRuntime().removeShutdownHook(hook);
+            progress.end(outcome);
+            return outcome;
+        } catch (IllegalStateException e) {
+            // The hook is running: it says how the run ended, and the process ends with it.
+            return run.outcome().join();
+        } finally {
+            if (detachedLog != null && Files.exists(detachedLog)) {
+                Files.copy(detachedLog, job.outputDir().resolve("logs").resolve("start.log"), java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+                Files.delete(detachedLog);
+            }
+            cleanedUp.countDown();
+        }
+    }
+
+    private final java.util.concurrent.CountDownLatch cleanedUp = new java.util.concurrent.CountDownLatch(1);
+
+    private void awaitCleanUp() {
+        try {
+            cleanedUp.await(20, java.util.concurrent.TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "start " + config + " " + overrides.stream().collect(Collectors.joining(" "));
+    }
+}

@@ -1,0 +1,143 @@
+package org.shardloom.deploy.cli;
+
+import akka.actor.Address;
+import akka.actor.typed.ActorRef;
+import akka.actor.typed.ActorRefResolver;
+import akka.actor.typed.ActorSystem;
+import akka.actor.typed.Behavior;
+import akka.actor.typed.javadsl.Behaviors;
+import akka.cluster.typed.Cluster;
+import akka.cluster.typed.JoinSeedNodes;
+import com.typesafe.config.Config;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import org.shardloom.deploy.cluster.ClusterSettings;
+import org.shardloom.protocol.config.ClusterConfig;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.message.CoordinatorMessage;
+import org.shardloom.protocol.message.RunSecret;
+import org.shardloom.worker.actor.WorkerActor;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** One worker: joins a run's cluster and works until it is told to leave. Started by the coordinator, or by hand on any host. */
+@Command(
+        name = "worker",
+        description =
+                "Joins a run as a worker (deploy/start.sh --role worker --join HOST:PORT). The run's secret comes from the environment "
+                        + "variable SHARDLOOM_SECRET or --secret-file.",
+        mixinStandardHelpOptions = true)
+final class WorkerCommand implements Callable<Integer> {
+    @Option(
+            names = "--join",
+            required = true,
+            paramLabel = "HOST:PORT",
+            description = "The coordinator's address, as start.sh and run.json show it.")
+    private String join;
+
+    @Option(names = "--id", defaultValue = "-1", hidden = true, description = "Number that the coordinator gave.")
+    private int id;
+
+    @Option(
+            names = "--config",
+            paramLabel = "FILE",
+            description = "The job file; default: the coordinator's. Must be the same job.")
+    private Path config;
+
+    @Option(
+            names = "--host",
+            defaultValue = "127.0.0.1",
+            paramLabel = "ADDRESS",
+            description = "This host's address; default: ${DEFAULT-VALUE}.")
+    private String host;
+
+    @Option(names = "--secret-file", paramLabel = "FILE", description = "File that holds the run's secret.")
+    private Path secretFile;
+
+    @Override
+    public Integer call() throws Exception {
+        RunSecret secret = secret();
+        Optional<JobConfig> job = config == null
+                ? Optional.empty()
+                : Optional.of(JobFile.load(config, List.of()).config());
+        ClusterConfig cluster = job.map(JobConfig::cluster).orElseGet(ClusterConfig::defaults);
+        Address seed = address(join);
+        Config settings = ClusterSettings.of("worker", host, 0, cluster, secret);
+        CompletableFuture<String> outcome = new CompletableFuture<>();
+        Behavior<Void> guardian = Behaviors.setup(context -> {
+            Cluster.get(context.getSystem()).manager().tell(new JoinSeedNodes(List.of(seed)));
+            ActorRef<CoordinatorMessage> coordinator =
+                    ActorRefResolver.get(context.getSystem()).resolveActorRef(seed + "/user/coordinator");
+            WorkerActor.Setup setup =
+                    new WorkerActor.Setup(coordinator, secret, id, job, host, hostKey(), "cpu", outcome);
+            context.spawn(WorkerActor.create(setup), "worker");
+            return Behaviors.empty();
+        });
+        ActorSystem<Void> system = ActorSystem.create(guardian, ClusterSettings.SYSTEM, settings);
+        system.getWhenTerminated()
+                .thenAccept(done -> outcome.complete("this node was removed from the cluster, or could not join it"));
+        watchParent();
+        String problem = outcome.join();
+        system.terminate();
+        system.getWhenTerminated().toCompletableFuture().get(10, TimeUnit.SECONDS);
+        if (problem != null) {
+            System.err.println("worker " + id + ": " + problem);
+        }
+        return problem == null ? 0 : 1;
+    }
+
+    private RunSecret secret() throws IOException {
+        String hex = secretFile != null ? Files.readString(secretFile) : System.getenv(RunSecret.VARIABLE);
+        if (hex == null || hex.isBlank()) {
+            throw new Failures.UsageException(
+                    "the run's secret is needed: set " + RunSecret.VARIABLE + " or give --secret-file");
+        }
+        try {
+            return RunSecret.of(hex);
+        } catch (IllegalArgumentException e) {
+            throw new Failures.UsageException("the run's secret is not a hexadecimal number of at least 16 bytes");
+        }
+    }
+
+    private static Address address(String hostAndPort) {
+        int colon = hostAndPort.lastIndexOf(':');
+        try {
+            return new Address(
+                    "akka",
+                    ClusterSettings.SYSTEM,
+                    hostAndPort.substring(0, colon),
+                    Integer.parseInt(hostAndPort.substring(colon + 1)));
+        } catch (IndexOutOfBoundsException | NumberFormatException e) {
+            throw new Failures.UsageException("--join takes HOST:PORT, found '" + hostAndPort + "'");
+        }
+    }
+
+    /** Workers share memory when they run under one kernel and are reached at one address. */
+    private String hostKey() throws IOException {
+        return host + "/"
+                + Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).strip();
+    }
+
+    /** A worker that the coordinator started ends with it, whatever way that ends. */
+    private static void watchParent() {
+        String parent = System.getenv("SHARDLOOM_PARENT");
+        if (parent != null) {
+            ProcessHandle.of(Long.parseLong(parent))
+                    .ifPresentOrElse(
+                            process -> process.onExit().thenAccept(gone -> endWithParent()),
+                            WorkerCommand::endWithParent);
+        }
+    }
+
+    private static void endWithParent() {
+        System.err.println("the coordinator's process is gone: ending");
+        Runtime.getRuntime().halt(3);
+    }
+}

@@ -1,0 +1,2 @@
+/** How a run's processes form an Akka cluster. */
+package org.shardloom.deploy.cluster;
