@@ -2,6 +2,7 @@ package org.shardloom.kernels.cpu;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 
 /** Views of host addresses as buffers. */
@@ -17,7 +18,7 @@ public final class HostBytes {
         return new View(address, Math.toIntExact(bytes)).asByteBuffer().order(ByteOrder.nativeOrder());
     }
 
-    private static final class View extends Pointer {
+    private static final class View extends BytePointer {
         View(long address, long bytes) {
             super((Pointer) null);
             this.address = address;

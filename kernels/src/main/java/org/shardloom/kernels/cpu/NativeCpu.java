@@ -9,11 +9,14 @@ import org.bytedeco.javacpp.annotation.Platform;
  * {@link CpuOps} and its neighbours, which have checked shapes and dtypes. Functions run on the calling thread and the
  * OpenMP threads that {@link #useThreads} gave it. Dtype codes are those of {@code DType.code}.
  */
-@Platform(include = "shardloom_cpu.cpp", compiler = "cpp17")
+@Platform(
+        include = "shardloom_cpu.cpp",
+        compiler = "cpp17",
+        preload = {"gomp@.1", "dnnl@.3"},
+        preloadresource = "/org/bytedeco/dnnl/")
 @Namespace("shardloom")
 public final class NativeCpu {
     static {
-        Loader.load(org.bytedeco.dnnl.global.dnnl.class);
         Loader.load(NativeCpu.class);
     }
 
@@ -160,8 +163,8 @@ public final class NativeCpu {
             int paramType,
             long n,
             float rate,
-            float beta1,
-            float beta2,
+            double beta1,
+            double beta2,
             float eps,
             float decay,
             float correction1,
