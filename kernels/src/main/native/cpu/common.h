@@ -49,7 +49,9 @@ struct AttentionShape {
 };
 
 struct AdamStep {
-    float rate, beta1, beta2, eps, decay, correction1, correction2, gradScale;
+    float rate;
+    double beta1, beta2;
+    float eps, decay, correction1, correction2, gradScale;
 };
 
 struct Matrix { const void* data; int dtype; int64_t rows, columns; };  // strides in elements

@@ -112,8 +112,8 @@ double sumOfSquares(int64_t x, int64_t n) {
     ON_ISA(sumOfSquares_(result, at<float>(x), n));
     return result;
 }
-void adamw(int64_t master, int64_t first, int64_t second, int64_t grad, int64_t param, int paramType, int64_t n, float rate, float beta1,
-           float beta2, float eps, float decay, float correction1, float correction2, float gradScale) {
+void adamw(int64_t master, int64_t first, int64_t second, int64_t grad, int64_t param, int paramType, int64_t n, float rate, double beta1,
+           double beta2, float eps, float decay, float correction1, float correction2, float gradScale) {
     AdamStep step{rate, beta1, beta2, eps, decay, correction1, correction2, gradScale};
     FOR_TYPE(paramType, T, ON_ISA(adamw(at<float>(master), at<float>(first), at<float>(second), at<float>(grad), at<T>(param), n, step)));
 }

@@ -2,6 +2,7 @@
 #include "common.h"
 #include "oneapi/dnnl/dnnl.hpp"
 #include <map>
+#include <memory>
 #include <mutex>
 #include <array>
 
@@ -20,16 +21,14 @@ dnnl::memory::data_type typeOf(int dtype) {
     return dtype == F32 ? dnnl::memory::data_type::f32 : dtype == BF16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f16;
 }
 
-const Product* lookUp(const std::array<int64_t, 14>& key, bool accumulate) {
-    static std::map<std::array<int64_t, 14>, Product*> cache;
+/** Shared: another thread may empty the cache while a product is being computed. */
+std::shared_ptr<const Product> lookUp(const std::array<int64_t, 14>& key, bool accumulate) {
+    static std::map<std::array<int64_t, 14>, std::shared_ptr<const Product>> cache;
     static std::mutex mutex;
     std::lock_guard<std::mutex> lock(mutex);
     auto found = cache.find(key);
     if (found != cache.end()) return found->second;
-    if (cache.size() > 4096) {  // packed token counts vary without bound
-        for (auto& entry : cache) delete entry.second;
-        cache.clear();
-    }
+    if (cache.size() > 4096) cache.clear();  // packed token counts vary without bound
     auto [m, n, k, aType, bType, cType, ar, ac, br, bc, ldc, add, threads, unused] = key;
     dnnl::memory::desc a({m, k}, typeOf(int(aType)), dnnl::memory::dims{ar, ac});
     dnnl::memory::desc b({k, n}, typeOf(int(bType)), dnnl::memory::dims{br, bc});
@@ -38,7 +37,7 @@ const Product* lookUp(const std::array<int64_t, 14>& key, bool accumulate) {
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     if (accumulate) { dnnl::post_ops ops; ops.append_sum(1.0f); attributes.set_post_ops(ops); }
     auto description = dnnl::matmul::primitive_desc(engine(), a, b, c, attributes);
-    auto* product = new Product{dnnl::matmul(description), a, b, c, int64_t(description.scratchpad_desc().get_size())};
+    auto product = std::make_shared<const Product>(Product{dnnl::matmul(description), a, b, c, int64_t(description.scratchpad_desc().get_size())});
     cache[key] = product;
     return product;
 }
@@ -53,7 +52,7 @@ bool onednnHasBf16() {
 
 void onednnGemm(int64_t m, int64_t n, int64_t k, const void* a, int aType, int64_t ar, int64_t ac, const void* b, int bType,
                 int64_t br, int64_t bc, void* c, int cType, int64_t ldc, bool accumulate) {
-    const Product* product = lookUp({m, n, k, aType, bType, cType, ar, ac, br, bc, ldc, accumulate, omp_get_max_threads(), 0}, accumulate);
+    std::shared_ptr<const Product> product = lookUp({m, n, k, aType, bType, cType, ar, ac, br, bc, ldc, accumulate, omp_get_max_threads(), 0}, accumulate);
     static thread_local dnnl::stream stream(engine());
     dnnl::memory left(product->a, engine(), const_cast<void*>(a)), right(product->b, engine(), const_cast<void*>(b));
     dnnl::memory out(product->c, engine(), c);

@@ -213,6 +213,7 @@ final class CpuOps implements Ops {
         shape("qkv", qkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
         shape("context", context, qkv.dtype(), qkv.rows(), s.contextWidth());
         shape("logSums", logSums, DType.F32, qkv.rows(), s.heads());
+        require(starts.count() > 0, "starts is empty");
         NativeCpu.attentionForward(
                 context.address(),
                 logSums.address(),
@@ -237,6 +238,8 @@ final class CpuOps implements Ops {
         shape("gradQkv", gradQkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
         shape("gradContext", gradContext, qkv.dtype(), qkv.rows(), s.contextWidth());
         shape("context", context, qkv.dtype(), qkv.rows(), s.contextWidth());
+        shape("logSums", logSums, DType.F32, qkv.rows(), s.heads());
+        require(starts.count() > 0, "starts is empty");
         NativeCpu.attentionBackward(
                 gradQkv.address(),
                 gradContext.address(),

@@ -33,7 +33,11 @@ public record Tensor(long address, DType dtype, long... shape) {
 
     /** Number of elements in one entry of the first axis. */
     public long columns() {
-        return shape.length < 2 ? 1 : elements() / Math.max(1, shape[0]);
+        long n = 1;
+        for (int axis = 1; axis < shape.length; axis++) {
+            n *= shape[axis];
+        }
+        return n;
     }
 
     /** Rows [from, from + count) of this tensor. */

@@ -1,0 +1,40 @@
+package org.shardloom.kernels.cpu;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Set;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+
+@Tag("instruction-set")
+class InstructionSetTest {
+    @Test
+    void theBestInstructionSetThatTheProcessorHasAndTheEnvironmentAllowsIsUsed() throws IOException {
+        String processor = Files.readString(Path.of("/proc/cpuinfo"));
+        String flags = processor
+                .lines()
+                .filter(line -> line.startsWith("flags"))
+                .findFirst()
+                .orElse("");
+        Set<String> has = Set.of(flags.substring(flags.indexOf(':') + 1).trim().split(" "));
+        int best = has.containsAll(Set.of("avx512f", "avx512bw", "avx512dq", "avx512vl"))
+                ? 2
+                : has.containsAll(Set.of("avx2", "fma")) ? 1 : 0;
+        int allowed =
+                switch (System.getenv().getOrDefault("SHARDLOOM_ISA", "")) {
+                    case "baseline" -> 0;
+                    case "avx2" -> 1;
+                    default -> 2;
+                };
+        assertEquals(Math.min(best, allowed), NativeCpu.instructionSet());
+    }
+
+    @Test
+    void aDtypeThatNativeCodeDoesNotKnowIsAnExceptionAndNotACrash() {
+        assertThrows(RuntimeException.class, () -> NativeCpu.convert(0, 7, 0, 0, 0));
+    }
+}
