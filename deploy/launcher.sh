@@ -17,7 +17,7 @@ built() {
 }
 
 build() {
-  [ -f "$ROOT/pom.xml" ] || return 0
+  [ -f "$ROOT/pom.xml" ] && [ "${SHARDLOOM_BUILD:-auto}" != never ] || return 0
   built && return 0
   need mvn "Maven builds the program the first time: apt-get install maven"
   need g++ "the kernels are C++: apt-get install g++"

@@ -28,6 +28,7 @@ public final class JobPreflight {
     }
 
     private List<JobProblem> run(JobConfig config) {
+        AvailableFeatures.check(config, this::problem);
         checkModel(config.model());
         boolean needsTokenizer = config.data().format() != DataConfig.Format.PRETOKENIZED;
         if (needsTokenizer && !config.tokenizer().equals(config.model().path())) {

@@ -1,0 +1,47 @@
+package org.shardloom.protocol.config;
+
+import java.net.InetAddress;
+import java.net.UnknownHostException;
+import java.util.function.BiConsumer;
+
+/** Settings that the job file has a place for but this version cannot carry out: refused, never passed over in silence. */
+final class AvailableFeatures {
+    private AvailableFeatures() {}
+
+    /** Reports each such setting of the job. */
+    static void check(JobConfig job, BiConsumer<Key<?>, String> problem) {
+        if (job.device() == DeviceChoice.CUDA) {
+            problem.accept(JobKeys.DEVICE, "device cuda is not available in this version; use cpu or auto");
+        }
+        if (job.zero().offloadParams()) {
+            problem.accept(
+                    JobKeys.OFFLOAD_PARAMS, "zero.offload_params is not available in this version; leave it false");
+        }
+        if (!job.zero().offloadOptimizer()) {
+            problem.accept(
+                    JobKeys.OFFLOAD_OPTIMIZER,
+                    "the optimizer always runs on the host in this version; leave zero.offload_optimizer true");
+        }
+        if (job.evaluation().everySteps() > 0) {
+            problem.accept(
+                    JobKeys.EVALUATION_EVERY, "evaluation while training is not available in this version; leave it 0");
+        }
+        if (job.checkpoint().keepBest() > 0) {
+            problem.accept(JobKeys.KEEP_BEST, "checkpoint.keep_best is not available in this version; leave it 0");
+        }
+        if (!job.cluster().insecure() && !isLoopback(job.cluster().host())) {
+            problem.accept(
+                    JobKeys.HOST,
+                    "listening on " + job.cluster().host()
+                            + " lets other hosts reach the run without TLS; set cluster.insecure: true if the network is trusted");
+        }
+    }
+
+    private static boolean isLoopback(String host) {
+        try {
+            return InetAddress.getByName(host).isLoopbackAddress();
+        } catch (UnknownHostException e) {
+            return false;
+        }
+    }
+}
