@@ -8,10 +8,11 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Host memory that lives as long as its group. */
-final class HostBlocks implements AutoCloseable {
+public final class HostBlocks implements AutoCloseable {
     private final List<Tensor> blocks = new ArrayList<>();
 
-    Tensor allocate(DType dtype, long... shape) {
+    /** Memory with undefined contents. */
+    public Tensor allocate(DType dtype, long... shape) {
         long bytes = Math.max(64, new Tensor(0, dtype, shape).bytes());
         long address = NativeCpu.allocate(bytes);
         if (address == 0) {

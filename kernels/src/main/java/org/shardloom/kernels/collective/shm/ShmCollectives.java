@@ -26,6 +26,8 @@ import org.shardloom.kernels.tensor.Tensor;
  */
 public final class ShmCollectives implements Collectives {
     private static final long WINDOW = 4L << 20;
+    private static final long NOTHING = -1;
+    private static final long STAGED = -2;
     private final int rank;
     private final int size;
     private final long timeoutNanos;
@@ -36,6 +38,8 @@ public final class ShmCollectives implements Collectives {
     private final List<Segment[]> shared = new ArrayList<>();
     private final List<Segment> common = new ArrayList<>();
     private int phase;
+    private boolean closing;
+    private boolean unmapped;
 
     private ShmCollectives(int rank, Segment[] windows, int[] pids, Duration timeout) {
         this.rank = rank;
@@ -45,7 +49,7 @@ public final class ShmCollectives implements Collectives {
         this.timeoutNanos = timeout.toNanos();
         this.mailboxes =
                 Arrays.stream(windows).map(w -> new Mailbox(w.address())).toArray(Mailbox[]::new);
-        this.thread = new CommunicationThread("collectives-" + rank);
+        this.thread = new CommunicationThread("collectives-" + rank, reason -> wakeAll());
     }
 
     /**
@@ -141,8 +145,8 @@ public final class ShmCollectives implements Collectives {
         return thread.submit(() -> {
             long bytes = slice.bytes();
             Place place = find(slice);
-            if (place != null) {
-                int n = postAndWait(place.segment, place.offset);
+            int n = postAndWait(place == null ? STAGED : place.segment, place == null ? 0 : place.offset);
+            if (!isStaged(n)) {
                 for (int i = 0; i < size; i++) {
                     int r = (rank + i) % size;
                     long target = full.address() + r * bytes;
@@ -153,10 +157,11 @@ public final class ShmCollectives implements Collectives {
                 finish(n);
                 return;
             }
+            mailboxes[rank].done(n);
             for (long from = 0, chunk = 0; from < bytes; from += WINDOW, chunk++) {
                 long count = Math.min(WINDOW, bytes - from);
                 NativeCpu.copy(half(rank, chunk), slice.address() + from, count);
-                int n = postAndWait();
+                n = postAndWait();
                 for (int i = 0; i < size; i++) {
                     int r = (rank + i) % size;
                     NativeCpu.copy(full.address() + r * bytes + from, half(r, chunk), count);
@@ -172,14 +177,9 @@ public final class ShmCollectives implements Collectives {
     public Pending reduceScatter(Tensor sum, Tensor full, DType dtype, boolean accumulate) {
         return thread.submit(() -> {
             long elements = sum.elements();
-            Place place = full == null ? new Place(-1, 0) : find(full);
-            // Staging is agreed on: whoever cannot offer its operand in place says so before anything moves.
-            int n = postAndWait(place == null ? -2 : place.segment, place == null ? 0 : place.offset);
-            boolean staged = false;
-            for (int r = 0; r < size; r++) {
-                staged |= mailboxes[r].argument(n, 0) == -2;
-            }
-            if (!staged) {
+            Place place = full == null ? new Place(NOTHING, 0) : find(full);
+            int n = postAndWait(place == null ? STAGED : place.segment, place == null ? 0 : place.offset);
+            if (!isStaged(n)) {
                 long[] sources = new long[size];
                 int count = 0;
                 for (int r = 0; r < size; r++) {
@@ -215,6 +215,11 @@ public final class ShmCollectives implements Collectives {
             }
             awaitDone(phase);
         });
+    }
+
+    /** Staging is agreed on: whoever cannot offer its operand in place has said so in the phase, before anything moves. */
+    private boolean isStaged(int n) {
+        return Arrays.stream(mailboxes).anyMatch(mailbox -> mailbox.argument(n, 0) == STAGED);
     }
 
     private static void sum(long out, boolean accumulate, long[] sources, DType dtype, long elements) {
@@ -333,15 +338,31 @@ public final class ShmCollectives implements Collectives {
         return totals;
     }
 
+    /** The peers are woken, too: without this rank they would wait in vain. */
     @Override
     public void abort(String reason) {
         thread.abort(reason);
-        mailboxes[rank].abort();
+        wakeAll();
+    }
+
+    private synchronized void wakeAll() {
+        if (!unmapped) {
+            Arrays.stream(mailboxes).forEach(Mailbox::abort);
+        }
     }
 
     @Override
     public void close() {
-        thread.close();
+        synchronized (this) {
+            if (closing) {
+                return;
+            }
+            closing = true;
+        }
+        thread.close(); // not under the lock, which an abort of what it waits for needs
+        synchronized (this) {
+            unmapped = true;
+        }
         Arrays.stream(windows).forEach(Segment::close);
         shared.forEach(segments -> Arrays.stream(segments).forEach(Segment::close));
         common.forEach(Segment::close);

@@ -1,0 +1,89 @@
+package org.shardloom.kernels.collective.aeron;
+
+import io.aeron.CommonContext;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.agrona.IoUtil;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Where one media driver keeps its files: a directory that only this user may enter, named after the process, with the driver's
+ * own directory in it. It goes when it is closed, or else when the JVM ends, or else, after a crash, when the next driver of this
+ * user starts under the same parent.
+ */
+final class DriverDirectory implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(DriverDirectory.class);
+    private static final String PREFIX = "shardloom-aeron-";
+    private static final Pattern NAME = Pattern.compile(PREFIX + "(\\d+)-\\d+");
+    /** A driver that has not shown itself for so long is gone. */
+    private static final long DRIVER_TIMEOUT_MS = 10_000;
+
+    private final Path path;
+    private final Thread hook;
+
+    private DriverDirectory(Path path) {
+        this.path = path;
+        this.hook = new Thread(this::delete, "aeron-directory-cleanup");
+        Runtime.getRuntime().addShutdownHook(hook);
+    }
+
+    static DriverDirectory create(Path parent) {
+        sweep(parent);
+        try {
+            Path path = Files.createTempDirectory(
+                    parent,
+                    PREFIX + ProcessHandle.current().pid() + "-",
+                    PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+            return new DriverDirectory(path);
+        } catch (IOException e) {
+            throw new UncheckedIOException("cannot create a directory for Aeron under " + parent, e);
+        }
+    }
+
+    /** Deletes what drivers of processes that are no more left under the parent. */
+    static void sweep(Path parent) {
+        try (DirectoryStream<Path> entries = Files.newDirectoryStream(parent, PREFIX + "*")) {
+            for (Path entry : entries) {
+                Matcher name = NAME.matcher(entry.getFileName().toString());
+                if (name.matches() && Files.isWritable(entry) && isStale(entry, Long.parseLong(name.group(1)))) {
+                    LOG.info("deleting {}, left behind by a process that ended without cleaning up", entry);
+                    IoUtil.delete(entry.toFile(), true);
+                }
+            }
+        } catch (IOException | RuntimeException e) {
+            LOG.warn("cannot look for what earlier runs left under {}: {}", parent, e.toString());
+        }
+    }
+
+    /** The process may be unseen and yet alive, in another container that shares the directory: its driver's heartbeat tells. */
+    private static boolean isStale(Path entry, long pid) {
+        return ProcessHandle.of(pid).isEmpty()
+                && !CommonContext.isDriverActive(entry.resolve("driver").toFile(), DRIVER_TIMEOUT_MS, message -> {});
+    }
+
+    /** For the driver to create and delete. */
+    String driverPath() {
+        return path.resolve("driver").toString();
+    }
+
+    private void delete() {
+        IoUtil.delete(path.toFile(), true);
+    }
+
+    @Override
+    public void close() {
+        delete();
+        try {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            LOG.debug("the JVM is ending: {} goes with it", path);
+        }
+    }
+}

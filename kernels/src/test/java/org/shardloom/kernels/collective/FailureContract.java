@@ -1,0 +1,145 @@
+package org.shardloom.kernels.collective;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+
+/** How every transport with peers must fail: soon, on all ranks, and saying why. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+@Timeout(90)
+public abstract class FailureContract {
+    private static final Duration LONG = Duration.ofSeconds(30);
+
+    /** Joins a group as one rank of it. */
+    protected abstract Collectives join(Rendezvous rendezvous, int rank, int size, Duration timeout);
+
+    IntStream sizes() {
+        return IntStream.of(2, 3);
+    }
+
+    @ParameterizedTest(name = "{0} ranks")
+    @MethodSource("sizes")
+    void anAbortWhileWaitingEndsTheOperationOnAllRanks(int size) {
+        Meeting meeting = new Meeting(size + 1, LONG);
+        AtomicLong abortedAt = new AtomicLong();
+        // The last rank never issues the operation, so that the others wait; rank 0 is aborted.
+        List<Long> failedAt = Ranks.run(size + 1, rank -> {
+            Collectives group = join(meeting.of(rank), rank, size + 1, LONG);
+            try (group;
+                    HostBlocks memory = new HostBlocks()) {
+                if (rank == size) {
+                    Thread.sleep(1500);
+                    return 0L;
+                }
+                Pending first = group.allReduce(memory.allocate(DType.F32, 100_000));
+                Pending second = group.barrier();
+                if (rank == 0) {
+                    Thread.sleep(300);
+                    abortedAt.set(System.nanoTime());
+                    group.abort("the user has changed her mind");
+                }
+                CollectiveException e = assertThrows(CollectiveException.class, first::await);
+                long now = System.nanoTime();
+                assertThrows(CollectiveException.class, second::await);
+                assertThrows(CollectiveException.class, () -> group.barrier().await());
+                if (rank == 0) {
+                    assertTrue(e.getMessage().contains("changed her mind"), e.getMessage());
+                }
+                return now;
+            }
+        });
+        for (int r = 0; r < size; r++) {
+            long millis = (failedAt.get(r) - abortedAt.get()) / 1_000_000;
+            assertTrue(millis < (r == 0 ? 100 + 200 : 1000), "rank " + r + " took " + millis + " ms");
+        }
+    }
+
+    @ParameterizedTest(name = "{0} ranks")
+    @MethodSource("sizes")
+    void aRankThatNeverComesIsNamedWhenTimeRunsOut(int size) {
+        Duration limit = Duration.ofSeconds(1);
+        Meeting meeting = new Meeting(size, LONG);
+        int absent = size - 1;
+        List<String> messages = Ranks.run(size, rank -> {
+            try (Collectives group = join(meeting.of(rank), rank, size, limit);
+                    HostBlocks memory = new HostBlocks()) {
+                if (rank == absent) {
+                    Thread.sleep(2500);
+                    return "";
+                }
+                Tensor full = memory.allocate(DType.F32, size * 10L);
+                long start = System.nanoTime();
+                Pending pending = group.allGather(full, full.slice(rank * 10L, 10));
+                CollectiveException e = assertThrows(CollectiveException.class, pending::await);
+                long millis = (System.nanoTime() - start) / 1_000_000;
+                assertTrue(millis >= 700 && millis < 2300, "took " + millis + " ms");
+                return e.getMessage();
+            }
+        });
+        messages.subList(0, absent).forEach(m -> assertTrue(m.contains("rank " + absent), m));
+    }
+
+    @Test
+    void nothingMoreIsTriedAfterAFailure() {
+        Duration limit = Duration.ofSeconds(1);
+        Meeting meeting = new Meeting(2, LONG);
+        Ranks.run(2, rank -> {
+            try (Collectives group = join(meeting.of(rank), rank, 2, limit)) {
+                if (rank == 1) {
+                    Thread.sleep(2000);
+                    return null;
+                }
+                Pending[] pending =
+                        IntStream.range(0, 20).mapToObj(i -> group.barrier()).toArray(Pending[]::new);
+                long start = System.nanoTime();
+                for (Pending p : pending) {
+                    assertThrows(CollectiveException.class, p::await);
+                }
+                long seconds = (System.nanoTime() - start) / 1_000_000_000;
+                assertTrue(seconds <= 2, "20 operations failed after " + seconds + " s");
+            }
+            return null;
+        });
+    }
+
+    @Test
+    void anAbortFreesARankThatIsClosing() {
+        Meeting meeting = new Meeting(2, LONG);
+        Ranks.run(2, rank -> {
+            Collectives group = join(meeting.of(rank), rank, 2, LONG);
+            if (rank == 1) {
+                Thread.sleep(1500);
+                group.close();
+                return null;
+            }
+            Pending pending = group.barrier();
+            Thread aborter = new Thread(() -> {
+                try {
+                    Thread.sleep(300);
+                } catch (InterruptedException e) {
+                    return;
+                }
+                group.abort("enough");
+            });
+            aborter.start();
+            long start = System.nanoTime();
+            group.close();
+            assertThrows(CollectiveException.class, pending::await);
+            assertEquals(true, System.nanoTime() - start < 1_500_000_000L);
+            aborter.join();
+            return null;
+        });
+    }
+}
