@@ -15,6 +15,7 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -33,6 +34,9 @@ import org.shardloom.protocol.plan.UnitSize;
 public final class CheckpointFiles {
     private static final Pattern NAME = Pattern.compile("checkpoint-(\\d+)");
     private static final String TEMPORARY = ".writing";
+    /** Room beyond the shards: their headers, the manifest, logs. */
+    private static final long MARGIN = 2L << 20;
+
     private final Path outputDir;
     private final int keepLast;
 
@@ -41,10 +45,24 @@ public final class CheckpointFiles {
         this.keepLast = keepLast;
     }
 
-    /** An empty directory for the checkpoint of the step. */
-    public Path prepare(long step) throws IOException {
+    /**
+     * An empty directory for the checkpoint of the step.
+     *
+     * @param bytes that all shards will need together
+     * @throws IOException whose message begins with "no space" when the disk cannot hold them
+     */
+    public Path prepare(long step, long bytes) throws IOException {
         Path directory = temporary(step);
         delete(directory);
+        long free = Files.getFileStore(outputDir).getUsableSpace();
+        if (free < bytes + MARGIN) {
+            throw new IOException(String.format(
+                    Locale.ROOT,
+                    "no space for a checkpoint in %s: %.1f MB needed, %.1f MB free",
+                    outputDir,
+                    (bytes + MARGIN) / 1e6,
+                    free / 1e6));
+        }
         return Files.createDirectories(directory);
     }
 

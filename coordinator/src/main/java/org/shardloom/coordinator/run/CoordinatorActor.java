@@ -261,7 +261,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
             setup.launcher().kill(e.workerId());
         } else if (effect instanceof Effect.PrepareCheckpoint e) {
             onFiles(
-                    () -> setup.checkpoints().prepare(e.step()),
+                    () -> setup.checkpoints().prepare(e.step(), checkpointBytes()),
                     (directory, failure) -> new Prepared(e.step(), directory, failure));
         } else if (effect instanceof Effect.CommitCheckpoint e) {
             CheckpointFiles.Facts facts = new CheckpointFiles.Facts(
@@ -349,6 +349,11 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
                 },
                 files);
         getContext().pipeToSelf(result, toMessage);
+    }
+
+    /** fp32 master weights and two moments of every element. */
+    private long checkpointBytes() {
+        return units.stream().mapToLong(UnitSize::elements).sum() * 12;
     }
 
     private static long now() {

@@ -141,7 +141,10 @@ final class StartCommand implements Callable<Integer> {
             return run.outcome().join();
         } finally {
             if (detachedLog != null && Files.exists(detachedLog)) {
-                Files.copy(detachedLog, job.outputDir().resolve("logs").resolve("start.log"), java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+                Files.copy(
+                        detachedLog,
+                        job.outputDir().resolve("logs").resolve("start.log"),
+                        java.nio.file.StandardCopyOption.REPLACE_EXISTING);
                 Files.delete(detachedLog);
             }
             cleanedUp.countDown();

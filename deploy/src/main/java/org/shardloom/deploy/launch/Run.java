@@ -120,7 +120,7 @@ public final class Run {
                     + Cluster.get(system).selfMember().address().getPort().get();
             RunFile file =
                     new RunFile(output, ProcessHandle.current().pid(), control.port(), secret.proof("control"), join);
-            file.write();
+            file.write(secret);
             try {
                 return outcome.join();
             } finally {

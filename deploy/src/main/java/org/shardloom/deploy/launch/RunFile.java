@@ -8,10 +8,11 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Optional;
+import org.shardloom.protocol.message.RunSecret;
 
 /**
- * {@code output_dir/run.json}: how to reach a run's coordinator. It holds the control token, so only its owner can read it; it is
- * removed when the run ends. A pointer in the user's state directory names the run that was started last.
+ * {@code output_dir/run.json}: how to reach a run's coordinator; {@code run.secret} beside it: what workers prove that they know.
+ * Only their owner can read them; they are removed when the run ends. A pointer in the user's state directory names the run that was started last.
  *
  * @param outputDir of the run
  * @param pid of the coordinator
@@ -21,9 +22,11 @@ import java.util.Optional;
  */
 public record RunFile(Path outputDir, long pid, int port, String token, String join) {
     private static final String NAME = "run.json";
+    private static final String SECRET = "run.secret";
 
-    /** Writes run.json and the pointer. */
-    public void write() throws IOException {
+    /** Writes run.json, the run's secret for workers that are started by hand, and the pointer. */
+    public void write(RunSecret secret) throws IOException {
+        writePrivately(outputDir.resolve(SECRET), secret.hex());
         ObjectMapper mapper = new ObjectMapper();
         String text = mapper.writerWithDefaultPrettyPrinter()
                 .writeValueAsString(mapper.createObjectNode()
@@ -50,6 +53,7 @@ public record RunFile(Path outputDir, long pid, int port, String token, String j
     /** Removes run.json: the run has ended. */
     public void remove() throws IOException {
         Files.deleteIfExists(outputDir.resolve(NAME));
+        Files.deleteIfExists(outputDir.resolve(SECRET));
     }
 
     /** The run of the output directory, if it has a run.json. */

@@ -23,7 +23,10 @@ class LayeringTest {
             .should()
             .dependOnClassesThat()
             .resideInAnyPackage(
-                    "org.shardloom.kernels..", "org.shardloom.worker..", "org.shardloom.coordinator..", "org.shardloom.deploy..");
+                    "org.shardloom.kernels..",
+                    "org.shardloom.worker..",
+                    "org.shardloom.coordinator..",
+                    "org.shardloom.deploy..");
 
     @ArchTest
     static final ArchRule kernelsKnowNoOtherModuleAndNoActors = noClasses()
@@ -70,9 +73,15 @@ class LayeringTest {
             .resideInAnyPackage("org.shardloom.worker.model..", "org.shardloom.worker.optim..")
             .should()
             .dependOnClassesThat()
-            .resideInAnyPackage("org.shardloom.kernels.collective..", "org.shardloom.worker.zero..", "org.shardloom.worker.loop..", AKKA);
+            .resideInAnyPackage(
+                    "org.shardloom.kernels.collective..",
+                    "org.shardloom.worker.zero..",
+                    "org.shardloom.worker.loop..",
+                    AKKA);
 
     @ArchTest
-    static final ArchRule packagesHaveNoCycles =
-            SlicesRuleDefinition.slices().matching("org.shardloom.(*).(*)..").should().beFreeOfCycles();
+    static final ArchRule packagesHaveNoCycles = SlicesRuleDefinition.slices()
+            .matching("org.shardloom.(*).(*)..")
+            .should()
+            .beFreeOfCycles();
 }

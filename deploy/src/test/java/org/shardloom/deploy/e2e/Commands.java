@@ -13,7 +13,8 @@ import java.util.function.Predicate;
 
 /** Starts the commands of the deploy folder as a user would, with a state directory of the test's own. */
 final class Commands implements AutoCloseable {
-    static final Path ROOT = Path.of(System.getProperty("shardloom.root", "..")).toAbsolutePath().normalize();
+    static final Path ROOT =
+            Path.of(System.getProperty("shardloom.root", "..")).toAbsolutePath().normalize();
     private final Path directory;
     private final List<Process> started = new ArrayList<>();
     private int number;
@@ -57,7 +58,8 @@ final class Commands implements AutoCloseable {
         line.add(ROOT.resolve("deploy").resolve(command).toString());
         line.addAll(List.of(arguments));
         Path log = directory.resolve("command-" + number++ + ".log");
-        ProcessBuilder builder = new ProcessBuilder(line).redirectErrorStream(true).redirectOutput(log.toFile());
+        ProcessBuilder builder =
+                new ProcessBuilder(line).redirectErrorStream(true).redirectOutput(log.toFile());
         builder.environment().put("XDG_STATE_HOME", directory.resolve("state").toString());
         builder.environment().put("SHARDLOOM_BUILD", "never");
         builder.directory(directory.toFile());
@@ -72,11 +74,15 @@ final class Commands implements AutoCloseable {
     }
 
     JsonNode status(Path outputDir) throws IOException, InterruptedException {
-        return new ObjectMapper().readTree(run("status.sh", "--json", "--run", outputDir.toString()).expect(0).output());
+        return new ObjectMapper()
+                .readTree(run("status.sh", "--json", "--run", outputDir.toString())
+                        .expect(0)
+                        .output());
     }
 
     /** Polls metrics.jsonl until its last line satisfies the condition. */
-    static JsonNode awaitMetrics(Path outputDir, Duration limit, Running run, Predicate<JsonNode> condition) throws IOException, InterruptedException {
+    static JsonNode awaitMetrics(Path outputDir, Duration limit, Running run, Predicate<JsonNode> condition)
+            throws IOException, InterruptedException {
         long end = System.nanoTime() + limit.toNanos();
         while (System.nanoTime() < end) {
             List<JsonNode> lines = metrics(outputDir);

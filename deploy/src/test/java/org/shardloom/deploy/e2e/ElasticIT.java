@@ -22,7 +22,14 @@ class ElasticIT {
 
     private Running start(Commands commands, Path job, String... more) throws Exception {
         String[] arguments = new String[more.length + 6];
-        System.arraycopy(new String[] {"--config", job.toString(), "--set", "train.max_steps=100", "--set", "checkpoint.every_steps=10"}, 0, arguments, 0, 6);
+        System.arraycopy(
+                new String[] {
+                    "--config", job.toString(), "--set", "train.max_steps=100", "--set", "checkpoint.every_steps=10"
+                },
+                0,
+                arguments,
+                0,
+                6);
         System.arraycopy(more, 0, arguments, 6, more.length);
         return commands.start("start.sh", arguments);
     }
@@ -34,19 +41,33 @@ class ElasticIT {
         Path calm = directory.resolve("calm");
         Path output = directory.resolve("output");
         try (Commands commands = new Commands(directory)) {
-            start(commands, job, "--workers", "1", "--set", "output_dir=" + calm).await(LIMIT).expect(0);
+            start(commands, job, "--workers", "1", "--set", "output_dir=" + calm)
+                    .await(LIMIT)
+                    .expect(0);
 
             Running run = start(commands, job, "--set", "train.min_step_seconds=0.25");
             Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 5);
             for (int workers : new int[] {2, 3, 4}) {
-                System.err.print(commands.run("scale.sh", String.valueOf(workers), "--run", output.toString()).expect(0).output());
+                System.err.print(commands.run("scale.sh", String.valueOf(workers), "--run", output.toString())
+                        .expect(0)
+                        .output());
                 assertEquals(workers, commands.status(output).path("workers").size());
             }
-            JsonNode before = Commands.awaitMetrics(output, LIMIT, run, m -> m.path("workers").asInt() == 4 && m.path("step").asInt() >= 22);
-            long victim = commands.status(output).path("workers").get(2).path("pid").asLong();
+            JsonNode before = Commands.awaitMetrics(
+                    output,
+                    LIMIT,
+                    run,
+                    m -> m.path("workers").asInt() == 4 && m.path("step").asInt() >= 22);
+            long victim =
+                    commands.status(output).path("workers").get(2).path("pid").asLong();
             assertTrue(ProcessHandle.of(victim).orElseThrow().destroyForcibly());
             long killed = System.nanoTime();
-            Commands.awaitMetrics(output, LIMIT, run, m -> m.path("generation").asLong() > before.path("generation").asLong());
+            Commands.awaitMetrics(
+                    output,
+                    LIMIT,
+                    run,
+                    m -> m.path("generation").asLong()
+                            > before.path("generation").asLong());
             System.err.printf("training again %.1f s after kill -9%n", (System.nanoTime() - killed) * 1e-9);
             run.await(LIMIT).expect(0);
 
@@ -69,7 +90,8 @@ class ElasticIT {
             int step = metrics.get(i).path("step").asInt();
             int previous = metrics.get(i - 1).path("step").asInt();
             if (step != previous + 1) {
-                assertTrue(metrics.get(i).path("generation").asLong() > metrics.get(i - 1).path("generation").asLong());
+                assertTrue(metrics.get(i).path("generation").asLong()
+                        > metrics.get(i - 1).path("generation").asLong());
                 assertEquals(1, step % 10, "a recovery goes on from a checkpoint, not from step " + step);
                 assertTrue(previous - step < 10, "more was done again than lies after the last checkpoint");
                 recoveries++;
@@ -84,11 +106,19 @@ class ElasticIT {
         Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
         Path output = directory.resolve("output");
         try (Commands commands = new Commands(directory)) {
-            Running run = start(commands, job, "--set", "train.min_step_seconds=0.1", "--set", "cluster.lost_after_seconds=4");
-            JsonNode before = Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 12);
-            long victim = commands.status(output).path("workers").get(1).path("pid").asLong();
+            Running run = start(
+                    commands, job, "--set", "train.min_step_seconds=0.1", "--set", "cluster.lost_after_seconds=4");
+            JsonNode before = Commands.awaitMetrics(
+                    output, LIMIT, run, m -> m.path("step").asInt() >= 12);
+            long victim =
+                    commands.status(output).path("workers").get(1).path("pid").asLong();
             new ProcessBuilder("kill", "-STOP", String.valueOf(victim)).start().waitFor();
-            Commands.awaitMetrics(output, LIMIT, run, m -> m.path("generation").asLong() > before.path("generation").asLong());
+            Commands.awaitMetrics(
+                    output,
+                    LIMIT,
+                    run,
+                    m -> m.path("generation").asLong()
+                            > before.path("generation").asLong());
             run.await(LIMIT).expect(0);
             assertTrue(Commands.processesOf(output).isEmpty(), "processes are left");
         }
@@ -101,10 +131,15 @@ class ElasticIT {
         Path calm = directory.resolve("calm");
         Path output = directory.resolve("output");
         try (Commands commands = new Commands(directory)) {
-            start(commands, job, "--workers", "2", "--set", "output_dir=" + calm).await(LIMIT).expect(0);
+            start(commands, job, "--workers", "2", "--set", "output_dir=" + calm)
+                    .await(LIMIT)
+                    .expect(0);
             Running run = start(commands, job, "--set", "train.min_step_seconds=0.1");
             Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 15);
-            run.process().descendants().filter(p -> p.info().commandLine().orElse("").contains("cli.Main start")).forEach(ProcessHandle::destroyForcibly);
+            run.process()
+                    .descendants()
+                    .filter(p -> p.info().commandLine().orElse("").contains("cli.Main start"))
+                    .forEach(ProcessHandle::destroyForcibly);
             run.await(LIMIT);
             long end = System.nanoTime() + Duration.ofSeconds(30).toNanos();
             while (!Commands.processesOf(output).isEmpty() && System.nanoTime() < end) {
@@ -112,7 +147,9 @@ class ElasticIT {
             }
             assertTrue(Commands.processesOf(output).isEmpty(), "workers outlive their coordinator");
 
-            start(commands, job, "--workers", "2", "--resume", "latest", "--set", "zero.stage=2").await(LIMIT).expect(0);
+            start(commands, job, "--workers", "2", "--resume", "latest", "--set", "zero.stage=2")
+                    .await(LIMIT)
+                    .expect(0);
             double[] expected = Commands.losses(calm);
             double[] actual = Commands.losses(output);
             for (int i = 0; i < 100; i++) {
@@ -128,11 +165,19 @@ class ElasticIT {
         Path output = directory.resolve("output");
         try (Commands commands = new Commands(directory)) {
             Running run = start(commands, job, "--set", "train.min_step_seconds=0.2");
-            int step = Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 3).path("step").asInt();
-            new ProcessBuilder("kill", "-INT", String.valueOf(run.process().pid())).start().waitFor();
+            int step = Commands.awaitMetrics(
+                            output, LIMIT, run, m -> m.path("step").asInt() >= 3)
+                    .path("step")
+                    .asInt();
+            new ProcessBuilder("kill", "-INT", String.valueOf(run.process().pid()))
+                    .start()
+                    .waitFor();
             String text = run.await(LIMIT).output();
             assertTrue(text.contains("stopped at step"), text);
-            assertTrue(java.nio.file.Files.list(output).anyMatch(p -> p.getFileName().toString().matches("checkpoint-\\d+")), text);
+            assertTrue(
+                    java.nio.file.Files.list(output)
+                            .anyMatch(p -> p.getFileName().toString().matches("checkpoint-\\d+")),
+                    text);
             assertTrue(Commands.losses(output).length <= step + 4);
             assertTrue(Commands.processesOf(output).isEmpty(), "processes are left");
         }

@@ -12,7 +12,9 @@ final class TinyJob {
     /** A file or folder of the shared folder beside the checkout; the test is skipped, loudly, where there is none. */
     static Path shared(String name) {
         String override = System.getenv("SHARDLOOM_SHARED");
-        Path path = (override != null ? Path.of(override) : Commands.ROOT.resolve("../shared")).resolve(name).normalize();
+        Path path = (override != null ? Path.of(override) : Commands.ROOT.resolve("../shared"))
+                .resolve(name)
+                .normalize();
         if (!Files.exists(path)) {
             System.err.println("*** SKIPPED: no " + path + " ***");
         }

@@ -33,16 +33,24 @@ class TraceIT {
         Path job = TinyJob.write(directory, model, workers, stage);
         Path output = directory.resolve("output");
         try (Commands commands = new Commands(directory);
-                TensorSource reference = SafetensorsFile.open(TinyJob.shared("fixtures/" + model + "/train.safetensors"))) {
-            commands.start("start.sh", "--config", job.toString()).await(Duration.ofSeconds(110)).expect(0);
+                TensorSource reference =
+                        SafetensorsFile.open(TinyJob.shared("fixtures/" + model + "/train.safetensors"))) {
+            commands.start("start.sh", "--config", job.toString())
+                    .await(Duration.ofSeconds(110))
+                    .expect(0);
             float[] losses = reference.readAll("accum4/loss");
             float[] norms = reference.readAll("accum4/grad_norm");
             List<JsonNode> metrics = Commands.metrics(output);
             assertEquals(20, metrics.size());
             for (int i = 0; i < 20; i++) {
                 assertEquals(workers, metrics.get(i).path("workers").asInt());
-                assertEquals(losses[i], metrics.get(i).path("loss").asDouble(), 1e-4 * losses[i], "loss of step " + (i + 1));
-                assertEquals(norms[i], metrics.get(i).path("grad_norm").asDouble(), 1e-3 * norms[i], "norm of step " + (i + 1));
+                assertEquals(
+                        losses[i], metrics.get(i).path("loss").asDouble(), 1e-4 * losses[i], "loss of step " + (i + 1));
+                assertEquals(
+                        norms[i],
+                        metrics.get(i).path("grad_norm").asDouble(),
+                        1e-3 * norms[i],
+                        "norm of step " + (i + 1));
             }
             try (TensorSource trained = WeightsDirectory.open(output.resolve("final"))) {
                 assertEquals(25 - 1, trained.tensors().size());

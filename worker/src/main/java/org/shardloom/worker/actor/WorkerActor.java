@@ -127,7 +127,8 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
         int threads = job.threadsPerWorker() > 0
                 ? job.threadsPerWorker()
                 : Math.max(1, Runtime.getRuntime().availableProcessors() / job.workers());
-        CompletableFuture<Void> made = CompletableFuture.runAsync(() -> session = new Session(job, threads), engine);
+        CompletableFuture<Void> made =
+                CompletableFuture.runAsync(() -> session = new Session(job, setup.secret(), threads), engine);
         getContext().pipeToSelf(made, (nothing, failure) -> new Prepared(unwrap(failure)));
     }
 

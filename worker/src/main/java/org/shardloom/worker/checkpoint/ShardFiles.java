@@ -50,7 +50,7 @@ public final class ShardFiles {
     /**
      * Writes the rank's shard and syncs it to the disk.
      *
-     * @throws NoSpaceException before anything is written when the free space cannot hold every rank's shard
+     * @throws NoSpaceException before anything is written when the free space cannot hold the shard
      */
     public static Written write(Path directory, ShardPlan plan, int rank, OptimizerShard state) throws IOException {
         List<TensorInfo> tensors = new ArrayList<>();
@@ -62,7 +62,7 @@ public final class ShardFiles {
                 bytes += length * 4;
             }
         }
-        requireSpace(directory, bytes * plan.worldSize() + MARGIN, bytes);
+        requireSpace(directory, bytes + MARGIN);
         Path file = directory.resolve(fileName(rank, plan.worldSize()));
         Map<String, String> metadata =
                 Map.of("rank", String.valueOf(rank), "world_size", String.valueOf(plan.worldSize()));
@@ -83,22 +83,16 @@ public final class ShardFiles {
         return new Written(file.getFileName().toString(), Files.size(file), sha256(file));
     }
 
-    /** Ranks write at the same time, so what all need must be there, less what others have written already. */
-    private static void requireSpace(Path directory, long needed, long own) throws IOException {
+    /** The coordinator has asked for room for every shard; this finds what has changed since, or another disk of another host. */
+    private static void requireSpace(Path directory, long needed) throws IOException {
         long free = Files.getFileStore(directory).getUsableSpace();
-        long written = 0;
-        try (var files = Files.list(directory)) {
-            for (Path file : files.toList()) {
-                written += Files.size(file);
-            }
-        }
-        if (free + written < needed || free < own) {
+        if (free < needed) {
             throw new NoSpaceException(String.format(
                     Locale.ROOT,
                     "no space for a checkpoint in %s: %.1f MB needed, %.1f MB free",
                     directory.getParent(),
                     needed / 1e6,
-                    (free + written) / 1e6));
+                    free / 1e6));
         }
     }
 

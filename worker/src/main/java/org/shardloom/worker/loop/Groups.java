@@ -5,10 +5,12 @@ import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.LocalCollectives;
 import org.shardloom.kernels.collective.Rendezvous;
+import org.shardloom.kernels.collective.aeron.AeronCollectives;
 import org.shardloom.kernels.collective.shm.ShmCollectives;
 import org.shardloom.protocol.message.Member;
+import org.shardloom.protocol.message.RunSecret;
 
-/** Forms groups: one rank alone, ranks of one host through shared memory. */
+/** Forms groups: one rank alone, ranks of one host through shared memory, ranks of several hosts over Aeron. */
 final class Groups {
     private Groups() {}
 
@@ -17,10 +19,14 @@ final class Groups {
      *
      * @param timeout of its operations
      */
-    static Collectives join(Rendezvous rendezvous, List<Member> members, int rank, Duration timeout) {
+    static Collectives join(Rendezvous rendezvous, List<Member> members, int rank, RunSecret secret, Duration timeout) {
         if (members.size() == 1) {
             return new LocalCollectives();
         }
-        return ShmCollectives.join(rendezvous, rank, members.size(), timeout);
+        if (members.stream().map(Member::hostKey).distinct().count() == 1) {
+            return ShmCollectives.join(rendezvous, rank, members.size(), timeout);
+        }
+        return AeronCollectives.join(
+                rendezvous, rank, members.size(), members.get(rank).host(), secret.bytes(), timeout);
     }
 }

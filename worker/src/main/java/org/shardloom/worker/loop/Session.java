@@ -23,6 +23,7 @@ import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
 import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
 import org.shardloom.protocol.message.Member;
+import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.protocol.message.StepReport;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.message.WorkerMessage.StartGeneration;
@@ -54,6 +55,7 @@ public final class Session implements AutoCloseable {
     private static final Duration COLLECTIVE_TIMEOUT = Duration.ofSeconds(120);
 
     private final JobConfig job;
+    private final RunSecret secret;
     private final CpuDevice device;
     private final DecoderConfig model;
     private final TrainingData data;
@@ -68,8 +70,9 @@ public final class Session implements AutoCloseable {
     private TrainingState state = TrainingState.START;
 
     /** Reads configuration and data; no weights yet. */
-    public Session(JobConfig job, int threads) {
+    public Session(JobConfig job, RunSecret secret, int threads) {
         this.job = job;
+        this.secret = secret;
         this.device = new CpuDevice(threads);
         this.model = ModelConfigReader.read(job.model().path());
         this.data = TrainingData.load(job, model);
@@ -105,7 +108,7 @@ public final class Session implements AutoCloseable {
             }
             if (self.rank() >= 0) {
                 Collectives group =
-                        guard(Groups.join(rendezvous.apply("ranks"), ranks, self.rank(), COLLECTIVE_TIMEOUT));
+                        guard(Groups.join(rendezvous.apply("ranks"), ranks, self.rank(), secret, COLLECTIVE_TIMEOUT));
                 next = newEngine(group);
             }
             state = switch (message.origin()) {
@@ -228,7 +231,7 @@ public final class Session implements AutoCloseable {
                 }
             }
         }
-        Collectives movers = guard(Groups.join(rendezvous.apply("movers"), all, own, COLLECTIVE_TIMEOUT));
+        Collectives movers = guard(Groups.join(rendezvous.apply("movers"), all, own, secret, COLLECTIVE_TIMEOUT));
         try {
             movers.exchange(outgoing, incoming).await();
         } finally {
