@@ -42,7 +42,8 @@ void useThreads(int threads) { omp_set_num_threads(threads); }
 
 void gemm(int64_t m, int64_t n, int64_t k, int64_t a, int aType, int64_t aRow, int64_t aColumn, int64_t b, int bType, int64_t bRow,
           int64_t bColumn, int64_t c, int cType, int64_t ldc, bool accumulate) {
-    bool onednn = aType == bType && (aType == F32 || (aType == BF16 && usesOnednnBf16())) && (cType == F32 || cType == aType)
+    // fp32 stays with our own kernel: its sums do not depend on the number of threads, so runs repeat exactly on any number of workers.
+    bool onednn = aType == BF16 && bType == BF16 && usesOnednnBf16() && (cType == F32 || cType == BF16)
         && m > 0 && n > 0 && k > 0 && double(m) * n * k > 1e5;
     if (onednn) onednnGemm(m, n, k, at<void>(a), aType, aRow, aColumn, at<void>(b), bType, bRow, bColumn, at<void>(c), cType, ldc, accumulate);
     else gemmOwn(m, n, k, a, aType, aRow, aColumn, b, bType, bRow, bColumn, c, cType, ldc, accumulate);

@@ -15,6 +15,7 @@ import org.shardloom.deploy.e2e.Commands.Running;
 
 /** Workers come, go, die and hang; the losses stay those of a run that was left alone. */
 class ElasticIT {
+    private static final int STEPS = 200;
     private static final Duration LIMIT = Duration.ofSeconds(100);
 
     @TempDir
@@ -24,7 +25,7 @@ class ElasticIT {
         String[] arguments = new String[more.length + 6];
         System.arraycopy(
                 new String[] {
-                    "--config", job.toString(), "--set", "train.max_steps=100", "--set", "checkpoint.every_steps=10"
+                    "--config", job.toString(), "--set", "train.max_steps=" + STEPS, "--set", "checkpoint.every_steps=10"
                 },
                 0,
                 arguments,
@@ -73,10 +74,11 @@ class ElasticIT {
 
             double[] expected = Commands.losses(calm);
             double[] actual = Commands.losses(output);
-            assertEquals(100, expected.length);
-            assertEquals(100, actual.length);
-            for (int i = 0; i < 100; i++) {
-                assertEquals(expected[i], actual[i], 1e-4 * expected[i], "loss of step " + (i + 1));
+            assertEquals(STEPS, expected.length);
+            assertEquals(STEPS, actual.length);
+            for (int i = 0; i < STEPS; i++) {
+                // Not to rounding: gradients are summed in sample order on any number of workers.
+                assertEquals((float) expected[i], (float) actual[i], "loss of step " + (i + 1));
             }
             assertStepsAreInOrder(Commands.metrics(output));
             assertTrue(Commands.processesOf(output).isEmpty(), "processes are left");
@@ -152,8 +154,8 @@ class ElasticIT {
                     .expect(0);
             double[] expected = Commands.losses(calm);
             double[] actual = Commands.losses(output);
-            for (int i = 0; i < 100; i++) {
-                assertEquals(expected[i], actual[i], 1e-4 * expected[i], "loss of step " + (i + 1));
+            for (int i = 0; i < STEPS; i++) {
+                assertEquals((float) expected[i], (float) actual[i], "loss of step " + (i + 1));
             }
         }
     }

@@ -41,7 +41,8 @@ public interface Collectives extends AutoCloseable {
     Pending allGather(Tensor full, Tensor slice);
 
     /**
-     * sum (+)= the sum over ranks, in rank order and in fp32, of full[rank * n .. (rank + 1) * n).
+     * Adds full[rank * n .. (rank + 1) * n) of every rank to sum, or to zero, one rank after the other in rank order, in fp32: how
+     * contributions are grouped into calls does not change the result.
      *
      * @param sum fp32 [n]
      * @param full [size * n] of any dtype, or null: this rank contributes zeros

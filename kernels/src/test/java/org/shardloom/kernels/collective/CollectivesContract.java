@@ -129,11 +129,16 @@ public abstract class CollectivesContract {
                 sum,
                 i -> absent == size
                         ? Pattern.value(77, i, DType.F32)
-                        : Pattern.value(77, i, DType.F32) + total(dtype, size, (long) rank * n + i, absent));
+                        : total(Pattern.value(77, i, DType.F32), dtype, size, (long) rank * n + i, absent));
     }
 
     private static float total(DType dtype, int size, long i, int absent) {
-        float total = 0;
+        return total(0, dtype, size, i, absent);
+    }
+
+    /** One rank after the other onto what is there. */
+    private static float total(float start, DType dtype, int size, long i, int absent) {
+        float total = start;
         for (int r = 0; r < size && absent != size; r++) {
             total += r == absent ? 0 : Pattern.value(r, i, dtype);
         }

@@ -92,12 +92,12 @@ public final class TrainingData {
         int perMicroBatch = train.microBatchSize();
         int microBatches = train.globalBatchSize() / perMicroBatch;
         long first = (step - 1) * train.globalBatchSize();
-        StepShares shares = StepShares.of(microBatches, worldSize, rank);
+        StepShares shares = new StepShares(microBatches, worldSize, rank);
         List<PackedBatch> batches = new ArrayList<>();
         List<Double> divisors = new ArrayList<>();
         boolean perToken = train.lossReduction() == TrainConfig.LossReduction.TOKEN;
         double stepTargets = perToken ? targets(first, train.globalBatchSize()) : 0;
-        for (int m = shares.first(); m < shares.first() + shares.count(); m++) {
+        for (int m : shares.own()) {
             long from = first + (long) m * perMicroBatch;
             List<int[]> ids = new ArrayList<>();
             List<int[]> labels = new ArrayList<>();
