@@ -25,7 +25,12 @@ class ElasticIT {
         String[] arguments = new String[more.length + 6];
         System.arraycopy(
                 new String[] {
-                    "--config", job.toString(), "--set", "train.max_steps=" + STEPS, "--set", "checkpoint.every_steps=10"
+                    "--config",
+                    job.toString(),
+                    "--set",
+                    "train.max_steps=" + STEPS,
+                    "--set",
+                    "checkpoint.every_steps=10"
                 },
                 0,
                 arguments,

@@ -33,10 +33,23 @@ class TwoHostsIT {
     void makeHosts() throws Exception {
         boolean permitted = ip("netns", "add", FIRST) && ip("netns", "add", SECOND);
         if (!permitted) {
-            System.err.println("*** SKIPPED: network namespaces cannot be made here (root and iproute2 are needed) ***");
+            System.err.println(
+                    "*** SKIPPED: network namespaces cannot be made here (root and iproute2 are needed) ***");
         }
         assumeTrue(permitted, "no network namespaces");
-        assertTrue(ip("link", "add", LINK + "a", "netns", FIRST, "type", "veth", "peer", "name", LINK + "b", "netns", SECOND));
+        assertTrue(ip(
+                "link",
+                "add",
+                LINK + "a",
+                "netns",
+                FIRST,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                LINK + "b",
+                "netns",
+                SECOND));
         setUp(FIRST, LINK + "a", "10.99.7.1/24");
         setUp(SECOND, LINK + "b", "10.99.7.2/24");
     }
@@ -69,21 +82,42 @@ class TwoHostsIT {
         Path job = TinyJob.write(directory, "tiny-chatglm3", 1, 3);
         Path output = directory.resolve("output");
         Path calm = directory.resolve("calm");
-        String[] common = {"--config", job.toString(), "--set", "train.max_steps=400", "--set", "checkpoint.every_steps=20"};
+        String[] common = {
+            "--config", job.toString(), "--set", "train.max_steps=400", "--set", "checkpoint.every_steps=20"
+        };
         try (Commands commands = new Commands(directory)) {
-            commands.start("start.sh", with(common, "--set", "output_dir=" + calm)).await(LIMIT).expect(0);
+            commands.start("start.sh", with(common, "--set", "output_dir=" + calm))
+                    .await(LIMIT)
+                    .expect(0);
             Running run = commands.startIn(
                     List.of("ip", "netns", "exec", FIRST),
                     "start.sh",
-                    with(common, "--set", "cluster.host=10.99.7.1", "--set", "cluster.insecure=true", "--set", "cluster.lost_after_seconds=4",
-                            "--set", "train.min_step_seconds=0.15"));
+                    with(
+                            common,
+                            "--set",
+                            "cluster.host=10.99.7.1",
+                            "--set",
+                            "cluster.insecure=true",
+                            "--set",
+                            "cluster.lost_after_seconds=4",
+                            "--set",
+                            "train.min_step_seconds=0.15"));
             Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 2);
 
             Running remote = join(commands, output);
-            JsonNode together = Commands.awaitMetrics(output, LIMIT, run, m -> m.path("workers").asInt() == 2 && m.path("step").asInt() > 25);
+            JsonNode together = Commands.awaitMetrics(
+                    output,
+                    LIMIT,
+                    run,
+                    m -> m.path("workers").asInt() == 2 && m.path("step").asInt() > 25);
             String log = java.nio.file.Files.readString(output.resolve("logs/worker-0.log"));
             assertTrue(ip("-n", FIRST, "link", "set", LINK + "a", "down"));
-            Commands.awaitMetrics(output, LIMIT, run, m -> m.path("generation").asLong() > together.path("generation").asLong());
+            Commands.awaitMetrics(
+                    output,
+                    LIMIT,
+                    run,
+                    m -> m.path("generation").asLong()
+                            > together.path("generation").asLong());
             assertEquals(1, remote.await(LIMIT).status(), "the cut-off worker ends by itself");
 
             assertTrue(ip("-n", FIRST, "link", "set", LINK + "a", "up"));
@@ -108,10 +142,20 @@ class TwoHostsIT {
     }
 
     private static Running join(Commands commands, Path output) throws IOException {
-        String address = new ObjectMapper().readTree(output.resolve("run.json").toFile()).path("join").asText();
+        String address = new ObjectMapper()
+                .readTree(output.resolve("run.json").toFile())
+                .path("join")
+                .asText();
         return commands.startIn(
                 List.of("ip", "netns", "exec", SECOND),
                 "start.sh",
-                "--role", "worker", "--join", address, "--secret-file", output.resolve("run.secret").toString(), "--host", "10.99.7.2");
+                "--role",
+                "worker",
+                "--join",
+                address,
+                "--secret-file",
+                output.resolve("run.secret").toString(),
+                "--host",
+                "10.99.7.2");
     }
 }

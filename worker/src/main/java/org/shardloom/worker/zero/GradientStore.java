@@ -2,8 +2,11 @@ package org.shardloom.worker.zero;
 
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Pending;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.ShardPlan;
@@ -12,10 +15,11 @@ import org.shardloom.protocol.plan.ShardPlan;
  * Gradients: a buffer for the unit that backward is in, reduce-scattered when the unit is done, and an fp32 sum of this rank's slice
  * over the step. Layers share two buffers by turns, so that one is reduced while the next is filled.
  */
-final class GradientStore {
+final class GradientStore implements AutoCloseable {
     private final Collectives group;
     private final ShardPlan plan;
     private final Ops ops;
+    private final MemoryStatistics statistics;
     private final DType dtype;
     private final Tensor[] buffers;
     private final int[] bufferOf;
@@ -23,10 +27,11 @@ final class GradientStore {
     private final Tensor[] sums;
     private boolean accumulate;
 
-    GradientStore(Collectives group, ShardPlan plan, DType dtype, Ops ops, Memory memory) {
+    GradientStore(Collectives group, ShardPlan plan, DType dtype, Device device, Memory memory) {
         this.group = group;
         this.plan = plan;
-        this.ops = ops;
+        this.ops = device.ops();
+        this.statistics = device.statistics();
         this.dtype = dtype;
         int units = plan.units().size();
         int head = units - 1;
@@ -43,6 +48,7 @@ final class GradientStore {
             if (sizes[b] > 0) {
                 buffers[b] = group.allocateShared(dtype, sizes[b]);
                 ops.zero(buffers[b]);
+                statistics.allocated(buffers[b].bytes(), Purpose.GRADIENTS);
             }
         }
         sums = new Tensor[units];
@@ -93,6 +99,16 @@ final class GradientStore {
     /** fp32 [slice elements]: the sum over ranks and micro-batches. */
     Tensor sum(int unit) {
         return sums[unit];
+    }
+
+    /** Ends the accounting of the buffers, which go with the group. */
+    @Override
+    public void close() {
+        for (Tensor buffer : buffers) {
+            if (buffer != null) {
+                statistics.released(buffer.bytes(), Purpose.GRADIENTS);
+            }
+        }
     }
 
     private void finish(int b) {

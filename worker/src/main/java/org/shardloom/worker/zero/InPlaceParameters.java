@@ -2,6 +2,8 @@ package org.shardloom.worker.zero;
 
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.device.MemoryStatistics;
+import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.ShardPlan;
@@ -14,9 +16,11 @@ final class InPlaceParameters implements ParameterStore {
     private final Collectives group;
     private final ShardPlan plan;
     private final Tensor[] full;
+    private final MemoryStatistics statistics;
+    private final boolean[] gathered;
 
     /** Null where the group's ranks cannot share memory. */
-    static InPlaceParameters tryCreate(Collectives group, ShardPlan plan, DType dtype) {
+    static InPlaceParameters tryCreate(Collectives group, ShardPlan plan, DType dtype, MemoryStatistics statistics) {
         Tensor[] full = new Tensor[plan.units().size()];
         for (int u = 0; u < full.length; u++) {
             full[u] = group.allocateCommon(dtype, plan.paddedElements(u));
@@ -24,13 +28,16 @@ final class InPlaceParameters implements ParameterStore {
                 return null;
             }
         }
-        return new InPlaceParameters(group, plan, full);
+        return new InPlaceParameters(group, plan, full, statistics);
     }
 
-    private InPlaceParameters(Collectives group, ShardPlan plan, Tensor[] full) {
+    private InPlaceParameters(Collectives group, ShardPlan plan, Tensor[] full, MemoryStatistics statistics) {
         this.group = group;
         this.plan = plan;
         this.full = full;
+        this.statistics = statistics;
+        this.gathered = new boolean[full.length];
+        statistics.allocated(residentBytes(), Purpose.PARAMETERS);
     }
 
     @Override
@@ -43,7 +50,14 @@ final class InPlaceParameters implements ParameterStore {
         group.barrier().await();
         for (int u = 0; u < full.length; u++) {
             release(u);
+            // The slice that this rank has just written is the optimizer's to read again only after the next step.
+            NativeCpu.sharedRelease(full[u].address(), full[u].bytes());
         }
+    }
+
+    @Override
+    public void close() {
+        statistics.released(residentBytes(), Purpose.PARAMETERS);
     }
 
     @Override
@@ -51,12 +65,23 @@ final class InPlaceParameters implements ParameterStore {
 
     @Override
     public Tensor gather(int unit) {
+        if (!gathered[unit]) {
+            gathered[unit] = true;
+            statistics.allocated(othersBytes(unit), Purpose.GATHERED);
+        }
         return full[unit];
+    }
+
+    /** What of the unit other ranks own. */
+    private long othersBytes(int unit) {
+        return full[unit].bytes() - full[unit].bytes() / group.size();
     }
 
     @Override
     public void release(int unit) {
-        if (group.size() > 1) {
+        if (gathered[unit]) {
+            gathered[unit] = false;
+            statistics.released(othersBytes(unit), Purpose.GATHERED);
             NativeCpu.sharedRelease(full[unit].address(), full[unit].bytes());
         }
     }

@@ -3,7 +3,7 @@ package org.shardloom.worker.zero;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** The parameters in the training dtype, by unit. Used by the engine's thread; every rank calls it in the same order. */
-interface ParameterStore {
+interface ParameterStore extends AutoCloseable {
     /** This rank's slice: written by the optimizer between steps. */
     Tensor slice(int unit);
 
@@ -21,4 +21,8 @@ interface ParameterStore {
 
     /** Bytes of parameters that this rank holds when no unit is gathered. */
     long residentBytes();
+
+    /** Ends the accounting; the memory goes with its scope or group. */
+    @Override
+    default void close() {}
 }

@@ -57,7 +57,7 @@ public final class ZeroEngine implements AutoCloseable {
         this.gradientMemory = device.memory(Purpose.GRADIENTS);
         this.optimizerMemory = device.memory(Purpose.OPTIMIZER);
         this.parameters = newParameters();
-        this.gradients = new GradientStore(group, plan, DType.F32, device.ops(), gradientMemory);
+        this.gradients = new GradientStore(group, plan, DType.F32, device, gradientMemory);
         this.optimizer = new OptimizerShard(plan, group.rank(), units, config.optimizer(), optimizerMemory);
         this.scaler = config.dtype() == DType.F16 ? LossScaler.dynamic() : LossScaler.none();
     }
@@ -73,7 +73,7 @@ public final class ZeroEngine implements AutoCloseable {
         if (config.zeroStage() == 2 || group.size() == 1) {
             return new ResidentParameters(group, plan, config.dtype(), parameterMemory);
         }
-        ParameterStore inPlace = InPlaceParameters.tryCreate(group, plan, config.dtype());
+        ParameterStore inPlace = InPlaceParameters.tryCreate(group, plan, config.dtype(), device.statistics());
         return inPlace != null
                 ? inPlace
                 : new GatheredParameters(group, plan, config.dtype(), parameterMemory, gatheredMemory);
@@ -337,6 +337,8 @@ public final class ZeroEngine implements AutoCloseable {
     @Override
     public void close() {
         decoder.close();
+        parameters.close();
+        gradients.close();
         optimizerMemory.close();
         gradientMemory.close();
         gatheredMemory.close();
