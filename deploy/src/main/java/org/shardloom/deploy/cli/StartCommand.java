@@ -60,6 +60,12 @@ final class StartCommand implements Callable<Integer> {
             description = "Goes on from a checkpoint directory, or the newest of output_dir.")
     private String resume;
 
+    @Option(
+            names = "--quickstart-dir",
+            paramLabel = "DIR",
+            description = "Where the quickstart puts its files; default: a new folder in runs/.")
+    private Path quickstartDir;
+
     @Option(names = "--detached-log", hidden = true, description = "Set by start.sh --detach.")
     private Path detachedLog;
 
@@ -74,9 +80,8 @@ final class StartCommand implements Callable<Integer> {
         }
         Optional<QuickstartFiles> quickstart = Optional.empty();
         if (config == null) {
-            Path home = Path.of(System.getProperty("shardloom.home", "."));
-            String name = "quickstart-" + LocalDateTime.now().format(DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss"));
-            quickstart = Optional.of(QuickstartFiles.create(home.resolve("runs").resolve(name), 1234));
+            quickstart = Optional.of(
+                    QuickstartFiles.create(quickstartDir != null ? quickstartDir : newRunDirectory(), 1234));
             config = quickstart.get().job();
             Quickstart.announce(System.out, quickstart.get());
         }
@@ -91,6 +96,13 @@ final class StartCommand implements Callable<Integer> {
                     System.out, quickstart.get(), job.outputDir().resolve("final"));
         }
         return outcome.success() ? 0 : 1;
+    }
+
+    private static Path newRunDirectory() {
+        String name = "quickstart-" + LocalDateTime.now().format(DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss"));
+        return Path.of(System.getProperty("shardloom.home", "."))
+                .resolve("runs")
+                .resolve(name);
     }
 
     /** A job whose files are there; its problems are reported all at once. */
