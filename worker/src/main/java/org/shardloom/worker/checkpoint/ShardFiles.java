@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
@@ -89,17 +90,30 @@ public final class ShardFiles {
         long written = 0;
         try (var files = Files.list(directory)) {
             for (Path file : files.toList()) {
-                written += Files.size(file);
+                try {
+                    written += Files.size(file);
+                } catch (NoSuchFileException e) {
+                    // Another rank has just given its finished file its name: too little is counted, at worst.
+                    continue;
+                }
             }
         }
-        if (free + written < needed || free < own) {
-            throw new NoSpaceException(String.format(
-                    Locale.ROOT,
-                    "no space for a checkpoint in %s: %.1f MB needed, %.1f MB free",
-                    directory.getParent(),
-                    needed / 1e6,
-                    (free + written) / 1e6));
+        if (free + written < needed) {
+            throw noSpace("a checkpoint", directory, needed, free + written);
         }
+        if (free < own) {
+            throw noSpace("a rank's shard", directory, own, free);
+        }
+    }
+
+    private static NoSpaceException noSpace(String what, Path directory, long needed, long free) {
+        return new NoSpaceException(String.format(
+                Locale.ROOT,
+                "no space for %s in %s: %.1f MB needed, %.1f MB free",
+                what,
+                directory.getParent(),
+                needed / 1e6,
+                free / 1e6));
     }
 
     private static boolean isNoSpace(IOException e) {

@@ -36,6 +36,7 @@ public final class ShmCollectives implements Collectives {
     private final List<Segment[]> shared = new ArrayList<>();
     private final List<Segment> common = new ArrayList<>();
     private int phase;
+    private boolean closed;
 
     private ShmCollectives(int rank, Segment[] windows, int[] pids, Duration timeout) {
         this.rank = rank;
@@ -334,14 +335,25 @@ public final class ShmCollectives implements Collectives {
     }
 
     @Override
-    public void abort(String reason) {
+    public synchronized void abort(String reason) {
         thread.abort(reason);
-        mailboxes[rank].abort();
+        if (!closed) {
+            mailboxes[rank].abort();
+        }
     }
 
     @Override
     public void close() {
         thread.close();
+        release();
+    }
+
+    /** Unmaps everything. An abort that comes later, from another thread, must not touch a mailbox that is gone. */
+    private synchronized void release() {
+        if (closed) {
+            return;
+        }
+        closed = true;
         Arrays.stream(windows).forEach(Segment::close);
         shared.forEach(segments -> Arrays.stream(segments).forEach(Segment::close));
         common.forEach(Segment::close);
