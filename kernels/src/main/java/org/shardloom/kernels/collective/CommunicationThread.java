@@ -101,7 +101,7 @@ public final class CommunicationThread implements AutoCloseable {
         }
     }
 
-    /** Waits for what is queued, then ends the thread. */
+    /** Waits for what is queued, then ends the thread. An interrupt waits too: what the thread reads is about to be freed. */
     @Override
     public void close() {
         synchronized (this) {
@@ -110,9 +110,15 @@ public final class CommunicationThread implements AutoCloseable {
                 queue.add(() -> closed = true);
             }
         }
-        try {
-            thread.join();
-        } catch (InterruptedException e) {
+        boolean interrupted = false;
+        while (thread.isAlive()) {
+            try {
+                thread.join();
+            } catch (InterruptedException e) {
+                interrupted = true;
+            }
+        }
+        if (interrupted) {
             Thread.currentThread().interrupt();
         }
     }

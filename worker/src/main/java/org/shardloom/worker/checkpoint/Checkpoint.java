@@ -52,6 +52,9 @@ public final class Checkpoint implements Closeable {
             throw new CheckpointException(directory + ": format version " + manifest.getFormatVersion()
                     + " is not known; this program reads version 1");
         }
+        if (units.stream().anyMatch(u -> u.elements() < 1)) {
+            throw new CheckpointException(directory + "/manifest.pb: a unit without elements");
+        }
         if (manifest.getWorldSize() < 1 || manifest.getShardsCount() != manifest.getWorldSize() || units.isEmpty()) {
             throw new CheckpointException(directory + "/manifest.pb: " + manifest.getShardsCount()
                     + " shards for a world of " + manifest.getWorldSize());

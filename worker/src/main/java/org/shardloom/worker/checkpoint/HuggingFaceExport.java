@@ -22,9 +22,8 @@ import org.shardloom.worker.weights.WeightDtype;
 /** Turns a checkpoint into a Hugging Face directory: weights under their original names, configuration and tokenizer beside them. */
 public final class HuggingFaceExport {
     private static final int PIECE = 1 << 20;
-    private static final List<String> COPIED = List.of(
-            "config.json",
-            "generation_config.json",
+    private static final List<String> MODEL_FILES = List.of("config.json", "generation_config.json");
+    private static final List<String> TOKENIZER_FILES = List.of(
             "tokenizer.model",
             "tokenizer.json",
             "tokenizer_config.json",
@@ -59,13 +58,9 @@ public final class HuggingFaceExport {
         Path temporary = target.resolveSibling(target.getFileName() + ".writing");
         deleteTree(temporary);
         Files.createDirectories(temporary);
-        for (Path from : List.of(modelDirectory, tokenizerDirectory)) {
-            for (String name : COPIED) {
-                if (Files.isRegularFile(from.resolve(name))) {
-                    Files.copy(from.resolve(name), temporary.resolve(name), StandardCopyOption.REPLACE_EXISTING);
-                }
-            }
-        }
+        copy(MODEL_FILES, modelDirectory, temporary);
+        copy(TOKENIZER_FILES, modelDirectory, temporary);
+        copy(TOKENIZER_FILES, tokenizerDirectory, temporary);
         copyCode(modelDirectory, temporary);
         try (ShardedSafetensorsWriter writer = ShardedSafetensorsWriter.create(temporary, tensors, maxShardBytes)) {
             for (Piece piece : pieces) {
@@ -75,6 +70,14 @@ public final class HuggingFaceExport {
         }
         deleteTree(target);
         Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
+    }
+
+    private static void copy(List<String> names, Path from, Path to) throws IOException {
+        for (String name : names) {
+            if (Files.isRegularFile(from.resolve(name))) {
+                Files.copy(from.resolve(name), to.resolve(name), StandardCopyOption.REPLACE_EXISTING);
+            }
+        }
     }
 
     private record Piece(int unit, ParameterSpec parameter, ParameterSpec.Source source) {}

@@ -87,13 +87,18 @@ public final class ShardFiles {
     private static void requireSpace(Path directory, long needed) throws IOException {
         long free = Files.getFileStore(directory).getUsableSpace();
         if (free < needed) {
-            throw new NoSpaceException(String.format(
-                    Locale.ROOT,
-                    "no space for a checkpoint in %s: %.1f MB needed, %.1f MB free",
-                    directory.getParent(),
-                    needed / 1e6,
-                    free / 1e6));
+            throw noSpace("a rank's shard", directory, needed, free);
         }
+    }
+
+    private static NoSpaceException noSpace(String what, Path directory, long needed, long free) {
+        return new NoSpaceException(String.format(
+                Locale.ROOT,
+                "no space for %s in %s: %.1f MB needed, %.1f MB free",
+                what,
+                directory.getParent(),
+                needed / 1e6,
+                free / 1e6));
     }
 
     private static boolean isNoSpace(IOException e) {

@@ -19,14 +19,14 @@ public final class GreedyGenerator {
         this.stop = stop;
     }
 
-    /** What follows each prompt, without the stop token; at most that many tokens. */
+    /** What follows each prompt, without the stop token; at most that many tokens, and as far as the model has positions. */
     public List<int[]> generate(List<int[]> prompts, int maxNewTokens) {
         List<int[]> sequences = new ArrayList<>(prompts);
         boolean[] done = new boolean[prompts.size()];
         for (int n = 0; n < maxNewTokens; n++) {
             List<Integer> open = new ArrayList<>();
             for (int i = 0; i < done.length; i++) {
-                if (!done[i]) {
+                if (!done[i] && (n == 0 || sequences.get(i).length <= model.positions())) {
                     open.add(i);
                 }
             }

@@ -18,6 +18,7 @@ import org.shardloom.worker.checkpoint.Checkpoint;
 import org.shardloom.worker.model.BatchOnDevice;
 import org.shardloom.worker.model.Decoder;
 import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.model.ParameterSpec;
@@ -34,10 +35,12 @@ public final class LoadedModel implements AutoCloseable {
     private final CpuDevice device;
     private final Decoder decoder;
     private final Memory memory;
+    private final int positions;
     private final List<UnitView> units = new ArrayList<>();
 
     private LoadedModel(DecoderConfig config, int threads, int positions) {
         this.device = new CpuDevice(threads);
+        this.positions = positions;
         this.decoder = new Decoder(config, device, positions);
         this.memory = device.memory(Purpose.PARAMETERS);
         for (UnitSpec unit : decoder.units()) {
@@ -57,9 +60,10 @@ public final class LoadedModel implements AutoCloseable {
         if (Files.exists(directory.resolve("manifest.pb"))) {
             return openCheckpoint(directory, threads, positions);
         }
-        LoadedModel model = new LoadedModel(ModelConfigReader.read(directory), threads, positions);
+        DecoderConfig config = ModelConfigReader.read(directory);
         try (TensorSource source = WeightsDirectory.open(directory)) {
-            MasterWeights.check(model.decoder.units(), source, directory.toString());
+            MasterWeights.check(DecoderUnits.of(config), source, directory.toString());
+            LoadedModel model = new LoadedModel(config, threads, positions);
             for (UnitView unit : model.units) {
                 for (ParameterSpec p : unit.spec().parameters().values()) {
                     for (ParameterSpec.Source s : p.sources()) {
@@ -72,8 +76,8 @@ public final class LoadedModel implements AutoCloseable {
                     }
                 }
             }
+            return model;
         }
-        return model;
     }
 
     private static LoadedModel openCheckpoint(Path directory, int threads, int positions) throws IOException {
@@ -118,7 +122,16 @@ public final class LoadedModel implements AutoCloseable {
         return decoder.config();
     }
 
-    /** fp32 logits after the last token of each sequence: [sequences][vocabulary]. */
+    /** Longest sequence. */
+    public int positions() {
+        return positions;
+    }
+
+    /**
+     * fp32 logits after the last token of each sequence: [sequences][vocabulary].
+     *
+     * @throws IllegalArgumentException when a sequence is empty or too long, or has an id that the model does not know
+     */
     public float[][] lastLogits(List<int[]> sequences) {
         return logits(sequences, true);
     }
@@ -128,7 +141,21 @@ public final class LoadedModel implements AutoCloseable {
         return logits(sequences, false);
     }
 
+    private void check(int[] sequence) {
+        if (sequence.length == 0 || sequence.length > positions) {
+            throw new IllegalArgumentException(
+                    "a sequence of " + sequence.length + " tokens, expected 1 to " + positions);
+        }
+        for (int id : sequence) {
+            if (id < 0 || id >= config().vocabulary()) {
+                throw new IllegalArgumentException(
+                        "token id " + id + " is not one of the model's " + config().vocabulary());
+            }
+        }
+    }
+
     private float[][] logits(List<int[]> sequences, boolean lastOnly) {
+        sequences.forEach(this::check);
         PackedBatch batch = PackedBatch.of(sequences, sequences);
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
             BatchOnDevice inputs = BatchOnDevice.of(device, scope, batch, false);

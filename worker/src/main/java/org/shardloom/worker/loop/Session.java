@@ -236,7 +236,10 @@ public final class Session implements AutoCloseable {
             movers.exchange(outgoing, incoming).await();
         } finally {
             movers.close();
-            aborting = next == null ? null : next.group();
+            aborting = null;
+            if (next != null) {
+                guard(next.group());
+            }
         }
         return message.state();
     }

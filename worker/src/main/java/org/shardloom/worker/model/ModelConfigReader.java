@@ -81,12 +81,18 @@ public final class ModelConfigReader {
                 json.path("rope_scaling").isMissingNode()
                         || json.path("rope_scaling").isNull(),
                 "rope_scaling is not supported");
+        String ropeType = json.path("rope_parameters").path("rope_type").asText("default");
+        require(ropeType.equals("default"), "rope_parameters: rope_type '" + ropeType + "' is not supported");
         require(!json.path("mlp_bias").asBoolean(false), "mlp_bias: true is not supported");
         require(qwen || !json.path("attention_bias").asBoolean(false), "attention_bias: true is not supported");
         require(!json.path("use_sliding_window").asBoolean(false), "use_sliding_window: true is not supported");
         require("silu".equals(json.path("hidden_act").asText("silu")), "hidden_act must be silu");
         int heads = integer("num_attention_heads");
-        int headSize = json.path("head_dim").isInt() ? integer("head_dim") : integer("hidden_size") / heads;
+        boolean ownHeadSize = json.path("head_dim").isInt();
+        require(
+                ownHeadSize || integer("hidden_size") % heads == 0,
+                "num_attention_heads must divide hidden_size, found " + heads + " and " + json.path("hidden_size"));
+        int headSize = ownHeadSize ? integer("head_dim") : integer("hidden_size") / heads;
         int groups = json.path("num_key_value_heads").isInt() ? integer("num_key_value_heads") : heads;
         double base = json.path("rope_parameters")
                 .path("rope_theta")

@@ -27,10 +27,10 @@ public final class LearningRate {
 
     /** Rate of the step, counted from 1. */
     public double at(long step) {
-        if (step < warmup) {
+        if (step <= warmup) {
             return peak * step / warmup;
         }
-        double progress = total <= warmup ? 1 : Math.min(1.0, (double) (step - warmup) / (total - warmup));
+        double progress = step >= total ? 1 : (double) (step - warmup) / (total - warmup);
         return switch (type) {
             case CONSTANT -> peak;
             case LINEAR -> peak * (1 - progress);

@@ -38,7 +38,7 @@ final class GradientStore implements AutoCloseable {
         bufferOf = new int[units];
         long layer = 0;
         for (int u = 0; u < units; u++) {
-            bufferOf[u] = u == 0 ? 0 : u == head ? 1 : 2 + u % 2;
+            bufferOf[u] = u == 0 ? 0 : u == head ? 1 : 2 + (u - 1) % 2;
             layer = u == 0 || u == head ? layer : Math.max(layer, plan.paddedElements(u));
         }
         long[] sizes = {plan.paddedElements(0), plan.paddedElements(head), layer, head > 2 ? layer : 0};

@@ -205,7 +205,9 @@ public final class ZeroEngine implements AutoCloseable {
             double loss = headStep(inputs, x, (float) scale, timer);
             for (int u = head - 1; u >= 1; u--) {
                 UnitView p = view(u);
-                parameters.prefetch(u > 1 ? u - 1 : 0);
+                if (u > 1) {
+                    parameters.prefetch(u - 1);
+                }
                 if (config.recompute()) {
                     scopes[u] = device.memory(Purpose.ACTIVATIONS);
                     states[u] = decoder.layer(p, inputs, states[u].input, scopes[u], null);
@@ -280,7 +282,9 @@ public final class ZeroEngine implements AutoCloseable {
         }
         for (int u = head - 1; u >= 1; u--) {
             parameters.gather(u);
-            parameters.prefetch(u > 1 ? u - 1 : 0);
+            if (u > 1) {
+                parameters.prefetch(u - 1);
+            }
             gradients.reduceNothing(u);
             parameters.release(u);
         }

@@ -2,10 +2,10 @@ package org.shardloom.worker.data;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.shardloom.worker.data.SharedFiles.ints;
-import static org.shardloom.worker.data.SharedFiles.json;
-import static org.shardloom.worker.data.SharedFiles.lines;
-import static org.shardloom.worker.data.SharedFiles.shared;
+import static org.shardloom.worker.weights.SharedFixtures.ints;
+import static org.shardloom.worker.weights.SharedFixtures.json;
+import static org.shardloom.worker.weights.SharedFixtures.lines;
+import static org.shardloom.worker.weights.SharedFixtures.shared;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Files;

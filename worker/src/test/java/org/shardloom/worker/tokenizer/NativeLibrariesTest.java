@@ -4,7 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.shardloom.worker.data.SharedFiles.shared;
+import static org.shardloom.worker.weights.SharedFixtures.shared;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
