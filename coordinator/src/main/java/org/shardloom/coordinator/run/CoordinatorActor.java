@@ -99,6 +99,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
         perform(machine.start(now()));
     }
 
+    /** The actor of one run; it stops when the run has ended. */
     public static Behavior<CoordinatorMessage> create(Setup setup) {
         return Behaviors.setup(context -> Behaviors.withTimers(timers -> new CoordinatorActor(context, timers, setup)));
     }
@@ -251,6 +252,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
                             address.getHost().get() + ":" + address.getPort().get(),
                             (id, how) -> self.tell(new ProcessEnded(id, how)));
         } else if (effect instanceof Effect.Kill e) {
+            tell(e.workerId(), new WorkerMessage.Leave("it was taken for lost"));
             workers.remove(e.workerId());
             setup.launcher().kill(e.workerId());
         } else if (effect instanceof Effect.PrepareCheckpoint e) {
