@@ -122,11 +122,15 @@ class RunMachineLossTest {
     @Test
     void aLeavingWorkerThatDiesBeforeItHandedOverIsALoss() {
         SimulatedRun run = begin(4, true, 3, 20);
+        run.survivorMillis = 60_000;
         run.untilStep(4);
         int leaver = run.rank(3);
         long request = run.scale(3);
         run.untilState(RunState.RESIZING);
         run.kill(leaver);
+        long killed = run.now();
+        run.untilState(RunState.RECOVERING);
+        assertTrue(run.now() - killed < 1000, "nobody waits until the survivors give up");
         run.until(() -> run.scaleAnswers.containsKey(request));
         run.finishDone();
         assertEquals(1, recoveries(run));
@@ -171,6 +175,25 @@ class RunMachineLossTest {
             run.finishDone();
             assertEquals(1, recoveries(run));
         }
+    }
+
+    @Test
+    void accidentsOneAfterTheOtherAreNoReasonToGiveUp() {
+        SimulatedRun run = begin(10, false, 0, 60);
+        run.untilStep(40);
+        for (int i = 0; i < 8; i++) {
+            run.after(
+                    600 * i,
+                    "kill",
+                    () -> run.kill(run.workers.values().stream()
+                            .filter(w -> w.alive)
+                            .findFirst()
+                            .orElseThrow()
+                            .id));
+        }
+        run.finishDone();
+        assertTrue(recoveries(run) > 6);
+        assertEquals(2, run.published.get(run.published.size() - 1).workers());
     }
 
     @Test
