@@ -51,6 +51,7 @@ public final class ControlServer implements AutoCloseable {
         server.start();
     }
 
+    /** The port that was free. */
     public int port() {
         return server.getAddress().getPort();
     }
@@ -65,6 +66,10 @@ public final class ControlServer implements AutoCloseable {
             if (!MessageDigest.isEqual(
                     given.getBytes(StandardCharsets.UTF_8), ("Bearer " + token).getBytes(StandardCharsets.UTF_8))) {
                 send(exchange, 401, mapper.createObjectNode().put("error", "a token is needed"));
+            } else if (!exchange.getHttpContext()
+                    .getPath()
+                    .equals(exchange.getRequestURI().getPath())) {
+                send(exchange, 404, mapper.createObjectNode().put("error", "use /status, /scale or /stop"));
             } else if (!method.equals(exchange.getRequestMethod())) {
                 send(exchange, 405, mapper.createObjectNode().put("error", "use " + method));
             } else {
@@ -90,7 +95,11 @@ public final class ControlServer implements AutoCloseable {
     }
 
     private ObjectNode scale(HttpExchange exchange) throws Exception {
-        int workers = Integer.parseInt(parameter(exchange, "workers", ""));
+        String given = parameter(exchange, "workers", "");
+        if (!given.matches("-?\\d{1,9}")) {
+            throw new IllegalArgumentException("workers must be a whole number, found '" + given + "'");
+        }
+        int workers = Integer.parseInt(given);
         if (workers < 1 || workers > 1024) {
             throw new IllegalArgumentException("the number of workers must be between 1 and 1024, found " + workers);
         }

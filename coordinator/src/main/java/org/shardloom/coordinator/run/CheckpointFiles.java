@@ -3,7 +3,9 @@ package org.shardloom.coordinator.run;
 import com.google.protobuf.ByteString;
 import com.google.protobuf.util.JsonFormat;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -26,23 +28,32 @@ import org.shardloom.protocol.checkpoint.Unit;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.plan.UnitSize;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The coordinator's part of checkpoints: a directory under a temporary name, the manifest, the rename that makes it exist, and
  * retention. Blocking; not for a dispatcher.
  */
 public final class CheckpointFiles {
-    private static final Pattern NAME = Pattern.compile("checkpoint-(\\d+)");
+    private static final Pattern NAME = Pattern.compile("checkpoint-(\\d{1,18})");
     private static final String TEMPORARY = ".writing";
     /** Room beyond the shards: their headers, the manifest, logs. */
     private static final long MARGIN = 2L << 20;
 
+    private static final String REMOVED = ".removed" + TEMPORARY;
+    private static final Logger LOG = LoggerFactory.getLogger(CheckpointFiles.class);
     private final Path outputDir;
     private final int keepLast;
 
+    /**
+     * The checkpoints of an output directory.
+     *
+     * @param keepLast how many are kept; at least the newest
+     */
     public CheckpointFiles(Path outputDir, int keepLast) {
         this.outputDir = outputDir;
-        this.keepLast = keepLast;
+        this.keepLast = Math.max(1, keepLast);
     }
 
     /**
@@ -119,13 +130,18 @@ public final class CheckpointFiles {
         write(directory.resolve("manifest.pb"), built.toByteArray());
         write(
                 directory.resolve("manifest.json"),
-                JsonFormat.printer().print(built).getBytes(java.nio.charset.StandardCharsets.UTF_8));
+                JsonFormat.printer().print(built).getBytes(StandardCharsets.UTF_8));
         sync(directory);
         Path target = outputDir.resolve("checkpoint-" + facts.state().step());
-        delete(target);
+        Path replaced = setAside(target);
         Files.move(directory, target, StandardCopyOption.ATOMIC_MOVE);
         sync(outputDir);
-        retain();
+        try {
+            delete(replaced);
+            retain(facts.state().step());
+        } catch (IOException e) {
+            LOG.warn("cannot remove an old checkpoint: {}", e.toString());
+        }
         return target;
     }
 
@@ -151,12 +167,24 @@ public final class CheckpointFiles {
         return matcher.matches() ? Long.parseLong(matcher.group(1)) : -1;
     }
 
-    private void retain() throws IOException {
+    /** Removes the oldest up to the newest one. Those of later steps are an earlier run's, which went on further: not ours. */
+    private void retain(long newest) throws IOException {
         List<Path> all = list(outputDir);
+        all.removeIf(checkpoint -> step(checkpoint) > newest);
         all.sort(Comparator.comparingLong(CheckpointFiles::step).reversed());
         for (Path old : all.subList(Math.min(keepLast, all.size()), all.size())) {
-            delete(old);
+            delete(setAside(old));
         }
+    }
+
+    /** Takes the name from a checkpoint, if it is there, so that a half removed one is never taken for a whole one. */
+    private Path setAside(Path checkpoint) throws IOException {
+        Path aside = outputDir.resolve(checkpoint.getFileName() + REMOVED);
+        delete(aside);
+        if (Files.exists(checkpoint)) {
+            Files.move(checkpoint, aside, StandardCopyOption.ATOMIC_MOVE);
+        }
+        return aside;
     }
 
     private Path temporary(long step) {
@@ -166,7 +194,10 @@ public final class CheckpointFiles {
     private static void write(Path file, byte[] bytes) throws IOException {
         try (FileChannel channel = FileChannel.open(
                 file, StandardOpenOption.CREATE, StandardOpenOption.WRITE, StandardOpenOption.TRUNCATE_EXISTING)) {
-            channel.write(java.nio.ByteBuffer.wrap(bytes));
+            ByteBuffer buffer = ByteBuffer.wrap(bytes);
+            while (buffer.hasRemaining()) {
+                channel.write(buffer);
+            }
             channel.force(true);
         }
     }

@@ -13,11 +13,12 @@ import akka.cluster.typed.Cluster;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.CompletionStage;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -79,7 +80,8 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
     private final ExecutorService files =
             Executors.newSingleThreadExecutor(task -> new Thread(task, "checkpoint-files"));
     private final MetricsLog metrics;
-    private final List<CompletableFuture<String>> scaling = new ArrayList<>();
+    private final Map<Long, CompletableFuture<String>> scaling = new HashMap<>();
+    private long scaleRequests;
     private List<UnitSize> units = List.of();
     private String modelConfig = "";
     private long generation;
@@ -97,6 +99,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
         perform(machine.start(now()));
     }
 
+    /** The actor of one run; it stops when the run has ended. */
     public static Behavior<CoordinatorMessage> create(Setup setup) {
         return Behaviors.setup(context -> Behaviors.withTimers(timers -> new CoordinatorActor(context, timers, setup)));
     }
@@ -133,6 +136,8 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
             problem = "this worker was started with another job's configuration";
         } else if (outcome != null) {
             problem = "the run has ended";
+        } else if (workers.containsKey(m.workerId())) {
+            problem = "worker " + m.workerId() + " is there already";
         }
         if (problem != null) {
             LOG.warn("refused worker {} of {} (pid {}): {}", m.workerId(), m.host(), m.pid(), problem);
@@ -141,8 +146,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
         }
         int id = m.workerId();
         if (id < 0) {
-            id = machine.newWorkerId();
-            machine.joinedByHand();
+            id = machine.joinedByHand();
         }
         workers.put(id, m.worker());
         getContext().watch(m.worker());
@@ -187,27 +191,15 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
     }
 
     private Behavior<CoordinatorMessage> onScale(Scale m) {
-        List<Effect> effects = machine.scale(m.workers, now());
-        List<CompletableFuture<String>> replaced = List.copyOf(scaling);
-        scaling.clear();
-        scaling.add(m.answer);
-        // A refusal of the request before this one answers those who asked for that.
-        for (Effect effect : effects) {
-            if (effect instanceof Effect.AnswerScale a
-                    && a.error() != null
-                    && a.error().startsWith("replaced")) {
-                replaced.forEach(answer -> answer.complete(a.error()));
-            } else {
-                perform(List.of(effect));
-            }
-        }
-        return this;
+        long request = scaleRequests++;
+        scaling.put(request, m.answer);
+        return did(machine.scale(request, m.workers, now()));
     }
 
     private Behavior<CoordinatorMessage> onPrepared(Prepared m) {
         return did(
                 m.failure == null
-                        ? machine.checkpointPrepared(m.step, m.directory.toString())
+                        ? machine.checkpointPrepared(m.step, m.directory.toString(), now())
                         : machine.checkpointFailed(m.step, noSpace(m.failure), describe(m.failure), now()));
     }
 
@@ -219,13 +211,16 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
     }
 
     private static boolean noSpace(Throwable failure) {
-        return String.valueOf(failure.getMessage())
-                .toLowerCase(java.util.Locale.ROOT)
-                .contains("no space");
+        String message = describe(failure).toLowerCase(Locale.ROOT);
+        return message.contains("no space") || message.contains("quota exceeded");
     }
 
     private static String describe(Throwable failure) {
-        return failure.getMessage() == null ? failure.toString() : failure.getMessage();
+        Throwable cause = failure;
+        while (cause instanceof CompletionException && cause.getCause() != null) {
+            cause = cause.getCause();
+        }
+        return cause.getMessage() == null ? cause.toString() : cause.getMessage();
     }
 
     private Behavior<CoordinatorMessage> did(List<Effect> effects) {
@@ -257,6 +252,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
                             address.getHost().get() + ":" + address.getPort().get(),
                             (id, how) -> self.tell(new ProcessEnded(id, how)));
         } else if (effect instanceof Effect.Kill e) {
+            tell(e.workerId(), new WorkerMessage.Leave("it was taken for lost"));
             workers.remove(e.workerId());
             setup.launcher().kill(e.workerId());
         } else if (effect instanceof Effect.PrepareCheckpoint e) {
@@ -292,8 +288,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
                 LOG.warn("metrics.jsonl cannot be written: {}", failure.toString());
             }
         } else if (effect instanceof Effect.AnswerScale e) {
-            scaling.forEach(answer -> answer.complete(e.error()));
-            scaling.clear();
+            scaling.remove(e.request()).complete(e.error());
         } else if (effect instanceof Effect.Notice e) {
             setup.listener().onNotice(e.warning(), e.text());
         } else if (effect instanceof Effect.End e) {
@@ -322,7 +317,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
         } catch (IOException e) {
             LOG.warn("metrics.jsonl: {}", e.toString());
         }
-        scaling.forEach(answer -> answer.complete("the run has ended"));
+        scaling.values().forEach(answer -> answer.complete("the run has ended"));
         setup.outcome().complete(outcome != null ? outcome : new Outcome(false, "the coordinator was stopped"));
         return this;
     }
@@ -344,7 +339,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
                     try {
                         return work.run();
                     } catch (IOException e) {
-                        throw new java.io.UncheckedIOException(e.getMessage(), e);
+                        throw new CompletionException(e);
                     }
                 },
                 files);

@@ -29,8 +29,8 @@ public sealed interface Effect {
     /** Put a step's metrics where people find them. */
     record PublishStep(StepMetrics metrics) implements Effect {}
 
-    /** Answer those who asked for this many workers; a null error is success. */
-    record AnswerScale(int workers, String error) implements Effect {}
+    /** Answer that request for another number of workers; a null error is success. */
+    record AnswerScale(long request, String error) implements Effect {}
 
     /** Tell people. */
     record Notice(boolean warning, String text) implements Effect {}

@@ -20,10 +20,13 @@ final class RendezvousBoard {
      */
     record Result(Set<Integer> workers, List<byte[]> offers) {}
 
-    /** Takes an offer; the result once it was the last of its meeting. */
+    /** Takes an offer; the result once it was the last of its meeting. Offers that make no sense are ignored. */
     Optional<Result> offer(RendezvousOffer offer) {
+        if (offer.rank() < 0 || offer.rank() >= offer.size() || offer.offer() == null) {
+            return Optional.empty();
+        }
         Meeting meeting = meetings.computeIfAbsent(offer.key(), key -> new Meeting(offer.size()));
-        if (offer.rank() < 0 || offer.rank() >= meeting.offers.length) {
+        if (meeting.offers.length != offer.size()) {
             return Optional.empty();
         }
         meeting.offers[offer.rank()] = offer.offer();

@@ -6,8 +6,9 @@ package org.shardloom.coordinator.run;
  * <pre>
  *   ASSEMBLING -> PLANNING -> LOADING -> TRAINING
  *   TRAINING   -> RESIZING -> TRAINING
- *   TRAINING, RESIZING, LOADING, FINISHING -> RECOVERING -> LOADING
+ *   TRAINING, RESIZING, LOADING, FINISHING -> RECOVERING -> PLANNING
  *   TRAINING   -> FINISHING -> DONE
+ *   any        -> DONE, when stopped
  *   any        -> FAILED
  * </pre>
  */
