@@ -1,5 +1,6 @@
 package org.shardloom.deploy.launch;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -15,10 +16,17 @@ public final class JavaCommand {
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
         command.addAll(List.of(
                 "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss1m", "-Xms32m", "-Xmx1g", "-XX:-UsePerfData"));
-        command.addAll(List.of(
-                "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED", "--add-opens=java.base/jdk.internal.misc=ALL-UNNAMED"));
+        command.addAll(List.of("--add-opens=java.base/jdk.internal.misc=ALL-UNNAMED"));
+        String archive = System.getProperty("shardloom.archive");
+        if (archive != null && Files.exists(Path.of(archive))) {
+            command.addAll(List.of("-XX:SharedArchiveFile=" + archive, "-Xlog:cds=off", "-Xlog:cds+dynamic=off"));
+        }
         for (String key : List.of(
-                "org.bytedeco.javacpp.cachedir", "shardloom.native.cache", "java.io.tmpdir", "shardloom.home")) {
+                "org.bytedeco.javacpp.cachedir",
+                "shardloom.native.cache",
+                "java.io.tmpdir",
+                "shardloom.home",
+                "shardloom.archive")) {
             if (System.getProperty(key) != null) {
                 command.add("-D" + key + "=" + System.getProperty(key));
             }
