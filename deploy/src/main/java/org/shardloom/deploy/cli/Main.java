@@ -1,5 +1,7 @@
 package org.shardloom.deploy.cli;
 
+import org.shardloom.deploy.bench.BenchCommand;
+import org.shardloom.deploy.bench.BenchRankCommand;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
@@ -18,6 +20,8 @@ import picocli.CommandLine.Command;
             GenerateCommand.class,
             ExportCommand.class,
             WorkerCommand.class,
+            BenchCommand.class,
+            BenchRankCommand.class,
             CommandLine.HelpCommand.class
         })
 public final class Main {
