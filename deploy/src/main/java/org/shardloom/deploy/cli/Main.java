@@ -1,5 +1,7 @@
 package org.shardloom.deploy.cli;
 
+import org.shardloom.deploy.bench.BenchCommand;
+import org.shardloom.deploy.bench.BenchRankCommand;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
@@ -19,6 +21,8 @@ import picocli.CommandLine.Command;
             ExportCommand.class,
             WorkerCommand.class,
             WarmUpCommand.class,
+            BenchCommand.class,
+            BenchRankCommand.class,
             CommandLine.HelpCommand.class
         })
 public final class Main {

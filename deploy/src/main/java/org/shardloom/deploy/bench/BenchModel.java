@@ -1,0 +1,149 @@
+package org.shardloom.deploy.bench;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.JobConfigException;
+import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.config.OptimizerConfig;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.DecoderUnits;
+import org.shardloom.worker.model.ModelConfigException;
+import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.model.UnitSpec;
+
+/**
+ * A model and how it is trained.
+ *
+ * @param name as it was asked for
+ * @param sequence tokens of every sequence
+ * @param microBatch sequences that one worker computes at once
+ */
+record BenchModel(
+        String name,
+        DecoderConfig decoder,
+        int sequence,
+        int microBatch,
+        DType dtype,
+        int stage,
+        boolean recompute,
+        OptimizerConfig optimizer,
+        double maxGradNorm) {
+    private static final OptimizerConfig ADAMW =
+            new OptimizerConfig(OptimizerConfig.Type.ADAMW, 0.9, 0.95, 1e-8, 0.1, List.of());
+
+    /** Thirty million parameters, vocabulary of 8,192. */
+    static final BenchModel S = chatglm3("S", 512, 8, 8, 1376, 8192, 256, 8);
+
+    /** Two hundred and sixty million parameters with the vocabulary of ChatGLM3-6B. */
+    static final BenchModel M = chatglm3("M", 1024, 12, 16, 2736, 65024, 512, 2);
+
+    /**
+     * S, M or what a job file describes.
+     *
+     * @throws IllegalArgumentException when it is none of them, or the file or its model cannot be used
+     */
+    static BenchModel of(String name) {
+        if (name.equals("S") || name.equals("M")) {
+            return name.equals("S") ? S : M;
+        }
+        if (!Files.isRegularFile(Path.of(name))) {
+            throw new IllegalArgumentException("--config is S, M or a job file; there is no file '" + name + "'");
+        }
+        try {
+            JobConfig job = JobFile.load(Path.of(name), List.of()).config();
+            return new BenchModel(
+                    name,
+                    ModelConfigReader.read(job.model().path()),
+                    job.data().maxLength(),
+                    job.train().microBatchSize(),
+                    DType.valueOf(
+                            switch (job.precision()) {
+                                case BF16 -> "BF16";
+                                case FP16 -> "F16";
+                                case FP32 -> "F32";
+                            }),
+                    job.zero().stage(),
+                    job.gradientCheckpointing(),
+                    job.train().optimizer(),
+                    job.train().maxGradNorm());
+        } catch (JobConfigException | ModelConfigException e) {
+            throw new IllegalArgumentException(e.getMessage(), e);
+        }
+    }
+
+    private static BenchModel chatglm3(
+            String name,
+            int hidden,
+            int layers,
+            int heads,
+            int feedForward,
+            int vocabulary,
+            int sequence,
+            int microBatch) {
+        int headSize = hidden / heads;
+        DecoderConfig decoder = new DecoderConfig(
+                DecoderConfig.Names.CHATGLM,
+                vocabulary,
+                hidden,
+                layers,
+                new AttentionShape(heads, 2, headSize, headSize / 2, true),
+                feedForward,
+                1e-5f,
+                10000,
+                sequence,
+                true,
+                false);
+        return new BenchModel(name, decoder, sequence, microBatch, DType.BF16, 3, false, ADAMW, 1.0);
+    }
+
+    /** The same with these instead of its own; null keeps its own. */
+    BenchModel with(String precision, Integer newStage, Boolean newRecompute) {
+        return new BenchModel(
+                name,
+                decoder,
+                sequence,
+                microBatch,
+                precision == null ? dtype : dtypeOf(precision),
+                newStage == null ? stage : newStage,
+                newRecompute == null ? recompute : newRecompute,
+                optimizer,
+                maxGradNorm);
+    }
+
+    /** The type that goes by that name in a job file. */
+    static DType dtypeOf(String precision) {
+        return switch (precision.toLowerCase(Locale.ROOT)) {
+            case "bf16" -> DType.BF16;
+            case "fp16" -> DType.F16;
+            case "fp32" -> DType.F32;
+            default -> throw new IllegalArgumentException(
+                    "--precision is bf16, fp16 or fp32, found '" + precision + "'");
+        };
+    }
+
+    /** A dtype's name in a job file. */
+    static String nameOf(DType dtype) {
+        return switch (dtype) {
+            case BF16 -> "bf16";
+            case F16 -> "fp16";
+            case F32 -> "fp32";
+        };
+    }
+
+    /** Trained values. */
+    long parameters() {
+        return DecoderUnits.of(decoder).stream()
+                .mapToLong(UnitSpec::parameterCount)
+                .sum();
+    }
+
+    /** Tokens of one worker's micro-batch. */
+    int tokens() {
+        return sequence * microBatch;
+    }
+}

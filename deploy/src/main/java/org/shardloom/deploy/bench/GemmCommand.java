@@ -1,0 +1,175 @@
+package org.shardloom.deploy.bench;
+
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.Callable;
+import org.shardloom.kernels.cpu.CpuDevice;
+import org.shardloom.kernels.cpu.HostBytes;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.worker.model.DecoderConfig;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code shardloom bench gemm}. */
+@Command(
+        name = "gemm",
+        description =
+                "Matrix products of a model's linear layers, as a training step does them: forward, input gradient, and weight gradient "
+                        + "(in fp32), for one micro-batch. The output head is cut into chunks of tokens.",
+        mixinStandardHelpOptions = true)
+final class GemmCommand implements Callable<Integer> {
+    /** Bytes of fp32 logits that the model's head computes at a time. */
+    private static final long HEAD_CHUNK_BYTES = 32L << 20;
+
+    @Option(
+            names = "--config",
+            paramLabel = "S|M|FILE",
+            split = ",",
+            defaultValue = "S,M",
+            description = "Models whose shapes are taken, separated by commas; default: ${DEFAULT-VALUE}.")
+    private List<String> configs;
+
+    @Option(
+            names = "--precision",
+            paramLabel = "fp32|bf16|fp16",
+            split = ",",
+            defaultValue = "fp32,bf16",
+            description = "Types, separated by commas; default: ${DEFAULT-VALUE}.")
+    private List<String> precisions;
+
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "CPU threads; default: all processors.")
+    private int threads;
+
+    @Mixin
+    private CommonOptions common;
+
+    /** y[tokens, out] = x[tokens, in] weight[out, in]^T. */
+    private record Shape(String name, long tokens, long out, long in, boolean head) {}
+
+    @Override
+    public Integer call() {
+        common.check();
+        int count = common.threads(threads, 1);
+        List<BenchModel> models;
+        List<DType> dtypes;
+        try {
+            models = configs.stream().map(BenchModel::of).toList();
+            dtypes = precisions.stream().map(BenchModel::dtypeOf).toList();
+        } catch (IllegalArgumentException e) {
+            common.require(false, e.getMessage());
+            throw e;
+        }
+        Report report = new Report("gemm")
+                .fact("threads", count)
+                .fact("warmup_steps", common.warmup)
+                .fact("measured_steps", common.steps);
+        try (CpuDevice device = new CpuDevice(count)) {
+            for (BenchModel model : models) {
+                for (Shape shape : shapes(model)) {
+                    for (DType dtype : dtypes) {
+                        measure(report, device, model.name(), shape, dtype);
+                    }
+                }
+            }
+        }
+        common.print(report);
+        return 0;
+    }
+
+    private static List<Shape> shapes(BenchModel model) {
+        DecoderConfig c = model.decoder();
+        long tokens = model.tokens();
+        List<Shape> shapes = new ArrayList<>();
+        shapes.add(new Shape("qkv", tokens, c.attention().qkvWidth(), c.hidden(), false));
+        shapes.add(
+                new Shape("attention_output", tokens, c.hidden(), c.attention().contextWidth(), false));
+        shapes.add(new Shape("gate_up", tokens, 2L * c.feedForward(), c.hidden(), false));
+        shapes.add(new Shape("down", tokens, c.hidden(), c.feedForward(), false));
+        long chunk = Math.min(tokens, Math.max(16, HEAD_CHUNK_BYTES / (4L * c.vocabulary())));
+        shapes.add(new Shape("head", chunk, c.vocabulary(), c.hidden(), true));
+        return shapes;
+    }
+
+    private void measure(Report report, CpuDevice device, String config, Shape s, DType dtype) {
+        Ops ops = device.ops();
+        try (Memory memory = device.memory(Purpose.WORKSPACE)) {
+            Tensor x = random(device, memory, dtype, s.tokens, s.in);
+            Tensor weight = random(device, memory, dtype, s.out, s.in);
+            Tensor gradY = random(device, memory, dtype, s.tokens, s.out);
+            Tensor y = memory.allocate(s.head ? DType.F32 : dtype, s.tokens, s.out);
+            Tensor gradX = memory.allocate(dtype, s.tokens, s.in);
+            Tensor gradWeight = memory.allocate(DType.F32, s.out, s.in);
+            row(report, config, s, dtype, "forward", () -> ops.linear(y, x, weight));
+            row(report, config, s, dtype, "input_gradient", () -> ops.linearBackwardInput(gradX, gradY, weight, false));
+            // The head's chunks after the first add to what is there.
+            ops.zero(gradWeight);
+            row(
+                    report,
+                    config,
+                    s,
+                    dtype,
+                    "weight_gradient",
+                    () -> ops.linearBackwardWeight(gradWeight, gradY, x, s.head));
+        }
+        device.trim();
+    }
+
+    private void row(Report report, String config, Shape s, DType dtype, String pass, Runnable product) {
+        Samples seconds = Samples.time(common.warmup, common.steps, product);
+        double flops = 2.0 * s.tokens * s.out * s.in;
+        report.row(Report.rowOf(
+                "config",
+                config,
+                "layer",
+                s.name,
+                "tokens",
+                s.tokens,
+                "outputs",
+                s.out,
+                "inputs",
+                s.in,
+                "precision",
+                BenchModel.nameOf(dtype),
+                "pass",
+                pass,
+                "seconds",
+                seconds.median(),
+                "gflops_per_second",
+                flops / seconds.median() / 1e9,
+                "gflops_per_second_min",
+                flops / seconds.max() / 1e9,
+                "gflops_per_second_max",
+                flops / seconds.min() / 1e9));
+    }
+
+    /** Uniform values, the same few thousand again and again. */
+    private static Tensor random(CpuDevice device, Memory scope, DType dtype, long... shape) {
+        Tensor out = scope.allocate(dtype, shape);
+        Random random = new Random(1);
+        try (Memory memory = device.memory(Purpose.WORKSPACE)) {
+            int piece = 1 << 16;
+            Tensor floats = memory.allocate(DType.F32, piece);
+            ByteBuffer bytes = HostBytes.view(floats.address(), floats.bytes());
+            for (int i = 0; i < piece; i++) {
+                bytes.putFloat(4 * i, random.nextFloat() - 0.5f);
+            }
+            Tensor flat = out.reshape(out.elements());
+            for (long from = 0; from < flat.elements(); from += piece) {
+                long count = Math.min(piece, flat.elements() - from);
+                device.ops().convert(flat.slice(from, count), floats.slice(0, count));
+            }
+        }
+        return out;
+    }
+}

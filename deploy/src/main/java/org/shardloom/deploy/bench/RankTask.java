@@ -1,0 +1,43 @@
+package org.shardloom.deploy.bench;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.collective.LocalCollectives;
+import org.shardloom.kernels.collective.aeron.AeronCollectives;
+import org.shardloom.kernels.collective.aeron.AeronOptions;
+import org.shardloom.kernels.collective.shm.ShmCollectives;
+
+/**
+ * What all ranks of a benchmark do: exactly one of its parts is there.
+ *
+ * @param size number of ranks
+ * @param transport {@code shm} or {@code aeron}
+ * @param secret of the group, hexadecimal
+ */
+record RankTask(int size, String transport, String secret, StepRank.Setup step, CollectivesRank.Setup collectives) {
+    private static final Duration TIMEOUT = Duration.ofSeconds(120);
+    private static final String LOOPBACK = "127.0.0.1";
+
+    /** Does it and returns what is to be reported. */
+    Object run(Path directory, int rank) {
+        if (step != null) {
+            return StepRank.run(step, () -> join(directory, rank));
+        }
+        return CollectivesRank.run(collectives, join(directory, rank));
+    }
+
+    private Collectives join(Path directory, int rank) {
+        FileRendezvous meeting = new FileRendezvous(directory, rank, size, TIMEOUT);
+        if (size == 1) {
+            return new LocalCollectives();
+        }
+        if (transport.equals("shm")) {
+            return ShmCollectives.join(meeting, rank, size, TIMEOUT);
+        }
+        AeronOptions defaults = AeronOptions.defaults(LOOPBACK);
+        AeronOptions options = new AeronOptions(defaults.mtuBytes(), defaults.termBytes(), directory);
+        byte[] bytes = java.util.HexFormat.of().parseHex(secret);
+        return AeronCollectives.join(meeting, rank, size, LOOPBACK, bytes, TIMEOUT, options);
+    }
+}

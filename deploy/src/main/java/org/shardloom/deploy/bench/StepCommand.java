@@ -1,0 +1,172 @@
+package org.shardloom.deploy.bench;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.function.ToDoubleFunction;
+import java.util.stream.IntStream;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code shardloom bench step}. */
+@Command(
+        name = "step",
+        description = {
+            "Training steps: forward, backward and AdamW over random tokens with a loss on each, every worker in a process of its own.",
+            "S: hidden size 512, 8 layers, vocabulary 8192, micro-batch 8 of 256 tokens. M: 1024, 12, 65024, 2 of 512."
+        },
+        mixinStandardHelpOptions = true)
+final class StepCommand implements Callable<Integer> {
+    @Option(
+            names = "--config",
+            paramLabel = "S|M|FILE",
+            defaultValue = "S",
+            description = "A model of this command's own, or a job file; default: ${DEFAULT-VALUE}.")
+    private String config;
+
+    @Option(
+            names = "--workers",
+            paramLabel = "N",
+            defaultValue = "1",
+            description = "Processes, with a micro-batch each; default: ${DEFAULT-VALUE}.")
+    private int workers;
+
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "CPU threads of each worker; default: the processors divided by the workers.")
+    private int threads;
+
+    @Option(
+            names = "--recompute",
+            negatable = true,
+            arity = "0",
+            description =
+                    "Whether activations are recomputed in the backward pass; default: no, or as the job file says.")
+    private Boolean recompute;
+
+    @Option(
+            names = "--stage",
+            paramLabel = "2|3",
+            description = "What is sharded (ZeRO); default: 3, or as the job file says.")
+    private Integer stage;
+
+    @Option(
+            names = "--precision",
+            paramLabel = "bf16|fp16|fp32",
+            description = "Type of weights and activations; default: bf16, or as the job file says.")
+    private String precision;
+
+    @Option(
+            names = "--transport",
+            paramLabel = "shm|aeron",
+            defaultValue = "shm",
+            description = "What carries the collectives; default: ${DEFAULT-VALUE}.")
+    private String transport;
+
+    @Option(
+            names = "--seed",
+            paramLabel = "N",
+            defaultValue = "1234",
+            description = "Of weights and tokens; default: ${DEFAULT-VALUE}.")
+    private long seed;
+
+    @Option(
+            names = "--time-limit",
+            paramLabel = "SECONDS",
+            defaultValue = "3600",
+            description = "Ends what takes longer; default: ${DEFAULT-VALUE}.")
+    private long timeLimitSeconds;
+
+    @Mixin
+    private CommonOptions common;
+
+    @Override
+    public Integer call() throws Exception {
+        common.check();
+        common.require(workers >= 1 && workers <= 64, "--workers is from 1 to 64, found " + workers);
+        common.require(stage == null || stage == 2 || stage == 3, "--stage is 2 or 3, found " + stage);
+        common.require(transport.matches("shm|aeron"), "--transport is shm or aeron, found '" + transport + "'");
+        BenchModel model = model();
+        int each = common.threads(threads, workers);
+        Report report = new Report("step")
+                .fact("config", config)
+                .fact("parameters", model.parameters())
+                .fact("sequence", model.sequence())
+                .fact("micro_batch", model.microBatch())
+                .fact("workers", workers)
+                .fact("threads", each)
+                .fact("stage", model.stage())
+                .fact("recompute", model.recompute())
+                .fact("precision", BenchModel.nameOf(model.dtype()))
+                .fact("transport", workers == 1 ? "local" : transport)
+                .fact("warmup_steps", common.warmup)
+                .fact("measured_steps", common.steps);
+        StepRank.Setup setup = new StepRank.Setup(model, each, common.warmup, common.steps, seed);
+        RankTask task = new RankTask(workers, transport, RankProcesses.secret(), setup, null);
+        fill(report, model, RankProcesses.run(task, StepRank.Result.class, Duration.ofSeconds(timeLimitSeconds)));
+        common.print(report);
+        return 0;
+    }
+
+    private BenchModel model() {
+        try {
+            return BenchModel.of(config).with(precision, stage, recompute);
+        } catch (IllegalArgumentException e) {
+            common.require(false, e.getMessage());
+            throw e;
+        }
+    }
+
+    private void fill(Report report, BenchModel model, List<StepRank.Result> ranks) {
+        Samples step = steps(i ->
+                ranks.stream().mapToDouble(r -> r.stepSeconds().get(i)).max().orElseThrow());
+        double tokens = (double) model.tokens() * workers;
+        report.fact("tokens_per_second", tokens / step.median())
+                .fact("tokens_per_second_min", tokens / step.max())
+                .fact("tokens_per_second_max", tokens / step.min())
+                .fact("step_ms", step.median() * 1e3)
+                .fact("step_ms_min", step.min() * 1e3)
+                .fact("step_ms_max", step.max() * 1e3);
+        for (String phase : List.of("forward", "backward", "optimizer", "communication")) {
+            Samples mean = steps(i -> ranks.stream()
+                    .mapToDouble(r -> r.phaseSeconds().get(i).getOrDefault(phase, 0.0))
+                    .average()
+                    .orElseThrow());
+            report.fact(phase + "_ms", mean.median() * 1e3);
+        }
+        report.fact(
+                        "cpu_ms",
+                        ranks.stream().mapToDouble(StepRank.Result::cpuSeconds).sum() / common.steps * 1e3)
+                .fact("peak_rss_bytes", each(ranks, StepRank.Result::peakRssBytes))
+                .fact(
+                        "setup_seconds",
+                        Samples.of(ranks.stream()
+                                        .map(StepRank.Result::setupSeconds)
+                                        .toList())
+                                .max())
+                .fact("loss", ranks.get(0).loss())
+                .fact("resident_bytes_after", withUnit(ranks.get(0).memoryBytes()))
+                .fact("allocated_bytes_at_peak", withUnit(ranks.get(0).allocatedBytes()));
+    }
+
+    private Samples steps(ToDoubleFunction<Integer> value) {
+        return Samples.of(IntStream.range(0, common.steps)
+                .mapToDouble(i -> value.applyAsDouble(i))
+                .toArray());
+    }
+
+    private static List<Long> each(
+            List<StepRank.Result> ranks, java.util.function.Function<StepRank.Result, Long> value) {
+        return ranks.stream().map(value).toList();
+    }
+
+    private static Map<String, Object> withUnit(Map<String, Long> bytes) {
+        Map<String, Object> named = new java.util.LinkedHashMap<>();
+        bytes.forEach((name, value) -> named.put(name + "_bytes", value));
+        return named;
+    }
+}

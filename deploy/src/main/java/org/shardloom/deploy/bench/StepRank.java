@@ -1,0 +1,125 @@
+package org.shardloom.deploy.bench;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.function.Supplier;
+import java.util.stream.IntStream;
+import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.cpu.CpuDevice;
+import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.worker.model.PackedBatch;
+import org.shardloom.worker.zero.EngineConfig;
+import org.shardloom.worker.zero.MasterWeights;
+import org.shardloom.worker.zero.StepInput;
+import org.shardloom.worker.zero.StepResult;
+import org.shardloom.worker.zero.ZeroEngine;
+
+/** Training steps of one rank, over random tokens with a target on each. */
+final class StepRank {
+    private static final double LEARNING_RATE = 1e-4;
+
+    private StepRank() {}
+
+    /**
+     * What the ranks do.
+     *
+     * @param threads of each rank
+     */
+    record Setup(BenchModel model, int threads, int warmup, int steps, long seed) {}
+
+    /**
+     * What one rank measured.
+     *
+     * @param stepSeconds of each measured step
+     * @param phaseSeconds of each measured step, by phase
+     * @param cpuSeconds of all of the process's threads over the measured steps: hardly disturbed by what else runs
+     * @param loss of the last step
+     * @param setupSeconds from the start of the rank to its first step
+     * @param memoryBytes of the process when it has done its steps, by kind
+     * @param allocatedBytes at the device's peak, by purpose; collectives' buffers are not among them
+     */
+    record Result(
+            List<Double> stepSeconds,
+            List<Map<String, Double>> phaseSeconds,
+            double cpuSeconds,
+            double loss,
+            double setupSeconds,
+            long peakRssBytes,
+            Map<String, Long> memoryBytes,
+            Map<String, Long> allocatedBytes) {}
+
+    static Result run(Setup setup, Supplier<Collectives> joining) {
+        long started = System.nanoTime();
+        BenchModel model = setup.model;
+        EngineConfig config = new EngineConfig(
+                model.dtype(),
+                model.stage(),
+                model.recompute(),
+                model.optimizer(),
+                model.maxGradNorm(),
+                model.sequence());
+        try (CpuDevice device = new CpuDevice(setup.threads);
+                Collectives group = joining.get();
+                ZeroEngine engine = new ZeroEngine(model.decoder(), config, device, group)) {
+            MasterWeights.randomize(
+                    engine.units(),
+                    engine.plan(),
+                    group.rank(),
+                    setup.seed,
+                    model.decoder().layers(),
+                    engine.optimizer());
+            engine.publishMaster();
+            Random random = new Random(setup.seed * 31 + group.rank());
+            double divisor = (double) model.tokens() * group.size();
+            double setupSeconds = 0;
+            double loss = Double.NaN;
+            double cpuBefore = 0;
+            List<Double> seconds = new ArrayList<>();
+            List<Map<String, Double>> phases = new ArrayList<>();
+            for (int i = 0; i < setup.warmup + setup.steps; i++) {
+                StepInput input = new StepInput(List.of(batch(model, random)), List.of(divisor), 1, LEARNING_RATE);
+                setupSeconds = i == 0 ? (System.nanoTime() - started) * 1e-9 : setupSeconds;
+                cpuBefore = i == setup.warmup ? ProcessUsage.cpuSeconds() : cpuBefore;
+                long start = System.nanoTime();
+                StepResult result = engine.step(input);
+                if (i >= setup.warmup) {
+                    seconds.add((System.nanoTime() - start) * 1e-9);
+                    phases.add(result.seconds());
+                }
+                loss = result.loss();
+            }
+            double cpuSeconds = ProcessUsage.cpuSeconds() - cpuBefore;
+            Map<String, Long> allocated = new LinkedHashMap<>();
+            device.statistics()
+                    .peakByPurpose()
+                    .forEach((purpose, bytes) ->
+                            allocated.put(purpose.name().toLowerCase(java.util.Locale.ROOT), bytes));
+            return new Result(
+                    seconds,
+                    phases,
+                    cpuSeconds,
+                    loss,
+                    setupSeconds,
+                    NativeCpu.residentBytes(true),
+                    ProcessUsage.read(),
+                    allocated);
+        }
+    }
+
+    /** Sequences of random tokens; every token has a target. */
+    private static PackedBatch batch(BenchModel model, Random random) {
+        int tokens = model.tokens();
+        int vocabulary = model.decoder().vocabulary();
+        return new PackedBatch(
+                random.ints(tokens, 0, vocabulary).toArray(),
+                IntStream.range(0, tokens).map(t -> t % model.sequence()).toArray(),
+                IntStream.rangeClosed(0, model.microBatch())
+                        .map(s -> s * model.sequence())
+                        .toArray(),
+                IntStream.range(0, tokens).toArray(),
+                random.ints(tokens, 0, vocabulary).toArray());
+    }
+}
