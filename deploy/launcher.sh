@@ -9,6 +9,8 @@ NATIVE="${SHARDLOOM_NATIVE_CACHE:-$DEPLOY/target/native}"
 
 die() { echo "shardloom: $*" >&2; exit 1; }
 
+usage() { echo "shardloom: $*" >&2; exit 2; }
+
 need() { command -v "$1" >/dev/null 2>&1 || die "$1 is needed ($2)"; }
 
 # A build is there when its last product is newer than every source.

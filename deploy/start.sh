@@ -10,7 +10,7 @@ arguments=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --detach) detach=true ;;
-    --role) [ $# -ge 2 ] || die "--role takes worker"; role="$2"; shift ;;
+    --role) [ $# -ge 2 ] || usage "--role takes worker"; role="$2"; shift ;;
     --role=*) role="${1#--role=}" ;;
     *) arguments+=("$1") ;;
   esac
@@ -20,7 +20,7 @@ done
 case "$role" in
   worker) shardloom worker ${arguments[@]+"${arguments[@]}"} ;;
   run) ;;
-  *) die "--role takes worker, found '$role'" ;;
+  *) usage "--role takes worker, found '$role'" ;;
 esac
 
 build
@@ -30,11 +30,12 @@ command=("$JAVA" "${JAVA_OPTIONS[@]}" -cp "$CLASS_PATH" org.shardloom.deploy.cli
 if $detach; then
   need setsid "util-linux"
   log="$(mktemp "${TMPDIR:-/tmp}/shardloom-start.XXXXXX")"
-  setsid "${command[@]}" ${arguments[@]+"${arguments[@]}"} --detached-log "$log" >"$log" 2>&1 </dev/null &
+  exec 8<"$log" # the program moves the log when it ends
+  setsid "${command[@]}" ${arguments[@]+"${arguments[@]}"} --detached-log "$log" >"$log" 2>&1 </dev/null 8<&- &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
-    if grep -q '^training' "$log"; then
-      cat "$log"
+    if grep -q '^training' /dev/fd/8; then
+      cat /dev/fd/8
       echo "training has begun (process $pid); deploy/status.sh shows it, deploy/stop.sh stops it"
       exit 0
     fi
@@ -42,7 +43,7 @@ if $detach; then
   done
   code=0
   wait "$pid" || code=$?
-  cat "$log"
+  cat /dev/fd/8
   rm -f "$log"
   exit "$code"
 fi
@@ -50,6 +51,16 @@ fi
 # The first Ctrl-C asks the program to write a checkpoint and stop; the second ends it, and its workers with it.
 # (A background process of a script does not get Ctrl-C itself.)
 interrupts=0
+
+# What a killed coordinator cannot remove itself: how to reach it, and the checkpoint that was being written.
+forget() {
+  local pointer="${XDG_STATE_HOME:-$HOME/.local/state}/shardloom/last-run" output
+  [ -f "$pointer" ] || return 0
+  output="$(cat "$pointer")"
+  grep -q "\"pid\" : $pid," "$output/run.json" 2>/dev/null || return 0
+  rm -rf "$output/run.json" "$output/run.secret" "$output"/checkpoint-*.writing
+}
+
 on_interrupt() {
   interrupts=$((interrupts + 1))
   if [ "$interrupts" -ge 2 ]; then kill -KILL "$pid" 2>/dev/null || true; else kill -TERM "$pid" 2>/dev/null || true; fi
@@ -60,7 +71,13 @@ trap 'kill -TERM "$pid" 2>/dev/null || true' TERM HUP
 pid=$!
 while :; do
   code=0
-  wait "$pid" || code=$?
+  wait "$pid" 2>/dev/null || code=$?
   kill -0 "$pid" 2>/dev/null || break
 done
+if [ "$interrupts" -ge 2 ]; then
+  forget
+  echo "ended at once; --resume latest goes on from the last checkpoint, if there is one" >&2
+elif [ "$code" -eq 137 ]; then
+  echo "shardloom: the coordinator (process $pid) was killed from outside; --resume latest goes on from the last checkpoint, if there is one" >&2
+fi
 exit "$code"

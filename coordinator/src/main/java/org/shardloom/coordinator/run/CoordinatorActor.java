@@ -140,7 +140,11 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
             problem = "worker " + m.workerId() + " is there already";
         }
         if (problem != null) {
-            LOG.warn("refused worker {} of {} (pid {}): {}", m.workerId(), m.host(), m.pid(), problem);
+            LOG.info("refused worker {} of {} (pid {}): {}", m.workerId(), m.host(), m.pid(), problem);
+            if (outcome == null) {
+                setup.listener()
+                        .onNotice(true, "refused a worker of " + m.host() + " (process " + m.pid() + "): " + problem);
+            }
             m.worker().tell(new WorkerMessage.Refused(problem));
             return this;
         }
@@ -285,7 +289,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
             try {
                 metrics.append(e.metrics());
             } catch (IOException failure) {
-                LOG.warn("metrics.jsonl cannot be written: {}", failure.toString());
+                LOG.warn("metrics.jsonl cannot be written now, it is tried again: {}", failure.getMessage());
             }
         } else if (effect instanceof Effect.AnswerScale e) {
             scaling.remove(e.request()).complete(e.error());
@@ -343,7 +347,18 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
                     }
                 },
                 files);
-        getContext().pipeToSelf(result, toMessage);
+        getContext().pipeToSelf(result, (path, failure) -> toMessage.apply(path, cause(failure)));
+    }
+
+    /** What went wrong, without what it was wrapped in on its way from the other thread. */
+    private static Throwable cause(Throwable failure) {
+        Throwable cause = failure;
+        while ((cause instanceof java.util.concurrent.CompletionException
+                        || cause instanceof java.io.UncheckedIOException)
+                && cause.getCause() != null) {
+            cause = cause.getCause();
+        }
+        return cause;
     }
 
     /** fp32 master weights and two moments of every element. */

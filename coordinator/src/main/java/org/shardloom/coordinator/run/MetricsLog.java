@@ -2,24 +2,33 @@ package org.shardloom.coordinator.run;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayDeque;
+import java.util.Deque;
 
-/** metrics.jsonl: one JSON object per optimizer step, appended and flushed as steps end. */
+/**
+ * metrics.jsonl: one JSON object per optimizer step, appended as steps end. A line that does not fit on the disk is kept, and written
+ * whole with the next one or at the end. One thread.
+ */
 public final class MetricsLog implements AutoCloseable {
     private final ObjectMapper mapper = new ObjectMapper();
-    private final BufferedWriter writer;
+    private final FileChannel channel;
+    private final Deque<byte[]> pending = new ArrayDeque<>();
 
     /** Appends to the file; a line that a killed run left unfinished stays a line of its own. */
     public MetricsLog(Path file) throws IOException {
         boolean unfinished = endsWithin(file);
-        writer = Files.newBufferedWriter(file, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+        channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        channel.position(channel.size());
         if (unfinished) {
-            writer.newLine();
+            pending.add(new byte[] {'\n'});
         }
     }
 
@@ -56,13 +65,30 @@ public final class MetricsLog implements AutoCloseable {
                 .put("host_memory_peak_bytes", m.hostMemoryPeakBytes());
         ObjectNode phases = json.putObject("phase_seconds");
         m.phaseSeconds().forEach(phases::put);
-        writer.write(mapper.writeValueAsString(json));
-        writer.newLine();
-        writer.flush();
+        pending.add((mapper.writeValueAsString(json) + "\n").getBytes(StandardCharsets.UTF_8));
+        flush();
+    }
+
+    private void flush() throws IOException {
+        while (!pending.isEmpty()) {
+            long start = channel.position();
+            try {
+                ByteBuffer line = ByteBuffer.wrap(pending.peek());
+                while (line.hasRemaining()) {
+                    channel.write(line);
+                }
+            } catch (IOException e) {
+                channel.truncate(start);
+                throw e;
+            }
+            pending.remove();
+        }
     }
 
     @Override
     public void close() throws IOException {
-        writer.close();
+        try (channel) {
+            flush();
+        }
     }
 }

@@ -11,6 +11,7 @@ import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
+import org.shardloom.coordinator.run.CheckpointFiles;
 import org.shardloom.deploy.launch.RunFile;
 
 /** Talks to a running coordinator. */
@@ -33,10 +34,12 @@ final class Control {
             throw new Failures.UsageException("no run is under way in " + directory);
         }
         if (!run.get().isAlive()) {
-            throw new Failures.UsageException(
-                    "the run in " + directory + " has ended without tidying up (its coordinator, process "
-                            + run.get().pid() + ", is gone); go on with deploy/start.sh --config " + directory
-                            + "/job.yaml --resume latest");
+            throw new Failures.UsageException("the run in " + directory
+                    + " has ended without tidying up (its coordinator, process "
+                    + run.get().pid() + ", is gone); "
+                    + (CheckpointFiles.latest(directory).isPresent() ? "go on" : "it has no checkpoint: start again")
+                    + " with deploy/start.sh --config " + directory + "/job.yaml"
+                    + (CheckpointFiles.latest(directory).isPresent() ? " --resume latest" : ""));
         }
         return new Control(run.get());
     }

@@ -38,6 +38,13 @@ public final class Main {
                     command.getErr().println("shardloom: " + Failures.describe(e));
                     return Failures.isUsage(e) ? 2 : 1;
                 })
+                .setParameterExceptionHandler((e, given) -> {
+                    CommandLine command = e.getCommandLine();
+                    command.getErr()
+                            .println("shardloom: " + e.getMessage() + " (see deploy/"
+                                    + command.getCommandSpec().qualifiedName(" ") + " --help)");
+                    return 2;
+                })
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 .execute(arguments);
     }

@@ -20,6 +20,7 @@ import org.shardloom.protocol.config.JobConfigException;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.JobPreflight;
 import org.shardloom.protocol.config.JobProblem;
+import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -88,6 +89,7 @@ final class StartCommand implements Callable<Integer> {
         JobFile file = JobFile.load(config, all);
         JobConfig job = checked(file);
         Optional<Path> checkpoint = checkpoint(job);
+        ModelFiles.check(job, checkpoint);
         Outcome outcome = run(job, checkpoint);
         if (outcome.success()
                 && quickstart.isPresent()
@@ -95,6 +97,7 @@ final class StartCommand implements Callable<Integer> {
             Quickstart.answerHeldOut(
                     System.out, quickstart.get(), job.outputDir().resolve("final"));
         }
+        keepLog(job);
         return outcome.success() ? 0 : 1;
     }
 
@@ -144,22 +147,29 @@ final class StartCommand implements Callable<Integer> {
         Runtime.getRuntime().addShutdownHook(hook);
         try {
             Outcome outcome = run.execute();
-            cleanedUp.countDown();
-            Runtime.getRuntime().removeShutdownHook(hook);
             progress.end(outcome);
             return outcome;
-        } catch (IllegalStateException e) {
-            // The hook is running: it says how the run ended, and the process ends with it.
-            return run.outcome().join();
         } finally {
-            if (detachedLog != null && Files.exists(detachedLog)) {
-                Files.copy(
-                        detachedLog,
-                        job.outputDir().resolve("logs").resolve("start.log"),
-                        java.nio.file.StandardCopyOption.REPLACE_EXISTING);
-                Files.delete(detachedLog);
-            }
             cleanedUp.countDown();
+            remove(hook);
+        }
+    }
+
+    private static void remove(Thread hook) {
+        try {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            // It is running: the process was asked to end, and ends when the hook is done.
+            LoggerFactory.getLogger(StartCommand.class).debug("ending already");
+        }
+    }
+
+    /** The log of a run that was detached goes where its other logs are; start.sh has its own hold of it. */
+    private void keepLog(JobConfig job) throws IOException {
+        if (detachedLog != null && Files.exists(detachedLog)) {
+            Path logs = Files.createDirectories(job.outputDir().resolve("logs"));
+            Files.copy(detachedLog, logs.resolve("start.log"), java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+            Files.delete(detachedLog);
         }
     }
 

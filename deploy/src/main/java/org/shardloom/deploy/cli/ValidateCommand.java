@@ -3,6 +3,7 @@ package org.shardloom.deploy.cli;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
@@ -10,11 +11,7 @@ import org.shardloom.protocol.config.JobSchema;
 import org.shardloom.worker.loop.TrainingData;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderUnits;
-import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.UnitSpec;
-import org.shardloom.worker.weights.TensorSource;
-import org.shardloom.worker.weights.WeightsDirectory;
-import org.shardloom.worker.zero.MasterWeights;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -43,13 +40,8 @@ final class ValidateCommand implements Callable<Integer> {
             throw new Failures.UsageException("name a job file: shardloom validate --config FILE");
         }
         JobConfig job = StartCommand.checked(JobFile.load(config, overrides));
-        DecoderConfig model = ModelConfigReader.read(job.model().path());
+        DecoderConfig model = ModelFiles.check(job, Optional.empty());
         List<UnitSpec> units = DecoderUnits.of(model);
-        if (job.model().init() == org.shardloom.protocol.config.ModelConfigSource.Init.PRETRAINED) {
-            try (TensorSource source = WeightsDirectory.open(job.model().path())) {
-                MasterWeights.check(units, source, job.model().path().toString());
-            }
-        }
         TrainingData data = TrainingData.load(job, model);
         long parameters = units.stream().mapToLong(UnitSpec::parameterCount).sum();
         System.out.printf(

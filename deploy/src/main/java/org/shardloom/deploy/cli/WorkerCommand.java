@@ -10,13 +10,18 @@ import akka.cluster.typed.Cluster;
 import akka.cluster.typed.JoinSeedNodes;
 import com.typesafe.config.Config;
 import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.shardloom.deploy.cluster.ClusterSettings;
 import org.shardloom.protocol.config.ClusterConfig;
 import org.shardloom.protocol.config.JobConfig;
@@ -24,6 +29,7 @@ import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.message.CoordinatorMessage;
 import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.worker.actor.WorkerActor;
+import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -35,6 +41,8 @@ import picocli.CommandLine.Option;
                         + "variable SHARDLOOM_SECRET or --secret-file.",
         mixinStandardHelpOptions = true)
 final class WorkerCommand implements Callable<Integer> {
+    private static final Duration LISTENER_WAIT = Duration.ofSeconds(3);
+
     @Option(
             names = "--join",
             required = true,
@@ -63,12 +71,13 @@ final class WorkerCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
+        Address seed = address(join);
         RunSecret secret = secret();
         Optional<JobConfig> job = config == null
                 ? Optional.empty()
                 : Optional.of(JobFile.load(config, List.of()).config());
         ClusterConfig cluster = job.map(JobConfig::cluster).orElseGet(ClusterConfig::defaults);
-        Address seed = address(join);
+        requireListener(seed);
         Config settings = ClusterSettings.of("worker", host, 0, cluster, secret);
         CompletableFuture<String> outcome = new CompletableFuture<>();
         Behavior<Void> guardian = Behaviors.setup(context -> {
@@ -81,19 +90,54 @@ final class WorkerCommand implements Callable<Integer> {
             return Behaviors.empty();
         });
         ActorSystem<Void> system = ActorSystem.create(guardian, ClusterSettings.SYSTEM, settings);
-        system.getWhenTerminated()
-                .thenAccept(done -> outcome.complete("this node was removed from the cluster, or could not join it"));
+        system.getWhenTerminated().thenAccept(done -> outcome.complete("this node was removed from the run's cluster"));
         watchParent();
         String problem = outcome.join();
         system.terminate();
-        system.getWhenTerminated().toCompletableFuture().get(10, TimeUnit.SECONDS);
+        awaitTermination(system);
         if (problem != null) {
-            System.err.println("worker " + id + ": " + problem);
+            System.err.println("shardloom: worker" + (id < 0 ? "" : " " + id) + ": " + problem);
         }
         return problem == null ? 0 : 1;
     }
 
+    /** Leaving the cluster in good order takes a moment; the process ends all the same when nobody is left to answer. */
+    private static void awaitTermination(ActorSystem<Void> system) throws InterruptedException {
+        try {
+            system.getWhenTerminated().toCompletableFuture().get(3, TimeUnit.SECONDS);
+        } catch (ExecutionException | TimeoutException e) {
+            LoggerFactory.getLogger(WorkerCommand.class)
+                    .info("the cluster node did not end by itself: {}", e.toString());
+        }
+    }
+
+    /** Says at once what the cluster would find out after a minute of trying. */
+    private static void requireListener(Address coordinator) throws InterruptedException, IOException {
+        String address =
+                coordinator.getHost().get() + ":" + coordinator.getPort().get();
+        long end = System.nanoTime() + LISTENER_WAIT.toNanos();
+        while (true) {
+            try (Socket socket = new Socket()) {
+                socket.connect(
+                        new InetSocketAddress(
+                                coordinator.getHost().get(),
+                                coordinator.getPort().get()),
+                        (int) LISTENER_WAIT.toMillis());
+                return;
+            } catch (IOException e) {
+                if (System.nanoTime() > end) {
+                    throw new IOException("no run listens on " + address + " (" + e.getMessage()
+                            + "); run.json in the run's output_dir has its address as \"join\"");
+                }
+                Thread.sleep(200);
+            }
+        }
+    }
+
     private RunSecret secret() throws IOException {
+        if (secretFile != null && !Files.isReadable(secretFile)) {
+            throw new Failures.UsageException("cannot read the run's secret: no readable file " + secretFile);
+        }
         String hex = secretFile != null ? Files.readString(secretFile) : System.getenv(RunSecret.VARIABLE);
         if (hex == null || hex.isBlank()) {
             throw new Failures.UsageException(

@@ -39,12 +39,13 @@ public final class ClusterSettings {
                     transport = tcp
                     canonical { hostname = "%s", port = %d }
                     advanced.maximum-frame-size = 1 MiB
+                    advanced.shutdown-flush-timeout = 200ms
                   }
-                  coordinated-shutdown { exit-jvm = off, run-by-jvm-shutdown-hook = off, run-by-actor-system-terminate = on }
+                  coordinated-shutdown { exit-jvm = off, run-by-jvm-shutdown-hook = off, run-by-actor-system-terminate = %s }
                   cluster {
                     roles = ["%s"]
                     jmx.enabled = off
-                    shutdown-after-unsuccessful-join-seed-nodes = 60s
+                    shutdown-after-unsuccessful-join-seed-nodes = 30s
                     gossip-interval = 200ms
                     leader-actions-interval = 200ms
                     unreachable-nodes-reaper-interval = 500ms
@@ -66,6 +67,8 @@ public final class ClusterSettings {
                 """,
                 host,
                 port,
+                // A worker that leaves tells the others; the coordinator goes last, with nobody to tell.
+                role.equals("worker") ? "on" : "off",
                 role,
                 Math.round(cluster.heartbeatSeconds() * 1000),
                 Math.round(cluster.lostAfterSeconds() * 1000 / 2),

@@ -34,7 +34,7 @@ import org.slf4j.LoggerFactory;
 public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
     private static final Logger LOG = LoggerFactory.getLogger(WorkerActor.class);
     private static final Duration MEETING_TIMEOUT = Duration.ofSeconds(120);
-    private static final Duration REGISTRATION_TIMEOUT = Duration.ofSeconds(60);
+    private static final Duration REGISTRATION_TIMEOUT = Duration.ofSeconds(30);
 
     /**
      * What the actor is built with.
@@ -306,7 +306,11 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
-        setup.outcome().complete("the actor was stopped");
+        setup.outcome()
+                .complete(
+                        registered
+                                ? "this worker was taken out of the run"
+                                : "could not join the run: is the secret this run's, and is the run still going on?");
         return this;
     }
 

@@ -1,5 +1,6 @@
 package org.shardloom.worker.checkpoint;
 
+import com.google.protobuf.util.JsonFormat;
 import java.io.Closeable;
 import java.io.IOException;
 import java.nio.FloatBuffer;
@@ -78,10 +79,30 @@ public final class Checkpoint implements Closeable {
         if (!Files.isRegularFile(file)) {
             throw new CheckpointException(directory + " is not a complete checkpoint: it has no manifest.pb");
         }
+        Manifest manifest;
         try {
-            return Manifest.parseFrom(Files.readAllBytes(file));
+            manifest = Manifest.parseFrom(Files.readAllBytes(file));
         } catch (IOException e) {
             throw new CheckpointException(file + " is corrupted: " + e.getMessage());
+        }
+        requireSame(manifest, directory.resolve("manifest.json"));
+        return manifest;
+    }
+
+    /** The JSON form is the second copy that shows damage which still parses. */
+    private static void requireSame(Manifest manifest, Path json) throws CheckpointException {
+        if (manifest.getFormatVersion() != 1 || !Files.isRegularFile(json)) {
+            return;
+        }
+        Manifest.Builder copy = Manifest.newBuilder();
+        try {
+            JsonFormat.parser().merge(Files.readString(json), copy);
+        } catch (IOException e) {
+            throw new CheckpointException(json + " is corrupted: " + e.getMessage());
+        }
+        if (!copy.build().equals(manifest)) {
+            throw new CheckpointException(
+                    json.getParent() + " is corrupted: manifest.pb and manifest.json do not say the same");
         }
     }
 

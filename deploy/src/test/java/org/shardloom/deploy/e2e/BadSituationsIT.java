@@ -1,0 +1,297 @@
+package org.shardloom.deploy.e2e;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.shardloom.deploy.e2e.Commands.Result;
+import org.shardloom.deploy.e2e.Commands.Running;
+
+/** Strangers, signals, full disks, numbers that explode: a run says what happened and leaves nothing behind. */
+@Timeout(value = 150, unit = TimeUnit.SECONDS)
+class BadSituationsIT {
+    @TempDir
+    Path directory;
+
+    private CleanRoom room;
+    private Path job;
+
+    @BeforeEach
+    void open() throws IOException {
+        room = new CleanRoom(directory);
+        job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+    }
+
+    @AfterEach
+    void close() {
+        room.close();
+    }
+
+    private String[] with(String... settings) {
+        return Stream.concat(
+                        Stream.of("--config", job.toString()),
+                        Stream.of(settings).flatMap(s -> Stream.of("--set", s)))
+                .toArray(String[]::new);
+    }
+
+    /** A run that goes on for minutes and has done a step. */
+    private Running longRun() throws IOException, InterruptedException {
+        Running run = room.start("start.sh", with("train.max_steps=5000", "train.min_step_seconds=0.2"));
+        Commands.awaitMetrics(room.output, CleanRoom.LIMIT, run, m -> true);
+        return run;
+    }
+
+    private static void await(String what, Running run, Callable<Boolean> condition) throws Exception {
+        long end = System.nanoTime() + CleanRoom.LIMIT.toNanos();
+        while (!condition.call()) {
+            assertTrue(System.nanoTime() < end, "waited in vain for " + what + ":\n" + run.output());
+            Thread.sleep(100);
+        }
+    }
+
+    @Test
+    void everyCommandExplainsItself() throws Exception {
+        for (String command : List.of("start.sh", "status.sh", "scale.sh", "stop.sh", "shardloom")) {
+            explains(command, "--help");
+        }
+        explains("start.sh", "--role", "worker", "--help");
+        for (String command : List.of("validate", "generate", "export")) {
+            explains("shardloom", command, "--help");
+        }
+    }
+
+    private void explains(String... command) throws Exception {
+        String text = room.run(command[0], java.util.Arrays.copyOfRange(command, 1, command.length))
+                .expect(0)
+                .output();
+        assertTrue(text.startsWith("Usage: shardloom"), text);
+    }
+
+    @Test
+    void commandsThatMakeNoSenseAreRefusedInOneLine() throws Exception {
+        room.refused(2, List.of("at least 1, found 0"), "scale.sh", "0");
+        room.refused(2, List.of("'two' is not an int", "--help"), "scale.sh", "two");
+        room.refused(2, List.of("'--bad'", "--help"), "start.sh", "--bad");
+        room.refused(2, List.of("--role takes worker", "'boss'"), "start.sh", "--role", "boss");
+        room.refused(2, List.of("no run was started", "--run OUTPUT_DIR"), "status.sh");
+        for (String command : List.of("status.sh", "stop.sh")) {
+            room.refused(2, List.of("no run is under way in " + directory), command, "--run", directory.toString());
+        }
+        room.refused(2, List.of("no run is under way in " + directory), "scale.sh", "2", "--run", directory.toString());
+        room.refused(2, List.of("HOST:PORT", "'nowhere'"), "start.sh", "--role", "worker", "--join", "nowhere");
+    }
+
+    @Test
+    void aPortInUseIsNamedBeforeAnyWorkerStarts() throws Exception {
+        try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getByName("127.0.0.1"))) {
+            room.refused(
+                    1,
+                    List.of("cannot listen on 127.0.0.1:" + taken.getLocalPort(), "choose another cluster.port"),
+                    "start.sh",
+                    with("cluster.port=" + taken.getLocalPort()));
+        }
+        assertFalse(Files.exists(room.output.resolve("logs")), "workers were started");
+        room.assertNothingLeft(room.output);
+    }
+
+    @Test
+    void strangersAreRefusedAndTheRunGoesOn() throws Exception {
+        Running run = longRun();
+        room.refused(1, List.of(room.output + " is in use by another run", "deploy/stop.sh"), "start.sh", with());
+        String address = new ObjectMapper()
+                .readTree(room.output.resolve("run.json").toFile())
+                .path("join")
+                .asText();
+        String secret = room.output.resolve("run.secret").toString();
+        Path other = Files.writeString(
+                directory.resolve("other.yaml"),
+                Files.readString(room.output.resolve("job.yaml")).replace("0.001", "0.002"));
+        room.refused(
+                1,
+                List.of("refused by the coordinator", "another job's configuration"),
+                "start.sh",
+                worker(address, "--secret-file", secret, "--config", other.toString()));
+        Path wrong = Files.writeString(directory.resolve("wrong"), "00112233445566778899aabbccddeeff");
+        Result result = room.run("start.sh", worker(address, "--secret-file", wrong.toString()))
+                .expect(1);
+        assertTrue(result.output().contains("secret"), result.output());
+        room.refused(2, List.of("secret is needed", "--secret-file"), "start.sh", worker(address));
+        room.refused(2, List.of("no readable file /nowhere"), "start.sh", worker(address, "--secret-file", "/nowhere"));
+        long before = System.nanoTime();
+        room.refused(
+                1,
+                List.of("no run listens on 127.0.0.1:1", "run.json"),
+                "start.sh",
+                worker("127.0.0.1:1", "--secret-file", secret));
+        assertTrue(System.nanoTime() - before < Duration.ofSeconds(30).toNanos());
+        assertEquals(2, room.commands.status(room.output).path("workers").size());
+
+        Running joined = room.start("start.sh", worker(address, "--secret-file", secret));
+        Commands.awaitMetrics(
+                room.output, CleanRoom.LIMIT, run, m -> m.path("workers").asInt() == 3);
+        room.run("stop.sh", "--now", "--run", room.output.toString()).expect(0);
+        String text = run.await(CleanRoom.LIMIT).expect(0).output();
+        CleanRoom.assertSays(
+                text, List.of("warning: refused a worker", "another job's configuration", "stopped at step"));
+        assertEquals("", joined.await(CleanRoom.LIMIT).expect(0).output());
+        room.assertNothingLeft(room.output);
+    }
+
+    private static String[] worker(String address, String... more) {
+        return Stream.concat(Stream.of("--role", "worker", "--join", address), Stream.of(more))
+                .toArray(String[]::new);
+    }
+
+    @Test
+    void aLossThatIsNotFiniteStopsTheRunBeforeTheUpdate() throws Exception {
+        String text = room.run("start.sh", with("train.learning_rate=1e30", "checkpoint.every_steps=1"))
+                .expect(1)
+                .output();
+        CleanRoom.assertSays(
+                text,
+                List.of("failed: the loss is", "unit", "the update was not applied", "Lower train.learning_rate"));
+        assertEquals(1, Commands.metrics(room.output).size());
+        assertTrue(Files.exists(room.output.resolve("checkpoint-1").resolve("manifest.pb")));
+        room.assertNothingLeft(room.output);
+        String exported = directory.resolve("exported").toString();
+        room.run("shardloom", "export", "--checkpoint", room.output.toString(), "--output", exported)
+                .expect(0);
+    }
+
+    @Test
+    void twoInterruptsEndARunAtOnce() throws Exception {
+        Running run = longRun();
+        CleanRoom.signal("INT", run.process().pid());
+        Thread.sleep(100);
+        CleanRoom.signal("INT", run.process().pid());
+        long asked = System.nanoTime();
+        Result result = run.await(CleanRoom.LIMIT);
+        assertTrue(System.nanoTime() - asked < Duration.ofSeconds(5).toNanos(), "not at once");
+        assertNotEquals(0, result.status());
+        CleanRoom.assertSays(result.output(), List.of("ended at once"));
+        room.assertNothingLeft(room.output);
+    }
+
+    @Test
+    void terminationWritesACheckpointFirst() throws Exception {
+        Running run = longRun();
+        CleanRoom.signal("TERM", run.process().pid());
+        CleanRoom.assertSays(
+                run.await(CleanRoom.LIMIT).output(), List.of("stopped at step", "--resume latest goes on"));
+        room.assertNothingLeft(room.output);
+        room.run("start.sh", "--config", room.output + "/job.yaml", "--resume", "latest", "--set", "train.max_steps=1")
+                .expect(0);
+    }
+
+    @Test
+    void aKilledCoordinatorIsNoticedByEveryCommand() throws Exception {
+        Running run = longRun();
+        CleanRoom.signal(
+                "KILL",
+                new ObjectMapper()
+                        .readTree(room.output.resolve("run.json").toFile())
+                        .path("pid")
+                        .asLong());
+        CleanRoom.assertSays(
+                run.await(CleanRoom.LIMIT).output(), List.of("was killed from outside", "--resume latest"));
+        room.assertNoProcesses();
+        for (String command : List.of("status.sh", "stop.sh")) {
+            room.refused(2, List.of("has ended without tidying up", "no checkpoint: start again"), command);
+        }
+        room.refused(2, List.of("has ended without tidying up"), "scale.sh", "3");
+        room.run("start.sh", with("train.max_steps=1")).expect(0);
+        room.assertNothingLeft(room.output);
+    }
+
+    @Test
+    void detachingReturnsWhenTrainingHasBegunOrTellsWhyNot() throws Exception {
+        Path bad = Files.writeString(directory.resolve("bad.jsonl"), "{\n");
+        String[] failing = with("data.train=[" + bad + "]", "output_dir=" + directory.resolve("failed"));
+        String text = room.run(
+                        "start.sh",
+                        Stream.concat(Stream.of("--detach"), Stream.of(failing)).toArray(String[]::new))
+                .expect(1)
+                .output();
+        CleanRoom.assertSays(text, List.of("failed: " + bad + ":1:"));
+        room.assertNothingLeft(directory.resolve("failed"));
+        String[] good = with("train.max_steps=5000", "train.min_step_seconds=0.2");
+        text = room.run(
+                        "start.sh",
+                        Stream.concat(Stream.of("--detach"), Stream.of(good)).toArray(String[]::new))
+                .expect(0)
+                .output();
+        CleanRoom.assertSays(text, List.of("training has begun"));
+        assertEquals("training", room.commands.status(room.output).path("state").asText());
+        room.run("stop.sh").expect(0);
+        assertTrue(Files.readString(room.output.resolve("logs/start.log")).contains("stopped at step"));
+        room.assertNothingLeft(room.output);
+    }
+
+    @Test
+    void aFullDiskPausesTheRunUntilThereIsSpaceAgain() throws Exception {
+        Path disk = Files.createDirectories(directory.resolve("disk"));
+        boolean mounted = new ProcessBuilder("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk.toString())
+                        .start()
+                        .waitFor()
+                == 0;
+        if (!mounted) {
+            System.err.println("*** SKIPPED: mounting is not permitted ***");
+        }
+        Assumptions.assumeTrue(mounted, "mounting is not permitted");
+        try {
+            Path output = disk.resolve("output");
+            String[] steps = {"train.max_steps=12", "train.min_step_seconds=0.2"};
+            room.run("start.sh", with(steps)).expect(0);
+            Running run = room.start(
+                    "start.sh",
+                    with(Stream.concat(Stream.of(steps), Stream.of("output_dir=" + output))
+                            .toArray(String[]::new)));
+            Commands.awaitMetrics(output, CleanRoom.LIMIT, run, m -> true);
+            Path filler = fill(disk);
+            await("the pause", run, () -> run.output().contains("paused after step 12: no space"));
+            JsonNode status = room.commands.status(output);
+            assertTrue(status.path("detail").asText().startsWith("paused: no space"), status.toString());
+            assertEquals(12, status.path("step").asInt());
+            Files.delete(filler);
+            CleanRoom.assertSays(
+                    run.await(CleanRoom.LIMIT).expect(0).output(), List.of("there is space again", "done: 12 steps"));
+            assertArrayEquals(Commands.losses(room.output), Commands.losses(output), 1e-4);
+            room.assertNothingLeft(output);
+        } finally {
+            new ProcessBuilder("umount", "-l", disk.toString()).start().waitFor();
+        }
+    }
+
+    /** A file that takes all the space there is. */
+    private static Path fill(Path disk) throws IOException {
+        Path filler = disk.resolve("filler");
+        try (OutputStream out = Files.newOutputStream(filler)) {
+            for (byte[] piece = new byte[4096]; ; ) {
+                out.write(piece);
+            }
+        } catch (IOException full) {
+            return filler;
+        }
+    }
+}
