@@ -118,6 +118,9 @@ void adamw(int64_t master, int64_t first, int64_t second, int64_t grad, int64_t 
     AdamStep step{rate, beta1, beta2, eps, decay, correction1, correction2, gradScale};
     FOR_TYPE(paramType, T, ON_ISA(adamw(at<float>(master), at<float>(first), at<float>(second), at<float>(grad), at<T>(param), n, step)));
 }
+void randomNormal(int64_t out, int64_t key, int64_t first, int64_t n, float deviation) {
+    ON_ISA(randomNormal(at<float>(out), uint64_t(key), first, n, deviation));
+}
 void fill(int64_t address, int value, int64_t bytes) {
     constexpr int64_t BLOCK = 1 << 20;
 #pragma omp parallel for schedule(static)

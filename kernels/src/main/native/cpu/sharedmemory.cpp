@@ -38,13 +38,14 @@ void sharedRelease(int64_t address, int64_t bytes) { madvise(at<void>(address), 
 
 int64_t allocate(int64_t bytes) {
     void* p = nullptr;
-    size_t alignment = bytes >= (4 << 20) ? size_t(2) << 20 : 64;
     if (bytes >= (1 << 20)) {  // mapped directly, so that freeing gives the pages back at once
         size_t whole = size_t(bytes);
         p = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        return p == MAP_FAILED ? 0 : reinterpret_cast<int64_t>(p);
+        if (p == MAP_FAILED) return 0;
+        if (bytes >= (16 << 20)) madvise(p, whole, MADV_HUGEPAGE);  // fewer page faults; a hint, so its answer does not matter
+        return reinterpret_cast<int64_t>(p);
     }
-    return posix_memalign(&p, alignment, bytes < 64 ? 64 : bytes) == 0 ? reinterpret_cast<int64_t>(p) : 0;
+    return posix_memalign(&p, 64, bytes < 64 ? 64 : bytes) == 0 ? reinterpret_cast<int64_t>(p) : 0;
 }
 void release(int64_t address, int64_t bytes) {
     if (bytes >= (1 << 20)) munmap(at<void>(address), bytes);

@@ -124,8 +124,10 @@ public final class CheckpointFiles {
         facts.units()
                 .forEach(u ->
                         manifest.addUnits(Unit.newBuilder().setName(u.name()).setElements(u.elements())));
-        shards.forEach(s -> manifest.addShards(
-                Shard.newBuilder().setFile(s.file()).setBytes(s.bytes()).setSha256(ByteString.copyFrom(s.sha256()))));
+        shards.forEach(s -> manifest.addShards(Shard.newBuilder()
+                .setFile(s.file())
+                .setBytes(s.bytes())
+                .setChecksum(ByteString.copyFrom(s.checksum()))));
         Manifest built = manifest.build();
         write(directory.resolve("manifest.pb"), built.toByteArray());
         write(

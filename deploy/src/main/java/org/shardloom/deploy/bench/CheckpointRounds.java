@@ -156,7 +156,7 @@ final class CheckpointRounds implements AutoCloseable {
         ShardFiles.Written shard = ShardFiles.write(directory, plan, 0, state);
         files.commit(
                 new CheckpointFiles.Facts(new TrainingState(1, 1, 1, 0), 1, plan.units(), 0, 0, "", "{}", "bench"),
-                List.of(new ShardWritten(1, 0, 1, 0, shard.file(), shard.bytes(), shard.sha256())));
+                List.of(new ShardWritten(1, 0, 1, 0, shard.file(), shard.bytes(), shard.checksum())));
     }
 
     private static void deleteFiles(Path directory) throws IOException {

@@ -265,7 +265,7 @@ class BadInputIT {
                         "output_dir=" + elsewhere)
                 .expect(1)
                 .output();
-        CleanRoom.assertSays(text, List.of("failed: " + shard + " is corrupted", "SHA-256"));
+        CleanRoom.assertSays(text, List.of("failed: " + shard + " is corrupted", "checksum"));
         assertEquals(List.of(), Commands.metrics(elsewhere));
         room.assertNothingLeft(elsewhere);
     }

@@ -171,6 +171,8 @@ public final class NativeCpu {
             float correction2,
             float gradScale);
 
+    public static native void randomNormal(long out, long key, long first, long n, float deviation);
+
     public static native void fill(long address, int value, long bytes);
 
     public static native void copy(long to, long from, long bytes);

@@ -52,7 +52,7 @@ public sealed interface CoordinatorMessage extends WireMessage {
             implements CoordinatorMessage {}
 
     /** A rank's shard of a checkpoint is on disk. */
-    record ShardWritten(long generation, int workerId, long step, int rank, String file, long bytes, byte[] sha256)
+    record ShardWritten(long generation, int workerId, long step, int rank, String file, long bytes, byte[] checksum)
             implements CoordinatorMessage {}
 
     /** A rank could not write its shard. */

@@ -41,7 +41,7 @@ public final class Checkpoint implements Closeable {
     /**
      * Opens a checkpoint and checks that every shard is there with the length and the tensors that the manifest asks for.
      *
-     * @param verify also compare every shard's SHA-256
+     * @param verify also compare every shard's checksum
      * @throws CheckpointException with the directory and what is wrong with it
      */
     public static Checkpoint open(Path directory, boolean verify) throws IOException {
@@ -122,8 +122,9 @@ public final class Checkpoint implements Closeable {
             throw new CheckpointException(file + " has " + Files.size(file) + " bytes, the manifest says "
                     + shard.getBytes() + "; the checkpoint cannot be used");
         }
-        if (verify && !Arrays.equals(ShardFiles.sha256(file), shard.getSha256().toByteArray())) {
-            throw new CheckpointException(file + " is corrupted: its SHA-256 is not the manifest's");
+        if (verify
+                && !Arrays.equals(ShardFiles.checksum(file), shard.getChecksum().toByteArray())) {
+            throw new CheckpointException(file + " is corrupted: its checksum is not the manifest's");
         }
         SafetensorsFile opened = SafetensorsFile.open(file);
         for (int u = 0; u < plan.units().size(); u++) {

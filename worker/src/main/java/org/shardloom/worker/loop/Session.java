@@ -282,7 +282,7 @@ public final class Session implements AutoCloseable {
     /** Writes this rank's shard. */
     public ShardWritten save(long step, Path directory) throws IOException {
         ShardFiles.Written written = ShardFiles.write(directory, engine.plan(), rank, engine.optimizer());
-        return new ShardWritten(generation, workerId, step, rank, written.file(), written.bytes(), written.sha256());
+        return new ShardWritten(generation, workerId, step, rank, written.file(), written.bytes(), written.checksum());
     }
 
     /** Turns a checkpoint into a Hugging Face directory in the training dtype. */

@@ -14,8 +14,10 @@ import org.shardloom.kernels.tensor.Tensor;
  * exist; the gradient of a chunk is taken at once, while its logits are there.
  */
 final class DecoderHead {
-    /** Bytes of fp32 logits that may exist at a time. */
-    private static final long CHUNK_BYTES = 32L << 20;
+    /** Bytes of fp32 logits that may exist at a time, where that is enough rows. */
+    private static final long CHUNK_BYTES = 8L << 20;
+    /** Fewer rows would read the weights too often. */
+    private static final long LEAST_ROWS = 128;
 
     private final DecoderConfig config;
     private final Device device;
@@ -28,7 +30,7 @@ final class DecoderHead {
     }
 
     long chunkRows() {
-        return Math.max(16, CHUNK_BYTES / (4L * config.vocabulary()));
+        return Math.max(LEAST_ROWS, CHUNK_BYTES / (4L * config.vocabulary()));
     }
 
     /**

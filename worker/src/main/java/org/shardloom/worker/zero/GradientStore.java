@@ -13,7 +13,8 @@ import org.shardloom.protocol.plan.ShardPlan;
 
 /**
  * Gradients: a buffer for the unit that backward is in, reduce-scattered when the unit is done, and an fp32 sum of this rank's slice
- * over the step. Layers share two buffers by turns, so that one is reduced while the next is filled.
+ * over the step. Layers share two buffers by turns, so that one is reduced while the next is filled; head and embedding, the first and
+ * the last of a backward pass, share one unless their weights are tied.
  */
 final class GradientStore implements AutoCloseable {
     private final Collectives group;
@@ -27,7 +28,7 @@ final class GradientStore implements AutoCloseable {
     private final Tensor[] sums;
     private boolean accumulate;
 
-    GradientStore(Collectives group, ShardPlan plan, DType dtype, Device device, Memory memory) {
+    GradientStore(Collectives group, ShardPlan plan, boolean tied, DType dtype, Device device, Memory memory) {
         this.group = group;
         this.plan = plan;
         this.ops = device.ops();
@@ -38,10 +39,12 @@ final class GradientStore implements AutoCloseable {
         bufferOf = new int[units];
         long layer = 0;
         for (int u = 0; u < units; u++) {
-            bufferOf[u] = u == 0 ? 0 : u == head ? 1 : 2 + (u - 1) % 2;
+            bufferOf[u] = u == 0 ? 0 : u == head ? (tied ? 1 : 0) : 2 + (u - 1) % 2;
             layer = u == 0 || u == head ? layer : Math.max(layer, plan.paddedElements(u));
         }
-        long[] sizes = {plan.paddedElements(0), plan.paddedElements(head), layer, head > 2 ? layer : 0};
+        long embedding = plan.paddedElements(0);
+        long output = plan.paddedElements(head);
+        long[] sizes = {tied ? embedding : Math.max(embedding, output), tied ? output : 0, layer, head > 2 ? layer : 0};
         buffers = new Tensor[sizes.length];
         pending = new Pending[sizes.length];
         for (int b = 0; b < sizes.length; b++) {

@@ -9,6 +9,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.shardloom.kernels.cpu.HostBytes;
+import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.Interval;
 import org.shardloom.protocol.plan.ShardPlan;
@@ -93,54 +94,31 @@ public final class MasterWeights {
                 Interval common = slice.intersect(new Interval(p.offset(), p.offset() + p.elements()));
                 long key =
                         seed * 0x9E3779B97F4A7C15L ^ ((long) (units.get(u).name() + "." + p.name()).hashCode() << 21);
-                for (long at = common.from(); at < common.to(); at += CHUNK) {
-                    int count = (int) Math.min(CHUNK, common.to() - at);
-                    fill(floats(master, at - slice.from(), count), p.kind(), key, at - p.offset(), layers);
-                }
+                long from = common.from() - slice.from();
+                fill(master, from, common.length(), p.kind(), key, common.from() - p.offset(), layers);
             }
         }
     }
 
-    private static void fill(FloatBuffer out, ParameterSpec.Kind kind, long key, long first, int layers) {
-        int n = out.remaining();
+    private static void fill(
+            Tensor master, long from, long count, ParameterSpec.Kind kind, long key, long first, int layers) {
+        long address = master.address() + from * 4;
         switch (kind) {
             case NORM -> {
-                for (int i = 0; i < n; i++) {
-                    out.put(i, 1f);
+                for (long at = 0; at < count; at += CHUNK) {
+                    FloatBuffer out = floats(master, from + at, (int) Math.min(CHUNK, count - at));
+                    while (out.hasRemaining()) {
+                        out.put(1f);
+                    }
                 }
             }
-            case BIAS -> {
-                for (int i = 0; i < n; i++) {
-                    out.put(i, 0f);
-                }
-            }
-            default -> {
-                double deviation = kind == ParameterSpec.Kind.WEIGHT ? 0.02 : 0.02 / Math.sqrt(2.0 * layers);
-                for (int i = 0; i < n; i++) {
-                    out.put(i, (float) (deviation * normal(key, first + i)));
-                }
+            case BIAS -> NativeCpu.fill(address, 0, count * 4);
+            case WEIGHT -> NativeCpu.randomNormal(address, key, first, count, 0.02f);
+            case RESIDUAL_WEIGHT -> {
+                float deviation = (float) (0.02 / Math.sqrt(2.0 * layers));
+                NativeCpu.randomNormal(address, key, first, count, deviation);
             }
         }
-    }
-
-    /** A standard normal value for a position: the sum of the twelve uniform 10-bit fields of two mixed words, centred (Irwin-Hall). */
-    private static double normal(long key, long position) {
-        long a = mix(key + position * 2);
-        long b = mix(key + position * 2 + 1);
-        int sum = 0;
-        for (int i = 0; i < 6; i++) {
-            sum += (int) (a >>> (i * 10)) & 1023;
-            sum += (int) (b >>> (i * 10)) & 1023;
-        }
-        return (sum - 12 * 511.5) / 1024;
-    }
-
-    /** The finaliser of SplitMix64 (Steele, Lea and Flood, 2014). */
-    private static long mix(long z) {
-        long x = z * 0x9E3779B97F4A7C15L;
-        x = (x ^ (x >>> 30)) * 0xBF58476D1CE4E5B9L;
-        x = (x ^ (x >>> 27)) * 0x94D049BB133111EBL;
-        return x ^ (x >>> 31);
     }
 
     private static FloatBuffer floats(Tensor tensor, long from, int count) {

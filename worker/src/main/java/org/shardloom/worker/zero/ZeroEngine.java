@@ -57,7 +57,7 @@ public final class ZeroEngine implements AutoCloseable {
         this.gradientMemory = device.memory(Purpose.GRADIENTS);
         this.optimizerMemory = device.memory(Purpose.OPTIMIZER);
         this.parameters = newParameters();
-        this.gradients = new GradientStore(group, plan, DType.F32, device, gradientMemory);
+        this.gradients = new GradientStore(group, plan, tied, DType.F32, device, gradientMemory);
         this.optimizer = new OptimizerShard(plan, group.rank(), units, config.optimizer(), optimizerMemory);
         this.scaler = config.dtype() == DType.F16 ? LossScaler.dynamic() : LossScaler.none();
     }
@@ -228,6 +228,10 @@ public final class ZeroEngine implements AutoCloseable {
         UnitView p = view(head);
         UnitView embedding = tied ? view(0) : null;
         UnitView g = new UnitView(units.get(head), acquire(head, timer));
+        if (!tied) {
+            device.ops()
+                    .zero(g.flat()); // the buffer is the embedding's, too: no gradient of its may stay in the padding
+        }
         UnitView embeddingGrad = tied ? new UnitView(units.get(0), gradients.acquireZeroed(0)) : null;
         timer.begin("backward");
         parameters.prefetch(head - 1);

@@ -156,7 +156,7 @@ class CheckpointTest {
         flipped[whole.length - 1000] ^= 1;
         Files.write(shard, flipped);
         String message = refusal(true);
-        assertTrue(message.contains(shard.toString()) && message.contains("SHA-256"), message);
+        assertTrue(message.contains(shard.toString()) && message.contains("checksum"), message);
         Checkpoint.open(directory, false).close();
 
         Files.write(shard, java.util.Arrays.copyOf(whole, whole.length - 4));
@@ -208,8 +208,8 @@ class CheckpointTest {
         rewrite(m -> m.setUnits(1, m.getUnits(1).toBuilder().setElements(-64)));
         assertRefused("manifest.pb");
         Files.write(file, whole);
-        rewrite(m -> m.setShards(0, m.getShards(0).toBuilder().setSha256(ByteString.EMPTY)));
-        assertTrue(refusal(true).contains("SHA-256"));
+        rewrite(m -> m.setShards(0, m.getShards(0).toBuilder().setChecksum(ByteString.EMPTY)));
+        assertTrue(refusal(true).contains("checksum"));
         Files.write(file, java.util.Arrays.copyOf(whole, whole.length / 2));
         assertRefused("manifest.pb is corrupted");
         Files.write(file, new byte[0]);

@@ -37,8 +37,10 @@ public final class Saved {
         plan.units()
                 .forEach(u ->
                         manifest.addUnits(Unit.newBuilder().setName(u.name()).setElements(u.elements())));
-        shards.forEach(s -> manifest.addShards(
-                Shard.newBuilder().setFile(s.file()).setBytes(s.bytes()).setSha256(ByteString.copyFrom(s.sha256()))));
+        shards.forEach(s -> manifest.addShards(Shard.newBuilder()
+                .setFile(s.file())
+                .setBytes(s.bytes())
+                .setChecksum(ByteString.copyFrom(s.checksum()))));
         return manifest;
     }
 }

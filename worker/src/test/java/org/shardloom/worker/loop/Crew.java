@@ -120,7 +120,7 @@ final class Crew implements AutoCloseable {
         Files.createDirectories(directory);
         ShardFiles.Written[] shards = new ShardFiles.Written[workers.size()];
         for (ShardWritten w : all((id, session) -> session.save(state.step(), directory))) {
-            shards[w.rank()] = new ShardFiles.Written(w.file(), w.bytes(), w.sha256());
+            shards[w.rank()] = new ShardFiles.Written(w.file(), w.bytes(), w.checksum());
         }
         Ready first = ready.get(0);
         Saved.manifest(
