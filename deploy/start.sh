@@ -61,12 +61,13 @@ forget() {
   rm -rf "$output/run.json" "$output/run.secret" "$output"/checkpoint-*.writing
 }
 
+pid=
 on_interrupt() {
   interrupts=$((interrupts + 1))
-  if [ "$interrupts" -ge 2 ]; then kill -KILL "$pid" 2>/dev/null || true; else kill -TERM "$pid" 2>/dev/null || true; fi
+  if [ "$interrupts" -ge 2 ]; then kill -KILL ${pid:+"$pid"} 2>/dev/null || true; else kill -TERM ${pid:+"$pid"} 2>/dev/null || true; fi
 }
 trap on_interrupt INT
-trap 'kill -TERM "$pid" 2>/dev/null || true' TERM HUP
+trap 'kill -TERM ${pid:+"$pid"} 2>/dev/null || true' TERM HUP
 "${command[@]}" ${arguments[@]+"${arguments[@]}"} &
 pid=$!
 while :; do
@@ -78,6 +79,7 @@ if [ "$interrupts" -ge 2 ]; then
   forget
   echo "ended at once; --resume latest goes on from the last checkpoint, if there is one" >&2
 elif [ "$code" -eq 137 ]; then
+  forget
   echo "shardloom: the coordinator (process $pid) was killed from outside; --resume latest goes on from the last checkpoint, if there is one" >&2
 fi
 exit "$code"

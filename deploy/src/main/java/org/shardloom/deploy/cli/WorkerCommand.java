@@ -10,6 +10,7 @@ import akka.cluster.typed.Cluster;
 import akka.cluster.typed.JoinSeedNodes;
 import com.typesafe.config.Config;
 import java.io.IOException;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.file.Files;
@@ -66,12 +67,21 @@ final class WorkerCommand implements Callable<Integer> {
             description = "This host's address; default: ${DEFAULT-VALUE}.")
     private String host;
 
+    @Option(
+            names = "--insecure",
+            description = "Allows an address that other hosts reach, without TLS: for trusted networks.")
+    private boolean insecure;
+
     @Option(names = "--secret-file", paramLabel = "FILE", description = "File that holds the run's secret.")
     private Path secretFile;
 
     @Override
     public Integer call() throws Exception {
         Address seed = address(join);
+        if (!insecure && config == null && !InetAddress.getByName(host).isLoopbackAddress()) {
+            throw new Failures.UsageException("listening on " + host
+                    + " lets other hosts reach this worker without TLS; add --insecure if the network is trusted");
+        }
         RunSecret secret = secret();
         Optional<JobConfig> job = config == null
                 ? Optional.empty()

@@ -3,6 +3,7 @@ package org.shardloom.deploy.launch;
 import akka.actor.typed.ActorRef;
 import akka.actor.typed.ActorSystem;
 import akka.actor.typed.Behavior;
+import akka.actor.typed.Terminated;
 import akka.actor.typed.javadsl.Behaviors;
 import akka.cluster.typed.Cluster;
 import akka.cluster.typed.Join;
@@ -139,8 +140,17 @@ public final class Run {
         Behavior<Void> guardian = Behaviors.setup(context -> {
             Cluster node = Cluster.get(context.getSystem());
             node.manager().tell(Join.create(node.selfMember().address()));
-            started.complete(context.spawn(CoordinatorActor.create(setup), "coordinator"));
-            return Behaviors.empty();
+            ActorRef<CoordinatorMessage> actor = context.spawn(CoordinatorActor.create(setup), "coordinator");
+            context.watch(actor);
+            started.complete(actor);
+            // One that could not even start says nothing itself.
+            return Behaviors.<Void>receiveSignal((c, signal) -> {
+                if (signal instanceof Terminated) {
+                    outcome.complete(
+                            new Outcome(false, "the coordinator could not start or failed; see the log above"));
+                }
+                return Behaviors.same();
+            });
         });
         try {
             ActorSystem<Void> system = ActorSystem.create(

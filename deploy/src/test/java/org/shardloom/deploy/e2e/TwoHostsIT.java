@@ -156,6 +156,7 @@ class TwoHostsIT {
                 "--secret-file",
                 output.resolve("run.secret").toString(),
                 "--host",
-                "10.99.7.2");
+                "10.99.7.2",
+                "--insecure");
     }
 }

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.IntPredicate;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.checkpoint.Manifest;
@@ -45,6 +46,15 @@ public final class Checkpoint implements Closeable {
      * @throws CheckpointException with the directory and what is wrong with it
      */
     public static Checkpoint open(Path directory, boolean verify) throws IOException {
+        return open(directory, shard -> verify);
+    }
+
+    /**
+     * As above, comparing the checksums of some shards: ranks that load together share the work.
+     *
+     * @param verified whether to compare the checksum of the shard with that index
+     */
+    public static Checkpoint open(Path directory, IntPredicate verified) throws IOException {
         Manifest manifest = readManifest(directory);
         List<UnitSize> units = manifest.getUnitsList().stream()
                 .map(u -> new UnitSize(u.getName(), u.getElements()))
@@ -65,7 +75,7 @@ public final class Checkpoint implements Closeable {
         Checkpoint checkpoint = new Checkpoint(directory, manifest, plan, shards);
         try {
             for (int rank = 0; rank < plan.worldSize(); rank++) {
-                shards.add(openShard(directory, manifest.getShards(rank), plan, rank, verify));
+                shards.add(openShard(directory, manifest.getShards(rank), plan, rank, verified.test(rank)));
             }
         } catch (IOException | RuntimeException e) {
             checkpoint.close();

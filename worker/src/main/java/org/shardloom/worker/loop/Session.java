@@ -51,8 +51,11 @@ import org.shardloom.worker.zero.ZeroEngine;
  * A worker's work, on its engine thread: everything but {@link #abort} is called by that one thread and may block there.
  */
 public final class Session implements AutoCloseable {
-    /** How long an operation waits for a peer that neither answers nor is known to be gone. */
-    private static final Duration COLLECTIVE_TIMEOUT = Duration.ofSeconds(120);
+    /**
+     * How long an operation waits for a peer. Peers that are dead or hang are found by the cluster, which then aborts the group; this
+     * only bounds how far apart ranks may be in their work, such as one that still reads its part of a large checkpoint.
+     */
+    private static final Duration COLLECTIVE_TIMEOUT = Duration.ofMinutes(30);
 
     private final JobConfig job;
     private final RunSecret secret;
@@ -88,6 +91,7 @@ public final class Session implements AutoCloseable {
     public Ready start(StartGeneration message, int ownWorkerId, Function<String, Rendezvous> rendezvous)
             throws IOException {
         abortReason = null;
+        NativeCpu.useThreads(threads(message.members(), ownWorkerId));
         workerId = ownWorkerId;
         generation = message.generation();
         Member self = message.members().stream()
@@ -137,6 +141,22 @@ public final class Session implements AutoCloseable {
                 Files.readString(job.model().path().resolve("config.json")),
                 data.summary(),
                 state);
+    }
+
+    /** The job's choice, or this host's processors divided by the workers on it. */
+    private int threads(List<Member> members, int ownWorkerId) {
+        if (job.threadsPerWorker() > 0) {
+            return job.threadsPerWorker();
+        }
+        String host = members.stream()
+                .filter(m -> m.workerId() == ownWorkerId)
+                .findFirst()
+                .orElseThrow()
+                .hostKey();
+        long sharing = members.stream()
+                .filter(m -> m.rank() >= 0 && m.hostKey().equals(host))
+                .count();
+        return (int) Math.max(1, Runtime.getRuntime().availableProcessors() / Math.max(1, sharing));
     }
 
     private Collectives guard(Collectives group) {
@@ -189,8 +209,9 @@ public final class Session implements AutoCloseable {
     }
 
     private TrainingState restore(ZeroEngine next, Path directory) throws IOException {
-        // One rank compares checksums, so that a large checkpoint is not read once more by every rank.
-        try (Checkpoint checkpoint = Checkpoint.open(directory, next.group().rank() == 0)) {
+        int own = next.group().rank();
+        int ranks = next.group().size();
+        try (Checkpoint checkpoint = Checkpoint.open(directory, shard -> shard % ranks == own)) {
             checkpoint.load(next.plan(), next.group().rank(), next.optimizer());
             return checkpoint.state();
         }

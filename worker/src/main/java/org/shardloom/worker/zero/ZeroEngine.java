@@ -177,6 +177,7 @@ public final class ZeroEngine implements AutoCloseable {
 
     private double microBatch(PackedBatch batch, double scale, PhaseTimer timer) {
         timer.begin("forward");
+        Memory[] scopes = new Memory[head];
         try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
             BatchOnDevice inputs = BatchOnDevice.of(device, kept, batch, true);
             Tensor x = kept.allocate(
@@ -187,7 +188,6 @@ public final class ZeroEngine implements AutoCloseable {
             if (!tied) {
                 parameters.release(0);
             }
-            Memory[] scopes = new Memory[head];
             LayerState[] states = new LayerState[head];
             for (int u = 1; u < head; u++) {
                 UnitView p = view(u);
@@ -221,6 +221,13 @@ public final class ZeroEngine implements AutoCloseable {
             }
             embeddingBackward(inputs, x, timer);
             return loss;
+        } finally {
+            // Where a collective failed half-way, some are open still.
+            for (Memory scope : scopes) {
+                if (scope != null) {
+                    scope.close();
+                }
+            }
         }
     }
 

@@ -26,11 +26,12 @@ import org.shardloom.kernels.tensor.Tensor;
  */
 public final class ShmCollectives implements Collectives {
     private static final long WINDOW = 4L << 20;
+    private static final long JOIN_NANOS = 15_000_000_000L;
     private static final long NOTHING = -1;
     private static final long STAGED = -2;
     private final int rank;
     private final int size;
-    private final long timeoutNanos;
+    private volatile long timeoutNanos;
     private final Segment[] windows;
     private final Mailbox[] mailboxes;
     private final int[] pids;
@@ -79,7 +80,10 @@ public final class ShmCollectives implements Collectives {
         }
         ShmCollectives group = new ShmCollectives(rank, windows, pids, timeout);
         try {
+            // Nobody can abort a group that is being formed, so this wait is short.
+            group.timeoutNanos = Math.min(timeout.toNanos(), JOIN_NANOS);
             group.barrier().await();
+            group.timeoutNanos = timeout.toNanos();
         } catch (RuntimeException e) {
             group.close();
             throw e;
