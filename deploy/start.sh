@@ -79,7 +79,6 @@ if [ "$interrupts" -ge 2 ]; then
   forget
   echo "ended at once; --resume latest goes on from the last checkpoint, if there is one" >&2
 elif [ "$code" -eq 137 ]; then
-  forget
   echo "shardloom: the coordinator (process $pid) was killed from outside; --resume latest goes on from the last checkpoint, if there is one" >&2
 fi
 exit "$code"

@@ -490,7 +490,9 @@ public final class RunMachine {
 
     private String stopped() {
         return "stopped at step " + training.step()
-                + (checkpoint.last() == null ? ", no checkpoint" : ", last checkpoint " + checkpoint.last());
+                + (checkpoint.last() == null
+                        ? ", no checkpoint"
+                        : ", last checkpoint " + checkpoint.last() + "; --resume latest goes on");
     }
 
     private void giveUp(String message) {

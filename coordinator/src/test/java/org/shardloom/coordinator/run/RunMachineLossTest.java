@@ -328,6 +328,7 @@ class RunMachineLossTest {
         run.untilState(RunState.RECOVERING);
         run.stop(false);
         assertTrue(run.finish().success());
-        assertEquals("stopped at step 4, last checkpoint /out/checkpoint-4", run.end.message());
+        assertEquals(
+                "stopped at step 4, last checkpoint /out/checkpoint-4; --resume latest goes on", run.end.message());
     }
 }
