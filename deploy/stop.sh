@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Same as: deploy/# A run may be using what is built: it is left as it is.
-[ ! -d "$LIB" ] || SHARDLOOM_BUILD=never
-shardloom stop ...
+# Same as: deploy/shardloom stop ...
 . "$(dirname "${BASH_SOURCE[0]}")/launcher.sh"
+# A run may be using what is built: it is left as it is.
+[ ! -d "$LIB" ] || SHARDLOOM_BUILD=never
 shardloom stop "$@"
