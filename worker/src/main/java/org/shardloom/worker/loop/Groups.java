@@ -12,6 +12,9 @@ import org.shardloom.protocol.message.RunSecret;
 
 /** Forms groups: one rank alone, ranks of one host through shared memory, ranks of several hosts over Aeron. */
 final class Groups {
+    /** Over a network a step in which nothing moves for so long has failed; an abort cannot reach a group that is still greeting. */
+    private static final Duration NETWORK_TIMEOUT = Duration.ofMinutes(2);
+
     private Groups() {}
 
     /**
@@ -26,7 +29,8 @@ final class Groups {
         if (members.stream().map(Member::hostKey).distinct().count() == 1) {
             return ShmCollectives.join(rendezvous, rank, members.size(), timeout);
         }
+        Duration shorter = timeout.compareTo(NETWORK_TIMEOUT) < 0 ? timeout : NETWORK_TIMEOUT;
         return AeronCollectives.join(
-                rendezvous, rank, members.size(), members.get(rank).host(), secret.bytes(), timeout);
+                rendezvous, rank, members.size(), members.get(rank).host(), secret.bytes(), shorter);
     }
 }
