@@ -25,6 +25,12 @@ public record DataConfig(
         int maxSourceLength,
         boolean shuffle,
         boolean truncate) {
+    private static final int MAX_DEFAULT_SOURCE_LENGTH = 1024;
+
+    /** The longest prompt where a job does not say: two thirds of the sequence, at most 1024 tokens. */
+    public static int defaultMaxSourceLength(int maxLength) {
+        return (int) Math.max(1, Math.min(MAX_DEFAULT_SOURCE_LENGTH, maxLength * 2L / 3));
+    }
 
     /** Copies the list. */
     public DataConfig {
@@ -47,6 +53,8 @@ public record DataConfig(
     public enum Template {
         /** Chosen by the model's architecture and tokenizer. */
         AUTO,
+        /** Numbered rounds before {@code [gMASK]}, as ChatGLM-6B was trained. */
+        CHATGLM,
         /** Numbered rounds, as ChatGLM2-6B was trained. */
         CHATGLM2,
         /** Role tokens, as ChatGLM3-6B was trained. */

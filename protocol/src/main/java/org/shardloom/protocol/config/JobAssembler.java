@@ -5,12 +5,11 @@ import java.util.Map;
 
 /** Makes the configuration of values that have passed every check. Defaults that depend on other keys are here. */
 final class JobAssembler {
-    private static final int MAX_DEFAULT_SOURCE_LENGTH = 1024;
-
     private JobAssembler() {}
 
     static JobConfig assemble(JobValues v) {
-        ModelConfigSource model = new ModelConfigSource(v.get(JobKeys.MODEL_PATH), v.get(JobKeys.MODEL_INIT));
+        ModelConfigSource model = new ModelConfigSource(
+                v.get(JobKeys.MODEL_PATH), v.get(JobKeys.MODEL_INIT), v.find(JobKeys.MODEL_ADAPTER));
         return new JobConfig(
                 model,
                 v.find(JobKeys.TOKENIZER).orElse(model.path()),
@@ -35,14 +34,13 @@ final class JobAssembler {
 
     private static DataConfig data(JobValues v) {
         int maxLength = v.get(JobKeys.DATA_MAX_LENGTH);
-        int defaultSourceLength = (int) Math.max(1, Math.min(MAX_DEFAULT_SOURCE_LENGTH, maxLength * 2L / 3));
         return new DataConfig(
                 v.get(JobKeys.DATA_TRAIN),
                 v.find(JobKeys.DATA_EVAL),
                 v.get(JobKeys.DATA_FORMAT),
                 v.get(JobKeys.DATA_TEMPLATE),
                 maxLength,
-                v.find(JobKeys.DATA_MAX_SOURCE_LENGTH).orElse(defaultSourceLength),
+                v.find(JobKeys.DATA_MAX_SOURCE_LENGTH).orElse(DataConfig.defaultMaxSourceLength(maxLength)),
                 v.get(JobKeys.DATA_SHUFFLE),
                 v.get(JobKeys.DATA_TRUNCATE));
     }

@@ -15,6 +15,8 @@ import static org.shardloom.protocol.config.JobKeys.METHOD_OPTIONS;
 import static org.shardloom.protocol.config.JobKeys.METHOD_TYPE;
 import static org.shardloom.protocol.config.JobKeys.MICRO_BATCH_SIZE;
 import static org.shardloom.protocol.config.JobKeys.MIN_WORKERS;
+import static org.shardloom.protocol.config.JobKeys.MODEL_ADAPTER;
+import static org.shardloom.protocol.config.JobKeys.MODEL_INIT;
 import static org.shardloom.protocol.config.JobKeys.OFFLOAD_PARAMS;
 import static org.shardloom.protocol.config.JobKeys.WARMUP_RATIO;
 import static org.shardloom.protocol.config.JobKeys.WARMUP_STEPS;
@@ -31,7 +33,8 @@ import java.util.function.Predicate;
 
 /** Rules that tie several keys together. A rule on a key that could not be read is passed over. */
 final class JobChecks {
-    private static final Set<MethodConfig.Type> AVAILABLE_METHODS = EnumSet.of(MethodConfig.Type.FULL);
+    private static final Set<MethodConfig.Type> ADDING_METHODS = EnumSet.of(
+            MethodConfig.Type.LORA, MethodConfig.Type.QLORA, MethodConfig.Type.P_TUNING, MethodConfig.Type.P_TUNING_V2);
 
     /** A rule; the problem is reported at the first of the keys that was set. */
     private record Rule(List<Key<?>> keys, Predicate<JobValues> violated, Function<JobValues, String> message) {}
@@ -57,9 +60,20 @@ final class JobChecks {
                             + ") must not exceed data.max_length (" + v.get(DATA_MAX_LENGTH) + ")"),
             rule(
                     List.of(METHOD_TYPE),
-                    v -> !AVAILABLE_METHODS.contains(v.get(METHOD_TYPE)),
+                    v -> !MethodOptions.isAvailable(v.get(METHOD_TYPE)),
                     v -> "method '" + METHOD_TYPE.type().render(v.get(METHOD_TYPE))
-                            + "' is not available in this version; use method.type: full"),
+                            + "' is not available in this version; use full, freeze, lora or p_tuning_v2"),
+            rule(
+                    List.of(MODEL_INIT, METHOD_TYPE),
+                    v -> v.get(MODEL_INIT) == ModelConfigSource.Init.RANDOM
+                            && v.get(METHOD_TYPE) != MethodConfig.Type.FULL,
+                    v -> "model.init: random needs method.type: full; with '"
+                            + METHOD_TYPE.type().render(v.get(METHOD_TYPE))
+                            + "' most of the model would stay random for ever"),
+            rule(
+                    List.of(MODEL_ADAPTER, METHOD_TYPE),
+                    v -> v.find(MODEL_ADAPTER).isPresent() && !ADDING_METHODS.contains(v.get(METHOD_TYPE)),
+                    v -> "model.adapter needs a method that adds something to the model, such as method.type: lora"),
             rule(
                     List.of(OFFLOAD_PARAMS, ZERO_STAGE),
                     v -> v.get(OFFLOAD_PARAMS) && v.get(ZERO_STAGE) < 3,
@@ -98,17 +112,21 @@ final class JobChecks {
                         position(rule, values).orElse(file), rule.message().apply(values));
             }
         }
-        if (values.get(METHOD_TYPE) == MethodConfig.Type.FULL && !values.isBroken(METHOD_TYPE)) {
-            refuseOptions(values, file);
+        if (!values.isBroken(METHOD_TYPE) && MethodOptions.isAvailable(values.get(METHOD_TYPE))) {
+            checkMethod(values, file);
         }
     }
 
-    /** Full-parameter tuning has no options, so an unlisted key is a mistake. */
-    private static void refuseOptions(JobValues values, JobPosition file) {
-        for (String name : values.find(METHOD_OPTIONS).map(Map::keySet).orElse(Set.of())) {
-            JobPosition at = values.position("method." + name).orElse(file);
-            values.problem(at, JobSchema.unknownKey("method", name) + " (method 'full' has no options)");
-        }
+    private static void checkMethod(JobValues values, JobPosition file) {
+        MethodConfig method = new MethodConfig(
+                values.get(METHOD_TYPE), values.find(METHOD_OPTIONS).orElse(Map.of()));
+        MethodOptions.read(
+                method,
+                (option, message) -> values.problem(
+                        values.position("method." + option)
+                                .or(() -> values.position(METHOD_TYPE.path()))
+                                .orElse(file),
+                        message));
     }
 
     private static Optional<JobPosition> position(Rule rule, JobValues values) {

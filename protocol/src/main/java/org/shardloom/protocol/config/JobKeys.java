@@ -28,6 +28,10 @@ final class JobKeys {
             ModelConfigSource.Init.PRETRAINED,
             "load the weights, or draw them from train.seed",
             c -> c.model().init());
+    static final Key<Path> MODEL_ADAPTER = DECLARED.derived(
+            "model.adapter", ValueTypes.DIRECTORY, "none", "trained adapter or prefix to start from", c -> c.model()
+                    .adapter()
+                    .orElse(null));
     static final Key<Path> TOKENIZER = DECLARED.derived(
             "tokenizer",
             ValueTypes.DIRECTORY,

@@ -30,6 +30,7 @@ public final class JobPreflight {
     private List<JobProblem> run(JobConfig config) {
         AvailableFeatures.check(config, this::problem);
         checkModel(config.model());
+        config.model().adapter().ifPresent(directory -> checkDirectory(JobKeys.MODEL_ADAPTER, directory));
         boolean needsTokenizer = config.data().format() != DataConfig.Format.PRETOKENIZED;
         if (needsTokenizer && !config.tokenizer().equals(config.model().path())) {
             checkDirectory(JobKeys.TOKENIZER, config.tokenizer());

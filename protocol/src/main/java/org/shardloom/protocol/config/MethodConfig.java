@@ -16,6 +16,17 @@ public record MethodConfig(Type type, Map<String, Object> options) {
         options = FreeValues.copyOf(options);
     }
 
+    /**
+     * The method with its options read.
+     *
+     * @throws IllegalArgumentException when an option is wrong, which a job file's checks have excluded
+     */
+    public TuningMethod tuning() {
+        return MethodOptions.read(this, (option, problem) -> {
+            throw new IllegalArgumentException(problem);
+        });
+    }
+
     /** The methods that a job file can name. */
     public enum Type {
         /** All parameters. */

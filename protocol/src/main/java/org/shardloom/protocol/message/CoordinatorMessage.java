@@ -8,11 +8,18 @@ import org.shardloom.protocol.plan.UnitSize;
 public sealed interface CoordinatorMessage extends WireMessage {
 
     /**
-     * A worker asks to take part.
+     * A worker that was started without a job asks for the run's.
+     *
+     * @param proof HMAC of the run's secret, see {@code RunSecret}
+     */
+    record AskJob(String proof, String host, long pid, ActorRef<WorkerMessage> worker) implements CoordinatorMessage {}
+
+    /**
+     * A worker that has prepared asks to take part.
      *
      * @param workerId as the launcher numbered it, or -1 for one started by hand
      * @param proof HMAC of the run's secret, see {@code RunSecret}
-     * @param jobFingerprint of the job file that the worker was given, or empty when it was given none
+     * @param jobFingerprint of the job that the worker has prepared for
      * @param hostKey equal for workers that can share memory
      */
     record Register(
@@ -61,6 +68,9 @@ public sealed interface CoordinatorMessage extends WireMessage {
 
     /** The trained model is written. */
     record Exported(long generation, int workerId, String directory) implements CoordinatorMessage {}
+
+    /** The disk has no room for the trained model; nothing of it is left there. */
+    record ExportFailed(long generation, int workerId, String message) implements CoordinatorMessage {}
 
     /**
      * A worker could not do what it was told.

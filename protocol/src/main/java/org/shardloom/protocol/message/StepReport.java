@@ -13,8 +13,9 @@ import java.util.Map;
  * @param epoch of the step's last sample, in passes over the data
  * @param seconds wall time on this rank
  * @param phaseSeconds of them by phase
- * @param devicePeakBytes most device memory allocated so far
- * @param residentPeakBytes most resident memory of the process so far
+ * @param devicePeakBytes most device memory allocated at once in this generation
+ * @param residentPeakBytes most resident memory of the process in this generation; since the process began where Linux does not let it
+ *     be counted anew
  */
 public record StepReport(
         double loss,

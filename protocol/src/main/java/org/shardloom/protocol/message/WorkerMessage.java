@@ -15,8 +15,11 @@ public sealed interface WorkerMessage extends WireMessage {
         RESHARD
     }
 
+    /** The run's job, for a worker that asked for it; it prepares and then registers. */
+    record Job(String yaml) implements WorkerMessage {}
+
     /** The worker takes part. */
-    record Registered(int workerId, String jobYaml) implements WorkerMessage {}
+    record Registered(int workerId) implements WorkerMessage {}
 
     /** The worker may not take part; it should end. */
     record Refused(String reason) implements WorkerMessage {}

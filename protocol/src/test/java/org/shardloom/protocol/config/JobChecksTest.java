@@ -2,6 +2,7 @@ package org.shardloom.protocol.config;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -35,11 +36,69 @@ class JobChecksTest {
     @Test
     void methodsOfLaterVersionsAreNamedAsSuch() {
         assertEquals(
-                "job.yaml:5: method 'lora' is not available in this version; use method.type: full",
-                Jobs.refusedWith("method: {type: lora, rank: 8, targets: [query_key_value]}"));
+                "job.yaml:5: method 'qlora' is not available in this version; use full, freeze, lora or p_tuning_v2",
+                Jobs.refusedWith("method: {type: qlora, rank: 8, targets: [query_key_value]}"));
         assertEquals(
-                "job.yaml:5: method 'p_tuning_v2' is not available in this version; use method.type: full",
-                Jobs.refusedWith("method: {type: p_tuning_v2}"));
+                "job.yaml:5: method 'p_tuning' is not available in this version; use full, freeze, lora or p_tuning_v2",
+                Jobs.refusedWith("method: {type: p_tuning}"));
+    }
+
+    @Test
+    void optionsOfAMethodAreChecked() {
+        assertEquals(
+                "job.yaml:5: unknown key 'method.rnak' - did you mean 'method.rank'? (method 'lora' has alpha, dropout, rank, targets)",
+                Jobs.refusedWith("method: {type: lora, rnak: 8}"));
+        assertEquals(
+                "job.yaml:5: method.rank must be an integer from 1 to 16384, not 0",
+                Jobs.refusedWith("method: {type: lora, rank: 0}"));
+        assertEquals(
+                "job.yaml:5: method.dropout must be a number from 0 to below 1, not 1",
+                Jobs.refusedWith("method: {type: lora, dropout: 1}"));
+        assertEquals(
+                "job.yaml:5: method.alpha must be a number above 0, not 0",
+                Jobs.refusedWith("method: {type: lora, alpha: 0}"));
+        assertEquals(
+                "--set model.init=random: model.init: random needs method.type: full; with 'lora' most of the model would stay random"
+                        + " for ever",
+                Jobs.refusedWith("", "model.init=random", "method.type=lora"));
+        assertEquals(
+                "job.yaml:5: method.targets must be a list of texts, not [1]",
+                Jobs.refusedWith("method: {type: lora, targets: [1]}"));
+        assertEquals(
+                "job.yaml:5: method 'freeze' needs train, a list of name patterns, or last_layers, to know what is trained",
+                Jobs.refusedWith("method: {type: freeze}"));
+        assertEquals(
+                "job.yaml:5: method.projection must be true or false, not \"yes\"",
+                Jobs.refusedWith("method: {type: p_tuning_v2, projection: yes}"));
+    }
+
+    @Test
+    void optionsOfAMethodAreRead() {
+        assertEquals(
+                new TuningMethod.Lora(8, 16, 0, List.of("attention")),
+                Jobs.with("method: {type: lora}").method().tuning());
+        assertEquals(
+                new TuningMethod.Lora(4, 32, 0.1, List.of("query_key_value", "dense")),
+                Jobs.with("method: {type: lora, rank: 4, alpha: 32, dropout: 0.1, targets: [query_key_value, dense]}")
+                        .method()
+                        .tuning());
+        assertEquals(
+                new TuningMethod.Freeze(List.of("layers.27."), 2),
+                Jobs.with("method: {type: freeze, train: layers.27., last_layers: 2}")
+                        .method()
+                        .tuning());
+        assertEquals(
+                new TuningMethod.PTuningV2(128, true),
+                Jobs.with("method: {type: p_tuning_v2, projection: true}")
+                        .method()
+                        .tuning());
+    }
+
+    @Test
+    void anAdapterToStartFromNeedsAMethodThatHasOne() {
+        assertEquals(
+                "--set model.adapter=/a: model.adapter needs a method that adds something to the model, such as method.type: lora",
+                Jobs.refusedWith("", "model.adapter=/a"));
     }
 
     @Test

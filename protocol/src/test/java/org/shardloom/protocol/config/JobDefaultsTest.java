@@ -52,7 +52,7 @@ class JobDefaultsTest {
     @Test
     void everyKeyOfTheContractIsRead() {
         JobConfig expected = new JobConfig(
-                new ModelConfigSource(Path.of("/m"), ModelConfigSource.Init.RANDOM),
+                new ModelConfigSource(Path.of("/m"), ModelConfigSource.Init.RANDOM, Optional.empty()),
                 Path.of("/t"),
                 new DataConfig(
                         List.of(Path.of("/a.jsonl"), Path.of("/b.jsonl")),

@@ -32,6 +32,7 @@ final class RandomJobs {
         RULES.put("train.micro_batch_size", random -> "" + (1 << random.nextInt(4)));
         RULES.put("train.global_batch_size", random -> "" + 8 * (1 + random.nextInt(50)));
         RULES.put("train.schedule.warmup_steps", random -> "");
+        RULES.put("model.adapter", random -> "");
         RULES.put("method.type", random -> "full");
         RULES.put("method.*", random -> "");
         RULES.put("data.max_length", random -> "" + (1000 + random.nextInt(5000)));

@@ -21,6 +21,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.shardloom.protocol.message.CoordinatorMessage.AskJob;
+import org.shardloom.protocol.message.CoordinatorMessage.ExportFailed;
 import org.shardloom.protocol.message.CoordinatorMessage.Exported;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.Register;
@@ -57,7 +59,8 @@ class MessageSerializationTest {
                 0.1, 2.5, false, 1e-300, 12, 0.5, 1.5, Map.of("forward", 0.25, "reduce", 1e-9), 1L << 40, 3);
         List<Member> members = List.of(new Member(0, "a", "k", -1, 0), new Member(5, "::1", "k2", 3, -1));
         return List.of(
-                new Register(-1, "proof", "", "host", "key", 1L << 33, "cuda:0", worker),
+                new AskJob("proof", "host", 1L << 33, worker),
+                new Register(-1, "proof", "f00d", "host", "key", 1L << 33, "cuda:0", worker),
                 new RendezvousOffer(3, 1, "ranks/0", 2, 4, BYTES),
                 new Ready(
                         2, 1, 100, List.of(new UnitSize("layers.3", 1L << 35)), "{\"a\": \"ü\"}", "12 samples", state),
@@ -65,8 +68,10 @@ class MessageSerializationTest {
                 new ShardWritten(2, 1, 8, 0, "shard-0-of-4.safetensors", 1L << 36, BYTES),
                 new ShardFailed(2, 1, 8, true, "No space left on device"),
                 new Exported(2, 1, "/out/final"),
+                new ExportFailed(2, 1, "no space for the model"),
                 new WorkerFailed(-1, 1, true, "bad input\n第二行"),
-                new WorkerMessage.Registered(4, "model: {path: /m}\n"),
+                new WorkerMessage.Job("model: {path: /m}\n"),
+                new WorkerMessage.Registered(4),
                 new WorkerMessage.Refused("no"),
                 new WorkerMessage.StartGeneration(2, Origin.RESHARD, members, null, state),
                 new WorkerMessage.StartGeneration(
