@@ -10,6 +10,7 @@
 #include <atomic>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <immintrin.h>
 #include <omp.h>
 
@@ -46,6 +47,13 @@ struct AttentionShape {
     const int32_t* starts;  // [sequences + 1] first token of each sequence
     int sequences, heads, groups, headSize;
     int64_t rowStride() const { return int64_t(heads + 2 * groups) * headSize; }
+};
+
+/** Where keys and values are that outlive a call: k|v of a token a row, [rows, 2 groups * headSize]. */
+struct AttentionCache {
+    void* data;
+    const int32_t* starts;  // [sequences] row of each sequence's first token
+    const int32_t* past;    // [sequences] tokens of each sequence that are there already
 };
 
 struct AdamStep {

@@ -20,7 +20,8 @@ static Isa detect() {
     __builtin_cpu_init();
     Isa best = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
             && __builtin_cpu_supports("avx512vl") ? Isa::Avx512
-        : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Isa::Avx2 : Isa::Baseline;
+        : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
+            && __builtin_cpu_supports("bmi2") ? Isa::Avx2 : Isa::Baseline;
     const char* limit = getenv("SHARDLOOM_ISA");  // for tests: the highest instruction set to use
     if (limit && !strcmp(limit, "baseline")) return Isa::Baseline;
     if (limit && !strcmp(limit, "avx2") && best == Isa::Avx512) return Isa::Avx2;
@@ -72,6 +73,12 @@ void attentionForward(int64_t context, int64_t logSums, int64_t qkv, int dtype, 
     AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
     FOR_TYPE(dtype, T, ON_ISA(attentionForward(at<T>(context), at<float>(logSums), at<T>(qkv), shape)));
 }
+void attentionWithCache(int64_t context, int64_t cache, int64_t qkv, int dtype, int64_t starts, int64_t cacheStarts, int64_t past,
+                        int sequences, int heads, int groups, int headSize) {
+    AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
+    AttentionCache keys{at<void>(cache), at<int32_t>(cacheStarts), at<int32_t>(past)};
+    FOR_TYPE(dtype, T, ON_ISA(attentionWithCache(at<T>(context), keys, at<T>(qkv), shape)));
+}
 void attentionBackward(int64_t gradQkv, int64_t gradContext, int64_t context, int64_t logSums, int64_t qkv, int dtype, int64_t starts,
                        int sequences, int heads, int groups, int headSize) {
     AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
@@ -120,6 +127,14 @@ void adamw(int64_t master, int64_t first, int64_t second, int64_t grad, int64_t 
 }
 void randomNormal(int64_t out, int64_t key, int64_t first, int64_t n, float deviation) {
     ON_ISA(randomNormal(at<float>(out), uint64_t(key), first, n, deviation));
+}
+void scale(int64_t out, int dtype, int64_t n, float factor) { FOR_TYPE(dtype, T, ON_ISA(scale(at<T>(out), n, factor))); }
+void dropout(int64_t out, int64_t x, int dtype, int64_t n, int64_t key, float rate) {
+    FOR_TYPE(dtype, T, ON_ISA(dropout(at<T>(out), at<T>(x), n, uint64_t(key), rate)));
+}
+void tanhForward(int64_t out, int64_t x, int64_t n) { ON_ISA(tanhForward(at<float>(out), at<float>(x), n)); }
+void tanhBackward(int64_t gradX, int64_t gradY, int64_t y, int64_t n) {
+    ON_ISA(tanhBackward(at<float>(gradX), at<float>(gradY), at<float>(y), n));
 }
 void fill(int64_t address, int value, int64_t bytes) {
     constexpr int64_t BLOCK = 1 << 20;

@@ -53,7 +53,6 @@ void release(int64_t address, int64_t bytes) {
 }
 
 static std::atomic<uint32_t>* word(int64_t address) { return at<std::atomic<uint32_t>>(address); }
-int wordLoad(int64_t address) { return int(word(address)->load(std::memory_order_acquire)); }
 void wordStore(int64_t address, int value) {
     word(address)->store(uint32_t(value), std::memory_order_release);
     syscall(SYS_futex, word(address), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);

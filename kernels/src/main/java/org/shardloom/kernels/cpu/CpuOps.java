@@ -10,77 +10,27 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** {@link Ops} in C++: checks shapes and dtypes, then calls {@link NativeCpu}. */
-final class CpuOps implements Ops {
+final class CpuOps extends CpuAdapterOps implements Ops {
 
     @Override
     public void linear(Tensor y, Tensor x, Tensor weight) {
-        long t = x.rows(), k = x.columns(), n = weight.rows();
-        shape("weight", weight, x.dtype(), n, k);
-        shape("y", y, y.dtype(), t, n);
-        NativeCpu.gemm(
-                t,
-                n,
-                k,
-                x.address(),
-                x.dtype().code,
-                k,
-                1,
-                weight.address(),
-                x.dtype().code,
-                1,
-                k,
-                y.address(),
-                y.dtype().code,
-                n,
-                false);
+        shape("weight", weight, x.dtype(), weight.rows(), x.columns());
+        shape("y", y, y.dtype(), x.rows(), weight.rows());
+        MatrixProduct.run(y, x, false, weight, true, false);
     }
 
     @Override
     public void linearBackwardInput(Tensor gradX, Tensor gradY, Tensor weight, boolean accumulate) {
-        long t = gradY.rows(), n = gradY.columns(), k = weight.columns();
-        shape("weight", weight, gradY.dtype(), n, k);
-        shape("gradX", gradX, gradX.dtype(), t, k);
-        int type = gradY.dtype().code;
-        NativeCpu.gemm(
-                t,
-                k,
-                n,
-                gradY.address(),
-                type,
-                n,
-                1,
-                weight.address(),
-                type,
-                k,
-                1,
-                gradX.address(),
-                gradX.dtype().code,
-                k,
-                accumulate);
+        shape("weight", weight, gradY.dtype(), gradY.columns(), weight.columns());
+        shape("gradX", gradX, gradX.dtype(), gradY.rows(), weight.columns());
+        MatrixProduct.run(gradX, gradY, false, weight, false, accumulate);
     }
 
     @Override
     public void linearBackwardWeight(Tensor gradWeight, Tensor gradY, Tensor x, boolean accumulate) {
-        long t = gradY.rows(), n = gradY.columns(), k = x.columns();
-        shape("x", x, gradY.dtype(), t, k);
-        shape("gradWeight", gradWeight, gradWeight.dtype(), n, k);
-        int type = gradY.dtype().code;
-        NativeCpu.gemm(
-                n,
-                k,
-                t,
-                gradY.address(),
-                type,
-                1,
-                n,
-                x.address(),
-                type,
-                k,
-                1,
-                gradWeight.address(),
-                gradWeight.dtype().code,
-                k,
-                accumulate);
+        shape("x", x, gradY.dtype(), gradY.rows(), x.columns());
+        shape("gradWeight", gradWeight, gradWeight.dtype(), gradY.columns(), x.columns());
+        MatrixProduct.run(gradWeight, gradY, true, x, false, accumulate);
     }
 
     @Override
@@ -227,6 +177,40 @@ final class CpuOps implements Ops {
     }
 
     @Override
+    public void attentionWithCache(
+            Tensor context,
+            Tensor cache,
+            Tensor qkv,
+            IndexTensor starts,
+            IndexTensor cacheStarts,
+            IndexTensor past,
+            AttentionShape s) {
+        shape("qkv", qkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
+        shape("context", context, qkv.dtype(), qkv.rows(), s.contextWidth());
+        shape("cache", cache, qkv.dtype(), cache.rows(), s.cacheWidth());
+        require(starts.count() > 0, "starts is empty");
+        int sequences = starts.count() - 1;
+        require(
+                cacheStarts.count() == sequences && past.count() == sequences,
+                "%d sequences, but %d of cacheStarts and %d of past",
+                sequences,
+                cacheStarts.count(),
+                past.count());
+        NativeCpu.attentionWithCache(
+                context.address(),
+                cache.address(),
+                qkv.address(),
+                qkv.dtype().code,
+                starts.storage().address(),
+                cacheStarts.storage().address(),
+                past.storage().address(),
+                sequences,
+                s.heads(),
+                s.groups(),
+                s.headSize());
+    }
+
+    @Override
     public void attentionBackward(
             Tensor gradQkv,
             Tensor gradContext,
@@ -309,6 +293,12 @@ final class CpuOps implements Ops {
         shape("a", a, out.dtype(), out.shape());
         shape("b", b, out.dtype(), out.shape());
         NativeCpu.add(out.address(), a.address(), b.address(), out.dtype().code, out.elements());
+    }
+
+    @Override
+    public double sumOfSquares(Tensor x) {
+        shape("x", x, DType.F32, x.shape());
+        return NativeCpu.sumOfSquares(x.address(), x.elements());
     }
 
     @Override

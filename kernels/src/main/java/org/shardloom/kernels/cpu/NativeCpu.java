@@ -116,6 +116,19 @@ public final class NativeCpu {
             int groups,
             int headSize);
 
+    public static native void attentionWithCache(
+            long context,
+            long cache,
+            long qkv,
+            int dtype,
+            long starts,
+            long cacheStarts,
+            long past,
+            int sequences,
+            int heads,
+            int groups,
+            int headSize);
+
     public static native void attentionBackward(
             long gradQkv,
             long gradContext,
@@ -173,6 +186,14 @@ public final class NativeCpu {
 
     public static native void randomNormal(long out, long key, long first, long n, float deviation);
 
+    public static native void scale(long out, int dtype, long n, float factor);
+
+    public static native void dropout(long out, long x, int dtype, long n, long key, float rate);
+
+    public static native void tanhForward(long out, long x, long n);
+
+    public static native void tanhBackward(long gradX, long gradY, long y, long n);
+
     public static native void fill(long address, int value, long bytes);
 
     public static native void copy(long to, long from, long bytes);
@@ -194,8 +215,6 @@ public final class NativeCpu {
     public static native void sharedClose(int fd);
 
     public static native void sharedRelease(long address, long bytes);
-
-    public static native int wordLoad(long address);
 
     public static native void wordStore(long address, int value);
 

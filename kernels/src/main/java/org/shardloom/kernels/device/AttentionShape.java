@@ -25,6 +25,11 @@ public record AttentionShape(int heads, int groups, int headSize, int rotaryDim,
         return (long) (heads + 2 * groups) * headSize;
     }
 
+    /** Elements of a row of k|v. */
+    public long cacheWidth() {
+        return 2L * groups * headSize;
+    }
+
     /** Elements of a row of the attention's output. */
     public long contextWidth() {
         return (long) heads * headSize;

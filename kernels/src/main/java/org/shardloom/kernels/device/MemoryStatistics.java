@@ -29,7 +29,13 @@ public final class MemoryStatistics {
         return total;
     }
 
-    /** Largest sum so far. */
+    /** Begins anew: the peak is what is in use now. */
+    public synchronized void resetPeak() {
+        peak = total;
+        System.arraycopy(current, 0, atPeak, 0, current.length);
+    }
+
+    /** Largest sum since the beginning or the last reset. */
     public synchronized long peakBytes() {
         return peak;
     }

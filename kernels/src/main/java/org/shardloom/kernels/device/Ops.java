@@ -3,13 +3,13 @@ package org.shardloom.kernels.device;
 import org.shardloom.kernels.tensor.Tensor;
 
 /**
- * The operations of a decoder's training step. T is the number of packed tokens of a micro-batch (sequences one after the
+ * The operations of a decoder's training step and of generation. T is the number of packed tokens of a micro-batch (sequences one after the
  * other, no padding), H the hidden size, F the feed-forward size, V the vocabulary. Activations have the training dtype
  * (fp32, bf16 or fp16); every operation computes in fp32 inside. A gradient of a parameter may have any dtype and is added
  * to where {@code accumulate} is true, overwritten otherwise. Outputs do not alias inputs unless said.
  * Shapes or dtypes that do not fit are an {@link IllegalArgumentException} before anything is issued.
  */
-public interface Ops {
+public interface Ops extends AdapterOps {
     /** y[T, N] = x[T, K] weight[N, K]^T; y may be fp32 whatever x is. */
     void linear(Tensor y, Tensor x, Tensor weight);
 
@@ -81,6 +81,26 @@ public interface Ops {
      */
     void attention(Tensor context, Tensor logSums, Tensor qkv, IndexTensor starts, AttentionShape shape);
 
+    /**
+     * Adds the keys and values of new tokens to a cache; then {@link #attention} of the new tokens to all tokens of their sequence,
+     * without a backward pass. Each sequence has rows of the cache to itself, one after the other; the indices are not checked.
+     *
+     * @param context [T, heads * headSize] of the T new tokens
+     * @param cache [rows, 2 groups * headSize] in qkv's dtype: k|v of a token a row
+     * @param qkv [T, (heads + 2 groups) * headSize] of the new tokens, rotated
+     * @param starts int32 [sequences + 1]: first new token of each sequence, then T
+     * @param cacheStarts int32 [sequences]: row of each sequence's first token
+     * @param past int32 [sequences]: tokens of each sequence that the cache has already
+     */
+    void attentionWithCache(
+            Tensor context,
+            Tensor cache,
+            Tensor qkv,
+            IndexTensor starts,
+            IndexTensor cacheStarts,
+            IndexTensor past,
+            AttentionShape shape);
+
     /** gradQkv is overwritten. */
     void attentionBackward(
             Tensor gradQkv,
@@ -114,6 +134,14 @@ public interface Ops {
 
     /** out = a + b; may alias. */
     void add(Tensor out, Tensor a, Tensor b);
+
+    /**
+     * Sum of the squares of all elements, in double precision and in an order that is the same at every call, however many threads there
+     * are. The result is the host's: the call waits for it.
+     *
+     * @param x fp32
+     */
+    double sumOfSquares(Tensor x);
 
     /** All bytes zero. */
     void zero(Tensor out);

@@ -10,7 +10,7 @@ public enum Purpose {
     GRADIENTS,
     /** fp32 master weights and moments. */
     OPTIMIZER,
-    /** What forward keeps for backward. */
+    /** What forward keeps for backward, or in generation for the tokens to come. */
     ACTIVATIONS,
     /** Everything that lives within one operation or layer. */
     WORKSPACE

@@ -1,17 +1,12 @@
 package org.shardloom.kernels.collective;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertDoesNotThrow;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.stream.IntStream;
-import org.junit.jupiter.api.TestInstance;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.shardloom.kernels.collective.Collectives.Move;
@@ -19,51 +14,7 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** What every transport must do. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-@Timeout(90)
-public abstract class CollectivesContract {
-    protected static final Duration LIMIT = Duration.ofSeconds(20);
-    private static final int[] LENGTHS = {0, 1, 7, 4097};
-
-    /** Joins a group as one rank of it. */
-    protected abstract Collectives join(Rendezvous rendezvous, int rank, int size, Duration timeout);
-
-    /** Sizes of group to try. */
-    protected abstract IntStream sizes();
-
-    /** So many fp32 elements in each rank's part that the transport needs several rounds to reduce them. */
-    protected abstract int large(int size);
-
-    /** What a rank of the group does in a test. */
-    @FunctionalInterface
-    private interface Member {
-        void act(Collectives group, HostBlocks memory) throws Exception;
-    }
-
-    private void inGroup(int size, Member member) {
-        Meeting meeting = new Meeting(size, LIMIT);
-        Ranks.run(size, rank -> {
-            try (Collectives group = join(meeting.of(rank), rank, size, LIMIT);
-                    HostBlocks memory = new HostBlocks()) {
-                assertEquals(rank, group.rank());
-                assertEquals(size, group.size());
-                member.act(group, memory);
-            }
-            return null;
-        });
-    }
-
-    /** Where operands lie: with every rank in shared memory, with none, or with the even ranks only. */
-    private static boolean[] places(int rank) {
-        return new boolean[] {true, false, rank % 2 == 0};
-    }
-
-    /** Every rank makes the shared block, as it must, and uses it or not. */
-    private static Tensor place(Collectives group, HostBlocks memory, boolean shared, DType dtype, long elements) {
-        Tensor block = group.allocateShared(dtype, elements);
-        return shared ? block : memory.allocate(dtype, elements);
-    }
-
+public abstract class CollectivesContract extends SumsContract {
     @ParameterizedTest(name = "{0} ranks")
     @MethodSource("sizes")
     void allGatherPutsEverySliceInItsPlace(int size) {
@@ -92,74 +43,6 @@ public abstract class CollectivesContract {
         Pattern.fill(own, rank, 5);
         group.allGather(inPlace, own).await();
         Pattern.check("gathered in place", inPlace, i -> Pattern.value(i / n, i % n + 5, dtype));
-    }
-
-    @ParameterizedTest(name = "{0} ranks")
-    @MethodSource("sizes")
-    void reduceScatterSumsInRankOrder(int size) {
-        inGroup(size, (group, memory) -> {
-            for (DType dtype : DType.values()) {
-                for (boolean shared : places(group.rank())) {
-                    for (int n : LENGTHS) {
-                        for (int absent = -1; absent <= size; absent++) {
-                            scatter(group, memory, shared, dtype, n, absent);
-                        }
-                    }
-                }
-            }
-            scatter(group, memory, false, DType.F32, large(size), -1);
-            scatter(group, memory, false, DType.BF16, large(size), 0);
-            scatter(group, memory, true, DType.F32, large(size) / 3, -1);
-        });
-    }
-
-    /** Without the contribution of one rank; of any when absent is the group's size. */
-    private static void scatter(Collectives group, HostBlocks memory, boolean shared, DType dtype, int n, int absent) {
-        int rank = group.rank();
-        int size = group.size();
-        Tensor operand = Pattern.fill(place(group, memory, shared, dtype, (long) size * n), rank, 0);
-        Tensor full = absent == rank || absent == size ? null : operand;
-        Tensor sum = Pattern.fill(memory.allocate(DType.F32, n), 77, 0);
-        group.reduceScatter(sum, full, dtype, false).await();
-        Pattern.check("sum without " + absent, sum, i -> total(dtype, size, (long) rank * n + i, absent));
-        Pattern.fill(sum, 77, 0);
-        group.reduceScatter(sum, full, dtype, true).await();
-        Pattern.check(
-                "added sum without " + absent,
-                sum,
-                i -> absent == size
-                        ? Pattern.value(77, i, DType.F32)
-                        : total(Pattern.value(77, i, DType.F32), dtype, size, (long) rank * n + i, absent));
-    }
-
-    private static float total(DType dtype, int size, long i, int absent) {
-        return total(0, dtype, size, i, absent);
-    }
-
-    /** One rank after the other onto what is there. */
-    private static float total(float start, DType dtype, int size, long i, int absent) {
-        float total = start;
-        for (int r = 0; r < size && absent != size; r++) {
-            total += r == absent ? 0 : Pattern.value(r, i, dtype);
-        }
-        return total;
-    }
-
-    @ParameterizedTest(name = "{0} ranks")
-    @MethodSource("sizes")
-    void allReduceLeavesTheSameSumEverywhere(int size) {
-        inGroup(size, (group, memory) -> {
-            for (boolean shared : places(group.rank())) {
-                for (int n : new int[] {0, 1, 7, 4097, large(size) * size}) {
-                    Tensor tensor = Pattern.fill(place(group, memory, shared, DType.F32, n), group.rank(), 0);
-                    group.allReduce(tensor).await();
-                    Pattern.check("sum", tensor, i -> total(DType.F32, size, i, -1));
-                    if (n > 4097 && shared) {
-                        break; // the large one once more, in ordinary memory, is enough
-                    }
-                }
-            }
-        });
     }
 
     @ParameterizedTest(name = "{0} ranks")
@@ -230,23 +113,6 @@ public abstract class CollectivesContract {
 
     @ParameterizedTest(name = "{0} ranks")
     @MethodSource("sizes")
-    void sumOfDoublesIsTakenInRankOrder(int size) {
-        inGroup(size, (group, memory) -> {
-            assertArrayEquals(new double[0], group.sum());
-            double[] expected = new double[100];
-            double[] own = new double[100];
-            for (int i = 0; i < 100; i++) {
-                for (int r = 0; r < size; r++) {
-                    expected[i] += Math.pow(10, (r * 7 + i) % 23 - 11) / 3;
-                }
-                own[i] = Math.pow(10, (group.rank() * 7 + i) % 23 - 11) / 3;
-            }
-            assertArrayEquals(expected, group.sum(own), 0.0);
-        });
-    }
-
-    @ParameterizedTest(name = "{0} ranks")
-    @MethodSource("sizes")
     void commonMemoryIsSeenByAll(int size) {
         inGroup(size, (group, memory) -> {
             Tensor common = group.allocateCommon(DType.F32, size, 1000);
@@ -304,15 +170,6 @@ public abstract class CollectivesContract {
                 assertThrows(CollectiveException.class, () -> group.barrier().await());
             }
             return null;
-        });
-    }
-
-    @ParameterizedTest(name = "{0} ranks")
-    @MethodSource("sizes")
-    void allReduceIsOverSinglePrecisionOnly(int size) {
-        inGroup(size, (group, memory) -> {
-            Tensor half = memory.allocate(DType.BF16, 8);
-            assertThrows(IllegalArgumentException.class, () -> group.allReduce(half));
         });
     }
 }

@@ -23,7 +23,12 @@ public abstract class FailureContract {
     private static final Duration LONG = Duration.ofSeconds(30);
 
     /** Joins a group as one rank of it. */
-    protected abstract Collectives join(Rendezvous rendezvous, int rank, int size, Duration timeout);
+    protected abstract Collectives join(
+            Rendezvous rendezvous, int rank, int size, Duration timeout, AbortSignal signal);
+
+    private Collectives join(Rendezvous rendezvous, int rank, int size, Duration timeout) {
+        return join(rendezvous, rank, size, timeout, new AbortSignal());
+    }
 
     IntStream sizes() {
         return IntStream.of(2, 3);
@@ -89,6 +94,68 @@ public abstract class FailureContract {
             }
         });
         messages.subList(0, absent).forEach(m -> assertTrue(m.contains("rank " + absent), m));
+    }
+
+    @Test
+    void anAbortEndsAGroupThatIsStillBeingFormed() {
+        Meeting meeting = new Meeting(2, LONG);
+        AbortSignal signal = new AbortSignal();
+        AtomicLong abortedAt = new AtomicLong();
+        Ranks.run(2, rank -> {
+            if (rank == 1) {
+                // Comes to the rendezvous, and is held up before it meets the other.
+                Rendezvous late = (key, offer) -> {
+                    List<byte[]> offers = meeting.of(1).exchange(key, offer);
+                    pause(700);
+                    abortedAt.set(System.nanoTime());
+                    signal.abort("a worker was lost");
+                    pause(1000);
+                    return offers;
+                };
+                CollectiveException e = assertThrows(CollectiveException.class, () -> join(late, 1, 2, LONG, signal));
+                assertTrue(e.getMessage().contains("a worker was lost"), e.getMessage());
+                return null;
+            }
+            CollectiveException e =
+                    assertThrows(CollectiveException.class, () -> join(meeting.of(0), 0, 2, LONG, signal));
+            long millis = (System.nanoTime() - abortedAt.get()) / 1_000_000;
+            assertTrue(abortedAt.get() != 0 && millis < 900, "given up after " + millis + " ms: " + e);
+            assertTrue(e.getMessage().contains("a worker was lost"), e.getMessage());
+            assertTrue(e.getMessage().contains("rank 1"), e.getMessage());
+            return null;
+        });
+        CollectiveException e = assertThrows(CollectiveException.class, () -> join(meeting.of(0), 0, 2, LONG, signal));
+        assertEquals("a worker was lost", e.getMessage(), "a group that is not wanted is not begun");
+    }
+
+    @Test
+    void anAbortReachesAGroupLongAfterItWasFormed() {
+        Meeting meeting = new Meeting(2, LONG);
+        AbortSignal signal = new AbortSignal();
+        Ranks.run(2, rank -> {
+            try (Collectives group = join(meeting.of(rank), rank, 2, LONG, signal)) {
+                group.barrier().await();
+                if (rank == 1) {
+                    pause(300);
+                    signal.abort("enough");
+                } else {
+                    CollectiveException e = assertThrows(
+                            CollectiveException.class, () -> group.barrier().await());
+                    assertTrue(e.getMessage().contains("enough"), e.getMessage());
+                }
+            }
+            return null;
+        });
+        signal.abort("again, when the groups are closed");
+        assertEquals("enough", signal.reason());
+    }
+
+    private static void pause(long millis) {
+        try {
+            Thread.sleep(millis);
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     @Test

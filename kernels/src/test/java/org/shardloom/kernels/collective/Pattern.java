@@ -10,11 +10,11 @@ import org.shardloom.kernels.tensor.Tensor;
  * Numbers to send about. They are exact in their dtype, and span so many binary orders that a sum in another order, or in another
  * precision, comes out different.
  */
-final class Pattern {
+public final class Pattern {
     private Pattern() {}
 
     /** Element i of what the rank has. */
-    static float value(int rank, long i, DType dtype) {
+    public static float value(int rank, long i, DType dtype) {
         long bits = (i + 1) * 0x9E3779B97F4A7C15L + (rank + 1) * 0xD1B54A32D192ED03L;
         bits = (bits ^ bits >>> 29) * 0xBF58476D1CE4E5B9L;
         bits ^= bits >>> 32;
@@ -24,7 +24,7 @@ final class Pattern {
     }
 
     /** Fills the tensor with elements [from, from + its length) of what the rank has. */
-    static Tensor fill(Tensor tensor, int rank, long from) {
+    public static Tensor fill(Tensor tensor, int rank, long from) {
         ByteBuffer view = HostBytes.view(tensor.address(), tensor.bytes());
         int n = (int) tensor.elements();
         for (int i = 0; i < n; i++) {
@@ -39,7 +39,7 @@ final class Pattern {
     }
 
     /** Fails unless every element is exactly what is expected. */
-    static void check(String what, Tensor tensor, IntToDoubleFunction expected) {
+    public static void check(String what, Tensor tensor, IntToDoubleFunction expected) {
         ByteBuffer view = HostBytes.view(tensor.address(), tensor.bytes());
         int n = (int) tensor.elements();
         for (int i = 0; i < n; i++) {

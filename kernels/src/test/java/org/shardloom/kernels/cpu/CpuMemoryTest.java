@@ -72,7 +72,11 @@ class CpuMemoryTest {
         assertEquals(0, memory.statistics().peakByPurpose().get(Purpose.GRADIENTS));
         assertEquals(200, memory.statistics().currentByPurpose().get(Purpose.GRADIENTS));
         assertEquals(0, memory.statistics().currentByPurpose().get(Purpose.WORKSPACE));
+        memory.statistics().resetPeak();
+        assertEquals(1200, memory.statistics().peakBytes(), "what is in use");
+        assertEquals(memory.statistics().currentByPurpose(), memory.statistics().peakByPurpose());
         memory.release(gradients, 200, Purpose.GRADIENTS);
+        assertEquals(1200, memory.statistics().peakBytes());
         memory.release(parameters, 1000, Purpose.PARAMETERS);
         assertEquals(0, memory.statistics().currentBytes());
         memory.close();

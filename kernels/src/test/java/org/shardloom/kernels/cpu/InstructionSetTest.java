@@ -23,7 +23,7 @@ class InstructionSetTest {
         Set<String> has = Set.of(flags.substring(flags.indexOf(':') + 1).trim().split(" "));
         int best = has.containsAll(Set.of("avx512f", "avx512bw", "avx512dq", "avx512vl"))
                 ? 2
-                : has.containsAll(Set.of("avx2", "fma")) ? 1 : 0;
+                : has.containsAll(Set.of("avx2", "fma", "f16c", "bmi2")) ? 1 : 0;
         int allowed =
                 switch (System.getenv().getOrDefault("SHARDLOOM_ISA", "")) {
                     case "baseline" -> 0;

@@ -123,6 +123,20 @@ class RefusalsTest {
     }
 
     @Test
+    void cachesOfOtherShapes() {
+        Tensor cache = f32(20, 32);
+        IndexTensor two = indices(2);
+        refused(
+                () -> ops.attentionWithCache(CONTEXT, cache, f32(5, 63), STARTS, two, two, SHAPE),
+                () -> ops.attentionWithCache(f32(5, 64), cache, QKV, STARTS, two, two, SHAPE),
+                () -> ops.attentionWithCache(CONTEXT, f32(20, 64), QKV, STARTS, two, two, SHAPE),
+                () -> ops.attentionWithCache(CONTEXT, bf16(20, 32), QKV, STARTS, two, two, SHAPE),
+                () -> ops.attentionWithCache(CONTEXT, cache, QKV, indices(0), indices(0), indices(0), SHAPE),
+                () -> ops.attentionWithCache(CONTEXT, cache, QKV, STARTS, indices(3), two, SHAPE),
+                () -> ops.attentionWithCache(CONTEXT, cache, QKV, STARTS, two, indices(1), SHAPE));
+    }
+
+    @Test
     void elementwiseOperandsThatDiffer() {
         refused(
                 () -> ops.swiglu(f32(5, 7), f32(5, 13)),

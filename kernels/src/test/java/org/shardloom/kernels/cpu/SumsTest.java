@@ -2,6 +2,7 @@ package org.shardloom.kernels.cpu;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.util.Arrays;
 import org.junit.jupiter.api.AfterEach;
@@ -114,12 +115,20 @@ class SumsTest {
                     double expected =
                             Arrays.stream(Guarded.read(x)).map(v -> v * v).sum();
                     NativeCpu.useThreads(1);
-                    double alone = NativeCpu.sumOfSquares(x.address(), n);
+                    double alone = ops.sumOfSquares(x);
                     NativeCpu.useThreads(3);
-                    assertEquals(alone, NativeCpu.sumOfSquares(x.address(), n), "with threads; seed " + memory.seed);
+                    assertEquals(alone, ops.sumOfSquares(x), "with threads; seed " + memory.seed);
                     assertEquals(expected, alone, expected * n * Math.ulp(1.0), x + ", seed " + memory.seed);
                 }
             }
+        }
+    }
+
+    @Test
+    void squaresOfAnythingButFp32AreRefused() {
+        try (Guarded memory = new Guarded()) {
+            Tensor x = memory.random(DType.BF16, 1, 8);
+            assertThrows(IllegalArgumentException.class, () -> ops.sumOfSquares(x));
         }
     }
 

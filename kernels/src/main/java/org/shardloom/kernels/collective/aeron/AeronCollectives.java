@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.IntFunction;
+import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.CommunicationThread;
@@ -56,7 +57,7 @@ public final class AeronCollectives implements Collectives {
     }
 
     /**
-     * Meets the other ranks, with {@link AeronOptions#defaults}.
+     * Meets the other ranks, with {@link AeronOptions#defaults}, for a group that nobody gives up while it is formed.
      *
      * @param hostAddress of this host, at which the other ranks reach it; this rank listens on this address only
      * @param secret known to the members of the run and to nobody else, 16 bytes at least
@@ -65,10 +66,22 @@ public final class AeronCollectives implements Collectives {
      */
     public static AeronCollectives join(
             Rendezvous rendezvous, int rank, int size, String hostAddress, byte[] secret, Duration timeout) {
-        return join(rendezvous, rank, size, hostAddress, secret, timeout, AeronOptions.defaults(hostAddress));
+        return join(
+                rendezvous,
+                rank,
+                size,
+                hostAddress,
+                secret,
+                timeout,
+                AeronOptions.defaults(hostAddress, size - 1),
+                new AbortSignal());
     }
 
-    /** Meets the other ranks, as the other {@code join} does. */
+    /**
+     * Meets the other ranks, as the other {@code join} does.
+     *
+     * @param signal ends the meeting, or later the group
+     */
     public static AeronCollectives join(
             Rendezvous rendezvous,
             int rank,
@@ -76,24 +89,27 @@ public final class AeronCollectives implements Collectives {
             String hostAddress,
             byte[] secret,
             Duration timeout,
-            AeronOptions options) {
+            AeronOptions options,
+            AbortSignal signal) {
+        signal.check();
         GroupKey.checkSecret(secret);
         EmbeddedDriver driver = EmbeddedDriver.start(hostAddress, options, size - 1, liveness(timeout));
         AeronCollectives group;
         try {
-            byte[] own = new Offer(hostAddress, driver.port()).encode();
-            List<byte[]> encoded = rendezvous.exchange("aeron", own);
+            List<byte[]> encoded = rendezvous.exchange("aeron", driver.offer().encode());
+            signal.check();
             Offer[] offers = new Offer[size];
             for (int r = 0; r < size; r++) {
                 offers[r] = Offer.decode(encoded.get(r), r);
             }
             Mesh mesh = new Mesh(rank, driver, offers, new GroupKey(secret, encoded), timeout.toNanos());
-            mesh.greet();
+            mesh.greet(signal::reason);
             group = new AeronCollectives(rank, size, mesh);
         } catch (RuntimeException | Error e) {
             driver.close();
             throw e;
         }
+        signal.onAbort(group::abort);
         try {
             group.barrier().await();
         } catch (RuntimeException e) {

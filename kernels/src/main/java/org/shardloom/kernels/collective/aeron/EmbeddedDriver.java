@@ -9,6 +9,7 @@ import io.aeron.Image;
 import io.aeron.Subscription;
 import io.aeron.driver.MediaDriver;
 import io.aeron.driver.ThreadingMode;
+import io.aeron.driver.status.SystemCounterDescriptor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.StandardSocketOptions;
@@ -21,21 +22,22 @@ import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.agrona.CloseHelper;
-import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.SleepingMillisIdleStrategy;
 import org.shardloom.kernels.collective.CollectiveException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * One rank's media driver, client and subscription, in this process: two threads, which sleep while there is nothing to move. The
- * port is one that the operating system found free. Sessions that do not belong to the group are counted and never read.
+ * One rank's media driver, client and subscription, in this process. Whoever holds the {@link #dutyCycle} makes the driver work; two
+ * threads, asleep most of the time, do what must be done in between. The port is one that the operating system found free. Sessions
+ * that do not belong to the group are counted and never read.
  */
 final class EmbeddedDriver implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(EmbeddedDriver.class);
     private static final int STREAM = 7301;
     private static final int WANTED_SOCKET_BYTES = 2 << 20;
     private static final int MAX_WINDOW_BYTES = 1 << 20;
+    private static final int SMALLEST_MTU = 1024;
     private static final int MAX_EARLY_SESSIONS = 4096;
     private static final long STATUS_INTERVAL_NS = TimeUnit.MILLISECONDS.toNanos(50);
 
@@ -44,6 +46,7 @@ final class EmbeddedDriver implements AutoCloseable {
     private final DriverDirectory directory;
     private final int windowBytes;
     private MediaDriver driver;
+    private DutyCycle dutyCycle;
     private Aeron client;
     private Subscription subscription;
     private final List<Integer> early = new ArrayList<>();
@@ -54,9 +57,18 @@ final class EmbeddedDriver implements AutoCloseable {
         this.hostAddress = hostAddress;
         this.options = options;
         int socketBytes = grantedSocketBytes();
-        // All peers may send at once into one socket buffer, and the system counts more than the payload against it.
+        if (socketBytes < WANTED_SOCKET_BYTES) {
+            LOG.info(
+                    "socket buffers of {} bytes are all that the system grants, {} would make transfers between hosts faster"
+                            + " (sysctl net.core.rmem_max, net.core.wmem_max)",
+                    socketBytes,
+                    WANTED_SOCKET_BYTES);
+        }
+        // All peers may send at once into one socket buffer, and the system counts more than the payload against it:
+        // what does not
+        // fit is lost and sent again.
         int fair = Math.min(socketBytes / 2 / Math.max(1, peers), Math.min(MAX_WINDOW_BYTES, options.termBytes() / 2));
-        this.windowBytes = Math.max(fair & -1024, 2 * options.mtuBytes());
+        this.windowBytes = Math.max(fair & -1024, 2 * SMALLEST_MTU);
         this.directory = DriverDirectory.create(options.directory());
     }
 
@@ -93,18 +105,17 @@ final class EmbeddedDriver implements AutoCloseable {
                 .aeronDirectoryName(directory.driverPath())
                 .dirDeleteOnStart(true)
                 .dirDeleteOnShutdown(true)
-                .threadingMode(ThreadingMode.SHARED)
-                .sharedThreadFactory(daemons)
-                .sharedIdleStrategy(new BackoffIdleStrategy(20, 20, 1_000, 1_000_000))
+                .threadingMode(ThreadingMode.INVOKER)
                 .termBufferSparseFile(true)
                 .publicationTermBufferLength(options.termBytes())
-                .mtuLength(options.mtuBytes())
+                .mtuLength(mtu(false))
                 .socketRcvbufLength(socketBytes)
                 .socketSndbufLength(socketBytes)
                 .initialWindowLength(windowBytes)
                 .statusMessageTimeoutNs(STATUS_INTERVAL_NS)
                 .imageLivenessTimeoutNs(liveness.toNanos())
                 .errorHandler(e -> LOG.warn("Aeron's driver: {}", e.toString())));
+        dutyCycle = new DutyCycle(driver.sharedAgentInvoker());
         client = Aeron.connect(new Aeron.Context()
                 .aeronDirectoryName(directory.driverPath())
                 .threadFactory(daemons)
@@ -168,18 +179,37 @@ final class EmbeddedDriver implements AutoCloseable {
         return strangers;
     }
 
-    int port() {
+    private int port() {
         String endpoint = subscription.resolvedEndpoint();
         return Integer.parseInt(endpoint.substring(endpoint.lastIndexOf(':') + 1));
     }
 
-    /** Opens the stream to a peer; does not wait for it. */
-    ExclusivePublication publish(String host, int port, int session) {
+    /** What makes the driver work. */
+    DutyCycle dutyCycle() {
+        return dutyCycle;
+    }
+
+    /** What this rank tells the others. */
+    Offer offer() {
+        return new Offer(hostAddress, port(), mtu(false), mtu(true));
+    }
+
+    /** Two packets fit in the window at least, so that one can be on its way while the other is read. */
+    private int mtu(boolean local) {
+        return Math.min(local ? options.localMtuBytes() : options.mtuBytes(), windowBytes / 2 & -32);
+    }
+
+    /**
+     * Opens the stream to a peer; does not wait for it.
+     *
+     * @param mtuBytes largest packet to send
+     */
+    ExclusivePublication publish(String host, int port, int session, int mtuBytes) {
         return client.addExclusivePublication(
                 channel(host, port)
                         .sessionId(session)
                         .termLength(options.termBytes())
-                        .mtu(options.mtuBytes())
+                        .mtu(mtuBytes)
                         .build(),
                 STREAM);
     }
@@ -203,8 +233,20 @@ final class EmbeddedDriver implements AutoCloseable {
         LockSupport.parkNanos(2 * STATUS_INTERVAL_NS);
     }
 
+    /** Packets lost are the first thing to look at when a network is slow. */
+    private void logLosses() {
+        if (client != null && !client.isClosed()) {
+            long lost = client.countersReader().getCounterValue(SystemCounterDescriptor.NAK_MESSAGES_SENT.id());
+            long again = client.countersReader().getCounterValue(SystemCounterDescriptor.RETRANSMITS_SENT.id());
+            if (lost + again > 0) {
+                LOG.info("packets were lost: asked {} times for what did not come, sent {} times again", lost, again);
+            }
+        }
+    }
+
     @Override
     public void close() {
-        CloseHelper.quietCloseAll(client, driver, directory);
+        logLosses();
+        CloseHelper.quietCloseAll(client, dutyCycle, driver, directory);
     }
 }

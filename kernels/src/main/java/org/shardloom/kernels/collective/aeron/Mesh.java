@@ -23,6 +23,9 @@ import org.shardloom.kernels.collective.CollectiveException;
 final class Mesh implements AutoCloseable {
     private static final long FAREWELL_NS = 1_000_000_000;
     private static final long ABORT_LINGER_NS = 50_000_000;
+    /** Of the driver between two looks at the links. */
+    private static final int TURNS = 4;
+
     private final int rank;
     private final EmbeddedDriver driver;
     private final Offer[] offers;
@@ -61,15 +64,20 @@ final class Mesh implements AutoCloseable {
 
     private ExclusivePublication open(int peer) {
         try {
-            return driver.publish(offers[peer].host(), offers[peer].port(), sessions[rank]);
+            return driver.publish(
+                    offers[peer].host(), offers[peer].port(), sessions[rank], offers[rank].mtuWith(offers[peer]));
         } catch (RuntimeException e) {
             throw new CollectiveException(
                     "no way to rank " + peer + " at " + offers[peer].host() + ": " + e.getMessage(), e);
         }
     }
 
-    /** Waits until every peer and this rank have proved to each other that they hold the secret. */
-    void greet() {
+    /**
+     * Waits until every peer and this rank have proved to each other that they hold the secret.
+     *
+     * @param abortReason gives null as long as the group is wanted
+     */
+    void greet(Supplier<String> abortReason) {
         long deadline = System.nanoTime() + timeoutNanos;
         while (true) {
             boolean all = true;
@@ -81,6 +89,11 @@ final class Mesh implements AutoCloseable {
             }
             if (all) {
                 return;
+            }
+            String reason = abortReason.get();
+            if (reason != null) {
+                throw new CollectiveException(
+                        reason + ": given up while waiting for " + names(link -> !link.greet()) + " to come");
             }
             if (System.nanoTime() - deadline > 0) {
                 throw new CollectiveException(names(link -> !link.greet())
@@ -104,13 +117,22 @@ final class Mesh implements AutoCloseable {
         for (Link link : links) {
             link.begin(step, name, out[link.peer()], in[link.peer()]);
         }
+        driver.dutyCycle().begin();
+        try {
+            move(name, abortReason);
+        } finally {
+            driver.dutyCycle().end();
+        }
+    }
+
+    private void move(String name, Supplier<String> abortReason) {
         idle.reset();
         long lastMoved = System.nanoTime();
         while (true) {
-            int work = 0;
+            int moved = 0;
             boolean complete = true;
             for (Link link : links) {
-                work += link.send() + link.receive();
+                moved += link.send() + link.receive();
                 complete &= link.isComplete();
                 if (link.trouble() != null) {
                     throw failure("rank " + link.peer() + " " + link.trouble(), name);
@@ -122,7 +144,7 @@ final class Mesh implements AutoCloseable {
             if (abortReason.get() != null) {
                 throw failure("aborted while waiting for " + names(link -> !link.isComplete()), name);
             }
-            if (work > 0) {
+            if (moved > 0) {
                 lastMoved = System.nanoTime();
             } else if (System.nanoTime() - lastMoved > timeoutNanos) {
                 boolean receiving = links.stream().anyMatch(Link::isReceiving);
@@ -131,7 +153,7 @@ final class Mesh implements AutoCloseable {
                                 + seconds(),
                         name);
             }
-            idle.idle(work);
+            idle.idle(moved + driver.dutyCycle().turn(TURNS));
         }
     }
 

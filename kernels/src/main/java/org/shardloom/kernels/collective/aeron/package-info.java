@@ -6,6 +6,10 @@
  * builds the operations from steps. An operation's number, name and sizes travel with its bytes, so that ranks out of step fail
  * rather than mix their data.
  *
+ * <p>Packets are as large as the networks at the two ends carry, since the cost of a packet hardly depends on its size: Ethernet with
+ * jumbo frames is several times as fast as without. Of the system, UDP buffers of 2 MiB are asked for ({@code net.core.rmem_max},
+ * {@code net.core.wmem_max}); with less, windows and packets shrink.
+ *
  * <p>A link carries data only after a hello that proves possession of the run's secret for this one meeting, and every frame after
  * it carries a tag that only members can compute. That keeps out whoever cannot see the traffic. Bytes are neither encrypted nor
  * authenticated one by one: whoever can read and forge packets on the hosts' network can read and change tensors.

@@ -16,6 +16,7 @@ import org.agrona.concurrent.UnsafeBuffer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
 import org.shardloom.kernels.collective.Meeting;
 import org.shardloom.kernels.collective.Ranks;
@@ -33,7 +34,14 @@ class AeronMembershipTest {
 
     private AeronCollectives join(Rendezvous rendezvous, int rank, byte[] secret, Duration limit) {
         return AeronCollectives.join(
-                rendezvous, rank, 2, "127.0.0.1", secret, limit, new AeronOptions(1408, 64 << 10, directory));
+                rendezvous,
+                rank,
+                2,
+                "127.0.0.1",
+                secret,
+                limit,
+                new AeronOptions(1408, 8192, 64 << 10, directory),
+                new AbortSignal());
     }
 
     @Test
@@ -88,8 +96,8 @@ class AeronMembershipTest {
     /** Sends what might pass for frames to the rank that made the offer. */
     private void intrude(Offer offer) throws Exception {
         try (EmbeddedDriver stranger =
-                        EmbeddedDriver.start("127.0.0.1", new AeronOptions(1408, 64 << 10, directory), 1, LIMIT);
-                ExclusivePublication publication = stranger.publish(offer.host(), offer.port(), 12345)) {
+                        EmbeddedDriver.start("127.0.0.1", new AeronOptions(1408, 8192, 64 << 10, directory), 1, LIMIT);
+                ExclusivePublication publication = stranger.publish(offer.host(), offer.port(), 12345, 1408)) {
             UnsafeBuffer frame = new UnsafeBuffer(new byte[200]);
             Frame.write(frame, 0, Frame.DATA, 1, 0);
             for (int i = 0; i < 200 && publication.offer(frame) < 0; i++) {
