@@ -13,6 +13,8 @@ import java.util.Map;
 import java.util.zip.CRC32C;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.protocol.disk.DiskSpace;
+import org.shardloom.protocol.disk.NoSpaceException;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.worker.optim.OptimizerShard;
 import org.shardloom.worker.optim.OptimizerShard.Part;
@@ -62,7 +64,9 @@ public final class ShardFiles {
                 bytes += length * 4;
             }
         }
-        requireSpace(directory, bytes + MARGIN);
+        // The coordinator has asked for room for every shard; this finds what has changed since, or another disk of
+        // another host.
+        DiskSpace.require(directory, bytes + MARGIN, "a rank's shard", directory.getParent());
         Path file = directory.resolve(fileName(rank, plan.worldSize()));
         Map<String, String> metadata =
                 Map.of("rank", String.valueOf(rank), "world_size", String.valueOf(plan.worldSize()));
@@ -78,32 +82,9 @@ public final class ShardFiles {
             }
             writer.finish();
         } catch (IOException e) {
-            throw isNoSpace(e) ? new NoSpaceException(e.getMessage()) : e;
+            throw DiskSpace.explained(e);
         }
         return new Written(file.getFileName().toString(), Files.size(file), checksum(file));
-    }
-
-    /** The coordinator has asked for room for every shard; this finds what has changed since, or another disk of another host. */
-    private static void requireSpace(Path directory, long needed) throws IOException {
-        long free = Files.getFileStore(directory).getUsableSpace();
-        if (free < needed) {
-            throw noSpace("a rank's shard", directory, needed, free);
-        }
-    }
-
-    private static NoSpaceException noSpace(String what, Path directory, long needed, long free) {
-        return new NoSpaceException(String.format(
-                Locale.ROOT,
-                "no space for %s in %s: %.1f MB needed, %.1f MB free",
-                what,
-                directory.getParent(),
-                needed / 1e6,
-                free / 1e6));
-    }
-
-    private static boolean isNoSpace(IOException e) {
-        String text = String.valueOf(e.getMessage()).toLowerCase(Locale.ROOT);
-        return text.contains("no space") || text.contains("quota") || text.contains("not enough space");
     }
 
     private static void append(SafetensorsWriter writer, String name, Tensor tensor, long bytes) throws IOException {

@@ -1,6 +1,7 @@
 package org.shardloom.worker.data;
 
 import java.util.List;
+import java.util.Set;
 import org.shardloom.worker.tokenizer.Tokenizer;
 
 /**
@@ -14,14 +15,25 @@ import org.shardloom.worker.tokenizer.Tokenizer;
 public interface ChatTemplate {
 
     /**
-     * Lays out a conversation for training.
+     * Lays out a conversation for training, as one sample.
      *
-     * @param conversation at most one system message, first; then user and assistant in turn
+     * @param conversation at most one system message, first; then user and assistant in turn; a template that
+     *     {@link #hasTools} also takes tool calls and their results
      * @param maxLength the most tokens in all
      * @param maxSourceLength the most tokens of one question, a system message counting with the first
      * @return the sample; without any label if nothing of the answer fits
      */
     Sample encode(List<Message> conversation, int maxLength, int maxSourceLength);
+
+    /**
+     * All samples of a conversation: one, unless a model can't learn several answers in a sample.
+     *
+     * @param conversation as for {@link #encode}, and so the limits
+     * @return at least one sample, in the order of the answers that they teach
+     */
+    default List<Sample> samples(List<Message> conversation, int maxLength, int maxSourceLength) {
+        return List.of(encode(conversation, maxLength, maxSourceLength));
+    }
 
     /**
      * Lays out a conversation for generation: the model's answer comes next.
@@ -30,6 +42,16 @@ public interface ChatTemplate {
      * @return the tokens, special tokens included
      */
     int[] prompt(List<Message> conversation);
+
+    /** The ids any of which ends a generated answer; they are no part of it. */
+    default Set<Integer> stops() {
+        return Set.of(tokenizer().eosId());
+    }
+
+    /** Whether conversations may have tool calls and their results. */
+    default boolean hasTools() {
+        return false;
+    }
 
     /** The tokenizer whose ids this template uses. */
     Tokenizer tokenizer();
@@ -40,6 +62,7 @@ public interface ChatTemplate {
     /** The template of the tokenizer's family. */
     static ChatTemplate of(Tokenizer tokenizer) {
         return switch (tokenizer.family()) {
+            case GLM1 -> new Glm1Template(tokenizer);
             case GLM2 -> new Glm2Template(tokenizer);
             case GLM3 -> new Glm3Template(tokenizer);
             case PLAIN -> new PlainTemplate(tokenizer);

@@ -8,9 +8,9 @@ import java.util.stream.Collectors;
 public enum DataFormat {
     /** {@code {instruction, input?, output, system?, history?: [[question, answer], ...]}}. */
     ALPACA,
-    /** {@code {conversations: [{from: human|gpt|system, value}, ...], system?}}. */
+    /** {@code {conversations: [{from: human|gpt|system, value, loss?}, ...], system?}}. */
     SHAREGPT,
-    /** {@code {conversations: [{role: system|user|assistant, content, loss?}, ...]}}. */
+    /** {@code {conversations: [{role: system|user|assistant, content, loss?}, ...], tools?}}, and {@link Glm3Records}. */
     CHATGLM3,
     /** {@code {input_ids: [...], labels: [...]}}; needs no tokenizer. */
     PRETOKENIZED;

@@ -4,12 +4,10 @@ package org.shardloom.worker.data;
  * Which sample comes when: a pure function of seed, epoch and position, the same on every worker and after every restart.
  *
  * <p>Positions run on over epochs: position {@code epoch * samples + i} is the i-th sample of that epoch. Each epoch is a
- * permutation of all samples, drawn by Fisher and Yates's method with numbers of the SplitMix64 generator, which is
- * spelled out here so that no Java version can change the order. Safe for use by several threads.
+ * permutation of all samples, drawn by Fisher and Yates's method with numbers of {@link SplitMix64}. Safe for use by several
+ * threads.
  */
 public final class DataOrder {
-    private static final long GAMMA = 0x9E3779B97F4A7C15L;
-
     private final long seed;
     private final int samples;
     private final boolean shuffle;
@@ -71,11 +69,10 @@ public final class DataOrder {
         if (!shuffle) {
             return order;
         }
-        long state = mix(mix(seed + GAMMA) ^ (epoch + 1) * GAMMA);
+        long stream = SplitMix64.stream(seed, epoch);
         for (int i = samples - 1; i > 0; i--) {
-            state += GAMMA;
             // The high part of a 63-bit random number times (i + 1): uniform on 0..i to within i / 2^63.
-            int j = (int) Math.multiplyHigh(mix(state) >>> 1, (long) (i + 1) << 1);
+            int j = (int) Math.multiplyHigh(SplitMix64.bits(stream, samples - 1 - i) >>> 1, (long) (i + 1) << 1);
             int swapped = order[i];
             order[i] = order[j];
             order[j] = swapped;
@@ -93,11 +90,5 @@ public final class DataOrder {
         cachedEpoch = epoch;
         cached = wanted;
         return wanted;
-    }
-
-    private static long mix(long z) {
-        z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
-        z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;
-        return z ^ (z >>> 31);
     }
 }

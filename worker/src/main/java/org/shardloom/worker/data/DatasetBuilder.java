@@ -155,7 +155,9 @@ public final class DatasetBuilder {
                         continue;
                     }
                     any = true;
-                    collector.add(checked(sample(record(text))));
+                    for (Sample sample : samples(record(text))) {
+                        collector.add(checked(sample));
+                    }
                 } catch (MalformedRecordException e) {
                     problems.add(file, lines.number(), e.getMessage());
                     any = true;
@@ -189,16 +191,20 @@ public final class DatasetBuilder {
         return record;
     }
 
-    private Sample sample(JsonNode record) throws MalformedRecordException {
+    private List<Sample> samples(JsonNode record) throws MalformedRecordException {
         if (options.format() != DataFormat.PRETOKENIZED) {
-            List<Message> conversation = RecordParser.conversation(options.format(), record);
-            return template.encode(conversation, options.maxLength(), options.maxSourceLength());
+            List<Message> conversation = RecordParser.conversation(options.format(), record, template.hasTools());
+            return template.samples(conversation, options.maxLength(), options.maxSourceLength());
         }
         Sample sample = RecordParser.pretokenized(record);
         int length = options.maxLength();
-        return sample.length() <= length
-                ? sample
-                : new Sample(Arrays.copyOf(sample.inputIds(), length), Arrays.copyOf(sample.labels(), length), true);
+        return List.of(
+                sample.length() <= length
+                        ? sample
+                        : new Sample(
+                                Arrays.copyOf(sample.inputIds(), length),
+                                Arrays.copyOf(sample.labels(), length),
+                                true));
     }
 
     private Sample checked(Sample sample) throws MalformedRecordException {

@@ -2,6 +2,7 @@ package org.shardloom.worker.data;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import org.shardloom.worker.tokenizer.Tokenizer;
 
 /**
@@ -9,7 +10,8 @@ import org.shardloom.worker.tokenizer.Tokenizer;
  *
  * <p>Labels begin at {@code <|assistant|>}. An over-long question is cut at its end. A system message stands before the
  * first question and counts with it. Later rounds follow without an end of text between, as in the prompt that the model
- * sees when it chats; what ends an answer there, and is learned, is the next {@code <|user|>}.
+ * sees when it chats; what ends an answer there, and is learned, is the next {@code <|user|>}. A tool call is an answer
+ * with the tool's name for its first line, ended by {@code <|observation|>}, which begins the tool's result: a question.
  */
 public final class Glm3Template implements ChatTemplate {
     /** The reference keeps three tokens of every sample unused besides prefix and end. */
@@ -31,22 +33,25 @@ public final class Glm3Template implements ChatTemplate {
     @Override
     public Sample encode(List<Message> conversation, int maxLength, int maxSourceLength) {
         List<TurnLayout.Round> rounds = new ArrayList<>();
-        Turns turns = Turns.of(conversation);
-        for (int k = 0; k < turns.size(); k++) {
-            Ids question = new Ids(64);
-            if (k == 0 && !turns.system().isEmpty()) {
-                question.add(message(Message.of(Role.SYSTEM, turns.system())));
+        Ids question = new Ids(64);
+        for (Message message : conversation) {
+            if (message.role() != Role.ASSISTANT) {
+                question.add(message(message));
+                continue;
             }
-            question.add(message(turns.question(k)));
-            Message answer = turns.answer(k);
-            int[] header = header(answer);
-            int[] ids = new Ids(64)
-                    .add(header)
-                    .add(tokenizer.encode(answer.content()))
-                    .toArray();
-            rounds.add(new TurnLayout.Round(question.toArray(), ids, header.length, answer.learned()));
+            int header = header(message).length;
+            rounds.add(new TurnLayout.Round(question.toArray(), message(message), header, message.learned()));
+            question = new Ids(64);
+        }
+        if (rounds.isEmpty() || question.size() > 0) {
+            throw new IllegalArgumentException("the last question has no answer");
         }
         return layout.layOut(rounds, maxLength, maxSourceLength);
+    }
+
+    @Override
+    public boolean hasTools() {
+        return true;
     }
 
     @Override
@@ -56,6 +61,12 @@ public final class Glm3Template implements ChatTemplate {
             ids.add(message(message));
         }
         return ids.add(Ids.special(tokenizer, "<|assistant|>")).toArray();
+    }
+
+    /** The end of text, and the roles that may speak after an answer: in a conversation their tokens end it. */
+    @Override
+    public Set<Integer> stops() {
+        return Set.of(tokenizer.eosId(), Ids.special(tokenizer, "<|user|>"), Ids.special(tokenizer, "<|observation|>"));
     }
 
     /**

@@ -8,6 +8,6 @@ public enum Role {
     USER,
     /** The model. */
     ASSISTANT,
-    /** A tool's result; for generation with ChatGLM3 only. */
+    /** A tool's result; with ChatGLM3 only. */
     OBSERVATION
 }

@@ -34,7 +34,7 @@ record TurnLayout(int[] prefix, int reserve, int keptTail, Between between, int 
     /**
      * A question and its answer.
      *
-     * @param question its tokens
+     * @param question its tokens; none where an answer follows an answer
      * @param answer its tokens, beginning with {@code header} tokens that are layout, not text
      * @param header how many
      * @param learned whether the answer is a target
@@ -67,15 +67,15 @@ record TurnLayout(int[] prefix, int reserve, int keptTail, Between between, int 
                 break;
             }
             if (previous != null) {
-                endAnswer(ids, labels, previous, question);
+                endAnswer(ids, labels, previous, question.length > 0 ? question : round.answer());
             }
             ids.add(question);
-            labels.fill(Sample.IGNORED, ids.size() - labels.size());
+            labels.fill(Sample.IGNORED, Math.max(0, ids.size() - labels.size()));
             int kept = Math.min(room, round.answer().length);
             full = kept < round.answer().length;
             truncated |= full;
+            addAnswerLabels(labels, round, labels.size() - ids.size(), kept);
             ids.add(round.answer(), kept);
-            addAnswerLabels(labels, round, kept);
             previous = round;
         }
         ids.add(eosId);
@@ -83,21 +83,26 @@ record TurnLayout(int[] prefix, int reserve, int keptTail, Between between, int 
         return new Sample(ids.toArray(), labels.toArray(), truncated);
     }
 
-    private static void addAnswerLabels(Ids labels, Round round, int kept) {
+    /** Adds an answer's labels, of which the first {@code ahead} are there already. */
+    private static void addAnswerLabels(Ids labels, Round round, int ahead, int kept) {
         if (round.learned()) {
-            labels.add(round.answer(), kept);
+            labels.add(Arrays.copyOfRange(round.answer(), ahead, kept));
         } else {
-            labels.fill(Sample.IGNORED, kept);
+            labels.fill(Sample.IGNORED, kept - ahead);
         }
     }
 
-    /** Adds what ends an answer that is not the last; labels may then be one ahead of the ids. */
-    private void endAnswer(Ids ids, Ids labels, Round previous, int[] question) {
+    /**
+     * Adds what ends an answer that is not the last; labels may then be one ahead of the ids.
+     *
+     * @param next the tokens after the answer
+     */
+    private void endAnswer(Ids ids, Ids labels, Round previous, int[] next) {
         if (between == Between.EOS_TOKEN) {
             ids.add(eosId);
             labels.add(previous.learned() ? eosId : Sample.IGNORED);
-        } else if (question.length > 0 && previous.learned()) {
-            labels.add(between == Between.EOS_LABEL ? eosId : question[0]);
+        } else if (previous.learned()) {
+            labels.add(between == Between.EOS_LABEL ? eosId : next[0]);
         }
     }
 

@@ -1,120 +1,78 @@
 package org.shardloom.worker.generate;
 
 import java.io.IOException;
-import java.nio.FloatBuffer;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.shardloom.kernels.cpu.CpuDevice;
-import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
-import org.shardloom.worker.checkpoint.Checkpoint;
+import org.shardloom.worker.model.Adapters;
 import org.shardloom.worker.model.BatchOnDevice;
+import org.shardloom.worker.model.BlockView;
 import org.shardloom.worker.model.Decoder;
 import org.shardloom.worker.model.DecoderConfig;
-import org.shardloom.worker.model.DecoderUnits;
-import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.model.KeyValueCache;
+import org.shardloom.worker.model.LayerCall;
 import org.shardloom.worker.model.PackedBatch;
-import org.shardloom.worker.model.ParameterSpec;
+import org.shardloom.worker.model.Prefix;
+import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.model.UnitView;
-import org.shardloom.worker.optim.OptimizerShard;
-import org.shardloom.worker.weights.TensorSource;
-import org.shardloom.worker.weights.WeightsDirectory;
-import org.shardloom.worker.zero.MasterWeights;
 
 /** A whole model in one process, in fp32, for forward passes. One thread. */
 public final class LoadedModel implements AutoCloseable {
-    private static final int CHUNK = 1 << 20;
+    private static final DType DTYPE = DType.F32;
     private final CpuDevice device;
     private final Decoder decoder;
     private final Memory memory;
     private final int positions;
     private final List<UnitView> units = new ArrayList<>();
+    private final BlockView[] blocks;
 
-    private LoadedModel(DecoderConfig config, int threads, int positions) {
+    private LoadedModel(TunedModel model, int threads, int positions) {
         this.device = new CpuDevice(threads);
         this.positions = positions;
-        this.decoder = new Decoder(config, device, positions);
+        this.decoder = new Decoder(model, device, positions);
         this.memory = device.memory(Purpose.PARAMETERS);
-        for (UnitSpec unit : decoder.units()) {
-            Tensor flat = memory.allocate(DType.F32, unit.elements());
+        for (UnitSpec unit : model.units()) {
+            Tensor flat = memory.allocate(DTYPE, unit.elements());
             device.ops().zero(flat);
             units.add(new UnitView(unit, flat));
+        }
+        this.blocks = new BlockView[model.blockCount() + 1];
+        for (int b = 0; b < blocks.length; b++) {
+            blocks[b] = new BlockView(
+                    Arrays.stream(model.unitsOf(b)).mapToObj(units::get).toList());
         }
     }
 
     /**
-     * Reads a Hugging Face directory, or a checkpoint of a run.
+     * Reads a model.
      *
-     * @param directory with config.json and weights, or with manifest.pb
      * @param positions longest sequence that will be seen
      */
-    public static LoadedModel open(Path directory, int threads, int positions) throws IOException {
-        if (Files.exists(directory.resolve("manifest.pb"))) {
-            return openCheckpoint(directory, threads, positions);
-        }
-        DecoderConfig config = ModelConfigReader.read(directory);
-        try (TensorSource source = WeightsDirectory.open(directory)) {
-            MasterWeights.check(DecoderUnits.of(config), source, directory.toString());
-            LoadedModel model = new LoadedModel(config, threads, positions);
-            for (UnitView unit : model.units) {
-                for (ParameterSpec p : unit.spec().parameters().values()) {
-                    for (ParameterSpec.Source s : p.sources()) {
-                        long start = p.offset() + s.firstRow() * p.columns();
-                        model.fill(
-                                unit.flat(),
-                                start,
-                                s.rows() * p.columns(),
-                                (from, to) -> source.read(s.name(), from, to));
-                    }
-                }
-            }
+    public static LoadedModel open(ModelSource files, int threads, int positions) throws IOException {
+        LoadedModel model = new LoadedModel(files.model(), threads, positions);
+        try {
+            files.fill(unit -> model.units.get(unit).flat());
             return model;
+        } catch (IOException | RuntimeException e) {
+            model.close();
+            throw e;
         }
     }
 
-    private static LoadedModel openCheckpoint(Path directory, int threads, int positions) throws IOException {
-        try (Checkpoint checkpoint = Checkpoint.open(directory, false)) {
-            Path temporary = Files.createTempDirectory("shardloom-config");
-            try {
-                Files.writeString(
-                        temporary.resolve("config.json"), checkpoint.manifest().getModelConfigJson());
-                LoadedModel model = new LoadedModel(ModelConfigReader.read(temporary), threads, positions);
-                for (int u = 0; u < model.units.size(); u++) {
-                    int unit = u;
-                    Tensor flat = model.units.get(u).flat();
-                    model.fill(
-                            flat,
-                            0,
-                            flat.elements(),
-                            (from, to) -> checkpoint.read(unit, OptimizerShard.Part.MASTER, from, to));
-                }
-                return model;
-            } finally {
-                Files.deleteIfExists(temporary.resolve("config.json"));
-                Files.delete(temporary);
-            }
-        }
-    }
-
-    private interface Reader {
-        void read(long from, FloatBuffer to) throws IOException;
-    }
-
-    private void fill(Tensor flat, long start, long count, Reader reader) throws IOException {
-        for (long from = 0; from < count; from += CHUNK) {
-            long length = Math.min(CHUNK, count - from);
-            reader.read(
-                    from,
-                    HostBytes.view(flat.address() + (start + from) * 4, length * 4)
-                            .asFloatBuffer());
+    /** Reads whatever {@link ModelSource#of} knows. */
+    public static LoadedModel open(Path directory, int threads, int positions) throws IOException {
+        try (ModelSource files = ModelSource.of(directory, null)) {
+            return open(files, threads, positions);
         }
     }
 
@@ -122,26 +80,95 @@ public final class LoadedModel implements AutoCloseable {
         return decoder.config();
     }
 
+    /** What a tuning method has added to it. */
+    public Adapters adapters() {
+        return decoder.model().adapters();
+    }
+
     /** Longest sequence. */
     public int positions() {
         return positions;
     }
 
-    /**
-     * fp32 logits after the last token of each sequence: [sequences][vocabulary].
-     *
-     * @throws IllegalArgumentException when a sequence is empty or too long, or has an id that the model does not know
-     */
-    public float[][] lastLogits(List<int[]> sequences) {
-        return logits(sequences, true);
-    }
-
-    /** fp32 logits after every token of every sequence, in order. */
+    /** fp32 logits after every token of every sequence, in order: [tokens][vocabulary]. */
     public float[][] allLogits(List<int[]> sequences) {
-        return logits(sequences, false);
+        sequences.forEach(this::check);
+        PackedBatch batch = PackedBatch.following(sequences, new int[sequences.size()]);
+        return logits(batch, IntStream.range(0, batch.tokens()).toArray(), null);
     }
 
-    private void check(int[] sequence) {
+    /**
+     * Room for sequences, to be given to {@link #extend}. Whoever asks closes it, before the model.
+     *
+     * @param slots number of sequences
+     * @param capacity most tokens of a sequence, at most {@link #positions}
+     */
+    public KeyValueCache newCache(int slots, int capacity) {
+        if (slots < 1 || capacity < 1 || capacity > positions) {
+            throw new IllegalArgumentException("a cache of " + slots + " sequences of " + capacity
+                    + " tokens, expected at least one of 1 to " + positions);
+        }
+        try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
+            Tensor prefix = decoder.prefixKeysValues(blocks[decoder.model().prefixBlock()], DTYPE, scope);
+            return new KeyValueCache(config(), device, DTYPE, slots, capacity, prefix);
+        }
+    }
+
+    /** Bytes of cache that a token of a sequence takes. */
+    public long cacheBytesPerToken() {
+        return config().layers() * config().attention().cacheWidth() * DTYPE.bytes;
+    }
+
+    /**
+     * Adds tokens to sequences of the cache: the first ones of a new sequence, or some more of one that has some already.
+     *
+     * @param slots of the cache, each at most once
+     * @param tokens new tokens of each of the slots, at least one
+     * @return fp32 logits after the last token of each: [slots][vocabulary]
+     * @throws IllegalArgumentException when a slot has no room, or an id is not known to the model
+     */
+    public float[][] extend(KeyValueCache cache, int[] slots, List<int[]> tokens) {
+        tokens.forEach(this::check);
+        PackedBatch batch = PackedBatch.following(tokens, cache.lengths(slots));
+        int[] last = IntStream.range(0, slots.length)
+                .map(i -> batch.starts()[i + 1] - 1)
+                .toArray();
+        try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
+            int[] counts = tokens.stream().mapToInt(t -> t.length).toArray();
+            KeyValueCache.Extension extension = cache.extend(scope, slots, counts);
+            float[][] logits = logits(batch, last, extension);
+            extension.commit();
+            return logits;
+        }
+    }
+
+    /**
+     * Whether adapters or a prefix act: the largest difference that they make to a logit of a few tokens.
+     *
+     * @return 0 where the model has none
+     */
+    public float effect() {
+        int[] probe = IntStream.range(0, Math.min(16, positions))
+                .map(i -> (i * 7919 + 13) % config().vocabulary())
+                .toArray();
+        float[][] with = allLogits(List.of(probe));
+        TunedModel bare = new TunedModel(config(), decoder.model().units(), Adapters.NONE);
+        float most = 0;
+        try (Decoder without = new Decoder(bare, device, positions)) {
+            PackedBatch batch = PackedBatch.following(List.of(probe), new int[1]);
+            float[][] base =
+                    logits(without, batch, IntStream.range(0, probe.length).toArray(), null);
+            for (int t = 0; t < probe.length; t++) {
+                for (int v = 0; v < with[t].length; v++) {
+                    most = Math.max(most, Math.abs(with[t][v] - base[t][v]));
+                }
+            }
+        }
+        return most;
+    }
+
+    /** Refuses a sequence that the model cannot read. */
+    void check(int[] sequence) {
         if (sequence.length == 0 || sequence.length > positions) {
             throw new IllegalArgumentException(
                     "a sequence of " + sequence.length + " tokens, expected 1 to " + positions);
@@ -154,35 +181,57 @@ public final class LoadedModel implements AutoCloseable {
         }
     }
 
-    private float[][] logits(List<int[]> sequences, boolean lastOnly) {
-        sequences.forEach(this::check);
-        PackedBatch batch = PackedBatch.of(sequences, sequences);
+    private float[][] logits(PackedBatch batch, int[] rows, KeyValueCache.Extension cache) {
+        return logits(decoder, batch, rows, cache);
+    }
+
+    private float[][] logits(Decoder decoder, PackedBatch batch, int[] rows, KeyValueCache.Extension cache) {
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
             BatchOnDevice inputs = BatchOnDevice.of(device, scope, batch, false);
-            Tensor x = scope.allocate(DType.F32, batch.tokens(), config().hidden());
-            Tensor y = scope.allocate(DType.F32, batch.tokens(), config().hidden());
-            decoder.embed(units.get(0), inputs, x);
-            for (int u = 1; u < units.size() - 1; u++) {
-                try (Memory layer = device.memory(Purpose.ACTIVATIONS)) {
-                    decoder.layer(units.get(u), inputs, x, layer, y);
-                }
-                Tensor swap = x;
-                x = y;
-                y = swap;
-            }
-            int[] rows = new int[lastOnly ? sequences.size() : batch.tokens()];
-            for (int i = 0; i < rows.length; i++) {
-                rows[i] = lastOnly ? batch.starts()[i + 1] - 1 : i;
-            }
+            Tensor x = stream(decoder, inputs, cache, scope);
             IndexTensor indices = Inputs.indices(device, scope, rows);
-            float[] flat = Inputs.toFloats(
-                    device, decoder.logits(units.get(units.size() - 1), units.get(0), x, indices, scope));
+            float[] flat = Inputs.toFloats(device, decoder.logits(head(), blocks[0], x, indices, scope));
             float[][] result = new float[rows.length][config().vocabulary()];
             for (int i = 0; i < rows.length; i++) {
                 System.arraycopy(flat, i * config().vocabulary(), result[i], 0, config().vocabulary());
             }
             return result;
         }
+    }
+
+    /** Sum of the cross-entropies of the batch's targets, in nats; logits exist for some tokens at a time only. */
+    public double loss(PackedBatch batch) {
+        try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
+            BatchOnDevice inputs = BatchOnDevice.of(device, scope, batch, false);
+            return decoder.loss(head(), blocks[0], inputs, stream(decoder, inputs, null, scope));
+        }
+    }
+
+    private BlockView head() {
+        return blocks[config().layers() + 1];
+    }
+
+    /** [T, H] after the last layer. */
+    private Tensor stream(Decoder decoder, BatchOnDevice inputs, KeyValueCache.Extension cache, Memory scope) {
+        PackedBatch batch = inputs.host();
+        Prefix prefix = cache != null
+                ? null
+                : decoder.prefix(blocks[decoder.model().prefixBlock()], batch, DTYPE, false, scope);
+        Tensor x = scope.allocate(DTYPE, batch.tokens(), config().hidden());
+        Tensor y = scope.allocate(DTYPE, batch.tokens(), config().hidden());
+        decoder.embed(blocks[0], inputs, x);
+        for (int layer = 0; layer < config().layers(); layer++) {
+            LayerCall call = cache != null
+                    ? new LayerCall(layer, inputs, cache.layer(layer))
+                    : new LayerCall(layer, inputs, prefix, 0);
+            try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
+                decoder.layer(blocks[layer + 1], call, x, kept, y);
+            }
+            Tensor swap = x;
+            x = y;
+            y = swap;
+        }
+        return x;
     }
 
     @Override

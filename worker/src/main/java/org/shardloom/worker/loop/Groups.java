@@ -2,17 +2,19 @@ package org.shardloom.worker.loop;
 
 import java.time.Duration;
 import java.util.List;
+import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.LocalCollectives;
 import org.shardloom.kernels.collective.Rendezvous;
 import org.shardloom.kernels.collective.aeron.AeronCollectives;
+import org.shardloom.kernels.collective.aeron.AeronOptions;
 import org.shardloom.kernels.collective.shm.ShmCollectives;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.RunSecret;
 
 /** Forms groups: one rank alone, ranks of one host through shared memory, ranks of several hosts over Aeron. */
 final class Groups {
-    /** Over a network a step in which nothing moves for so long has failed; an abort cannot reach a group that is still greeting. */
+    /** Over a network a step in which nothing moves for so long has failed. */
     private static final Duration NETWORK_TIMEOUT = Duration.ofMinutes(2);
 
     private Groups() {}
@@ -21,16 +23,31 @@ final class Groups {
      * Joins the group of the members, whose position in the list is their rank.
      *
      * @param timeout of its operations
+     * @param signal gives it up, also while it is being formed
      */
-    static Collectives join(Rendezvous rendezvous, List<Member> members, int rank, RunSecret secret, Duration timeout) {
+    static Collectives join(
+            Rendezvous rendezvous,
+            List<Member> members,
+            int rank,
+            RunSecret secret,
+            Duration timeout,
+            AbortSignal signal) {
         if (members.size() == 1) {
             return new LocalCollectives();
         }
         if (members.stream().map(Member::hostKey).distinct().count() == 1) {
-            return ShmCollectives.join(rendezvous, rank, members.size(), timeout);
+            return ShmCollectives.join(rendezvous, rank, members.size(), timeout, signal);
         }
         Duration shorter = timeout.compareTo(NETWORK_TIMEOUT) < 0 ? timeout : NETWORK_TIMEOUT;
+        String host = members.get(rank).host();
         return AeronCollectives.join(
-                rendezvous, rank, members.size(), members.get(rank).host(), secret.bytes(), shorter);
+                rendezvous,
+                rank,
+                members.size(),
+                host,
+                secret.bytes(),
+                shorter,
+                AeronOptions.defaults(host, members.size() - 1),
+                signal);
     }
 }

@@ -4,20 +4,17 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.Function;
+import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.collective.Collectives.Move;
 import org.shardloom.kernels.collective.Rendezvous;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.tensor.DType;
-import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.JobConfig;
-import org.shardloom.protocol.config.ModelConfigSource;
 import org.shardloom.protocol.message.CoordinatorMessage.Exported;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
@@ -27,28 +24,24 @@ import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.protocol.message.StepReport;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.message.WorkerMessage.StartGeneration;
-import org.shardloom.protocol.plan.Resharding;
-import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.worker.checkpoint.Checkpoint;
-import org.shardloom.worker.checkpoint.HuggingFaceExport;
+import org.shardloom.worker.checkpoint.FinalModel;
 import org.shardloom.worker.checkpoint.ShardFiles;
 import org.shardloom.worker.model.DecoderConfig;
-import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.ModelConfigReader;
-import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.optim.LearningRate;
 import org.shardloom.worker.optim.OptimizerShard;
-import org.shardloom.worker.weights.TensorSource;
+import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.weights.WeightDtype;
-import org.shardloom.worker.weights.WeightsDirectory;
 import org.shardloom.worker.zero.EngineConfig;
-import org.shardloom.worker.zero.MasterWeights;
 import org.shardloom.worker.zero.StepInput;
 import org.shardloom.worker.zero.StepResult;
 import org.shardloom.worker.zero.ZeroEngine;
 
 /**
- * A worker's work, on its engine thread: everything but {@link #abort} is called by that one thread and may block there.
+ * A worker's work, on its engine thread: everything is called by that one thread and may block there. What others do to end that is to
+ * give the signal of the generation.
  */
 public final class Session implements AutoCloseable {
     /**
@@ -61,10 +54,11 @@ public final class Session implements AutoCloseable {
     private final RunSecret secret;
     private final CpuDevice device;
     private final DecoderConfig model;
+    private final TunedModel tuned;
     private final TrainingData data;
     private final LearningRate schedule;
-    private volatile Collectives aborting;
-    private volatile String abortReason;
+    private final StartingState states;
+    private final MemoryPeaks peaks;
     private ZeroEngine engine;
     private long generation;
     private int workerId;
@@ -79,6 +73,9 @@ public final class Session implements AutoCloseable {
         this.device = new CpuDevice(threads);
         this.model = ModelConfigReader.read(job.model().path());
         this.data = TrainingData.load(job, model);
+        this.tuned = Tuning.of(model, job.method().tuning());
+        this.states = new StartingState(job);
+        this.peaks = new MemoryPeaks(device.statistics());
         this.schedule = new LearningRate(job.train().learningRate(), job.train().schedule(), data.totalSteps());
     }
 
@@ -86,11 +83,12 @@ public final class Session implements AutoCloseable {
      * Begins a generation: forms its group, and loads, draws or takes over this rank's state.
      *
      * @param rendezvous by name of the group
+     * @param signal gives the generation up, from any thread
      * @throws CollectiveException when the generation is given up meanwhile
      */
-    public Ready start(StartGeneration message, int ownWorkerId, Function<String, Rendezvous> rendezvous)
+    public Ready start(
+            StartGeneration message, int ownWorkerId, Function<String, Rendezvous> rendezvous, AbortSignal signal)
             throws IOException {
-        abortReason = null;
         NativeCpu.useThreads(threads(message.members(), ownWorkerId));
         workerId = ownWorkerId;
         generation = message.generation();
@@ -105,20 +103,22 @@ public final class Session implements AutoCloseable {
         ZeroEngine before = engine;
         engine = null;
         ZeroEngine next = null;
+        boolean handover = message.origin() == org.shardloom.protocol.message.WorkerMessage.Origin.RESHARD;
         try {
-            if (message.origin() != org.shardloom.protocol.message.WorkerMessage.Origin.RESHARD) {
+            if (!handover) {
                 close(before);
                 before = null;
+                peaks.reset();
             }
+            signal.check();
             if (self.rank() >= 0) {
-                Collectives group =
-                        guard(Groups.join(rendezvous.apply("ranks"), ranks, self.rank(), secret, COLLECTIVE_TIMEOUT));
-                next = newEngine(group);
+                next = newEngine(
+                        Groups.join(rendezvous.apply("ranks"), ranks, self.rank(), secret, COLLECTIVE_TIMEOUT, signal));
             }
             state = switch (message.origin()) {
-                case START -> fresh(next);
-                case CHECKPOINT -> restore(next, Path.of(message.checkpoint()));
-                case RESHARD -> takeOver(message, self, before, next, rendezvous);
+                case START -> states.fresh(next);
+                case CHECKPOINT -> states.restore(next, Path.of(message.checkpoint()));
+                case RESHARD -> takeOver(message, self, before, next, rendezvous, signal);
             };
             if (next != null) {
                 next.optimizer().restoreUpdates(state.updates());
@@ -130,6 +130,10 @@ public final class Session implements AutoCloseable {
         } finally {
             close(next);
             close(before);
+        }
+        if (handover) {
+            // Two generations' state was here meanwhile: what was held for the old one is not the new one's.
+            peaks.reset();
         }
         rank = self.rank();
         worldSize = ranks.size();
@@ -159,14 +163,6 @@ public final class Session implements AutoCloseable {
         return (int) Math.max(1, Runtime.getRuntime().availableProcessors() / Math.max(1, sharing));
     }
 
-    private Collectives guard(Collectives group) {
-        aborting = group;
-        if (abortReason != null) {
-            group.abort(abortReason);
-        }
-        return group;
-    }
-
     private ZeroEngine newEngine(Collectives group) {
         DType dtype =
                 switch (job.precision()) {
@@ -182,38 +178,11 @@ public final class Session implements AutoCloseable {
                 job.train().maxGradNorm(),
                 data.longest());
         try {
-            return new ZeroEngine(model, config, device, group);
+            return new ZeroEngine(tuned, config, device, group);
         } catch (RuntimeException e) {
             group.abort("a rank could not set up: " + e.getMessage());
             group.close();
             throw e;
-        }
-    }
-
-    private TrainingState fresh(ZeroEngine next) throws IOException {
-        if (job.model().init() == ModelConfigSource.Init.RANDOM) {
-            MasterWeights.randomize(
-                    next.units(),
-                    next.plan(),
-                    next.group().rank(),
-                    job.train().seed(),
-                    model.layers(),
-                    next.optimizer());
-        } else {
-            try (TensorSource source = WeightsDirectory.open(job.model().path())) {
-                MasterWeights.check(next.units(), source, job.model().path().toString());
-                MasterWeights.load(next.units(), next.plan(), next.group().rank(), source, next.optimizer());
-            }
-        }
-        return TrainingState.START;
-    }
-
-    private TrainingState restore(ZeroEngine next, Path directory) throws IOException {
-        int own = next.group().rank();
-        int ranks = next.group().size();
-        try (Checkpoint checkpoint = Checkpoint.open(directory, shard -> shard % ranks == own)) {
-            checkpoint.load(next.plan(), next.group().rank(), next.optimizer());
-            return checkpoint.state();
         }
     }
 
@@ -223,55 +192,26 @@ public final class Session implements AutoCloseable {
             Member self,
             ZeroEngine before,
             ZeroEngine next,
-            Function<String, Rendezvous> rendezvous) {
+            Function<String, Rendezvous> rendezvous,
+            AbortSignal signal)
+            throws IOException {
         List<Member> all = message.members();
         int own = all.indexOf(self);
-        List<UnitSpec> units = DecoderUnits.of(model);
-        ShardPlan oldPlan = ZeroEngine.planOf(
-                units, (int) all.stream().filter(m -> m.oldRank() >= 0).count());
-        ShardPlan newPlan = ZeroEngine.planOf(
-                units, (int) all.stream().filter(m -> m.rank() >= 0).count());
-        List<Move> outgoing = new ArrayList<>();
-        List<Move> incoming = new ArrayList<>();
-        for (Resharding.Transfer t : Resharding.between(oldPlan, newPlan)) {
-            int source = indexOf(all, m -> m.oldRank() == t.sourceRank());
-            int target = indexOf(all, m -> m.rank() == t.targetRank());
-            for (OptimizerShard.Part part : OptimizerShard.Part.values()) {
-                long length = t.interval().length();
-                if (source == own) {
-                    long offset = t.interval().from()
-                            - oldPlan.owned(t.unit(), t.sourceRank()).from();
-                    Tensor tensor = before.optimizer().get(t.unit(), part).slice(offset, length);
-                    outgoing.add(new Move(target, tensor));
-                }
-                if (target == own) {
-                    long offset = t.interval().from()
-                            - newPlan.owned(t.unit(), t.targetRank()).from();
-                    incoming.add(new Move(
-                            source, next.optimizer().get(t.unit(), part).slice(offset, length)));
-                }
-            }
-        }
-        Collectives movers = guard(Groups.join(rendezvous.apply("movers"), all, own, secret, COLLECTIVE_TIMEOUT));
+        Handover handover = Handover.of(tuned.trained(), all, own, shard(before), shard(next));
+        Collectives movers = Groups.join(rendezvous.apply("movers"), all, own, secret, COLLECTIVE_TIMEOUT, signal);
         try {
-            movers.exchange(outgoing, incoming).await();
+            movers.exchange(handover.outgoing(), handover.incoming()).await();
         } finally {
             movers.close();
-            aborting = null;
-            if (next != null) {
-                guard(next.group());
-            }
+        }
+        if (next != null) {
+            states.frozen(next);
         }
         return message.state();
     }
 
-    private static int indexOf(List<Member> members, java.util.function.Predicate<Member> wanted) {
-        for (int i = 0; i < members.size(); i++) {
-            if (wanted.test(members.get(i))) {
-                return i;
-            }
-        }
-        throw new IllegalArgumentException("no such member among " + members);
+    private static OptimizerShard shard(ZeroEngine of) {
+        return of == null ? null : of.optimizer();
     }
 
     /** Does a step. */
@@ -295,8 +235,8 @@ public final class Session implements AutoCloseable {
                 data.epochAfter(step),
                 (System.nanoTime() - started) * 1e-9,
                 result.seconds(),
-                device.statistics().peakBytes(),
-                NativeCpu.residentBytes(true));
+                peaks.deviceBytes(),
+                peaks.residentBytes());
         return new StepDone(generation, workerId, state, report);
     }
 
@@ -306,7 +246,7 @@ public final class Session implements AutoCloseable {
         return new ShardWritten(generation, workerId, step, rank, written.file(), written.bytes(), written.checksum());
     }
 
-    /** Turns a checkpoint into a Hugging Face directory in the training dtype. */
+    /** Turns a checkpoint into what the run leaves behind, in the training dtype. */
     public Exported export(Path checkpointDirectory, Path target) throws IOException {
         WeightDtype dtype =
                 switch (job.precision()) {
@@ -315,32 +255,9 @@ public final class Session implements AutoCloseable {
                     case FP32 -> WeightDtype.F32;
                 };
         try (Checkpoint checkpoint = Checkpoint.open(checkpointDirectory, false)) {
-            HuggingFaceExport.write(
-                    checkpoint,
-                    DecoderUnits.of(model),
-                    job.model().path(),
-                    tokenizerDirectory(),
-                    target,
-                    dtype,
-                    5_000_000_000L);
+            FinalModel.write(checkpoint, job, target, dtype, 5_000_000_000L);
         }
         return new Exported(generation, workerId, target.toString());
-    }
-
-    private Path tokenizerDirectory() {
-        Path tokenizer = job.tokenizer();
-        return Files.isDirectory(tokenizer)
-                ? tokenizer
-                : tokenizer.toAbsolutePath().getParent();
-    }
-
-    /** Ends the collectives of the generation. Any thread. */
-    public void abort(String reason) {
-        abortReason = reason;
-        Collectives group = aborting;
-        if (group != null) {
-            group.abort(reason);
-        }
     }
 
     private void close(ZeroEngine old) {

@@ -1,38 +1,42 @@
 package org.shardloom.worker.loop;
 
-import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.IOException;
+import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
 import java.util.Locale;
 import org.shardloom.protocol.config.DataConfig;
-import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.ModelConfigException;
+import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.tokenizer.Family;
 
 /** Which conversation format a job uses. */
 public final class TemplateFamily {
     private TemplateFamily() {}
 
-    /** The template that was asked for; {@code auto} takes the model's own. ChatGLM2 and 3 differ only in their name. */
-    public static Family of(DataConfig.Template template, Path modelDirectory, DecoderConfig model) {
+    /**
+     * The template that was asked for; {@code auto} takes the model's own. ChatGLM-6B is told by its architecture; ChatGLM2 and 3
+     * differ only in their name.
+     *
+     * @param modelDirectory where config.json is
+     * @throws ModelConfigException if {@code auto} needs config.json and it cannot be read
+     */
+    public static Family of(DataConfig.Template template, Path modelDirectory) {
         return switch (template) {
+            case CHATGLM -> Family.GLM1;
             case CHATGLM2 -> Family.GLM2;
             case CHATGLM3 -> Family.GLM3;
             case PLAIN -> Family.PLAIN;
-            case AUTO -> model.names() != DecoderConfig.Names.CHATGLM
-                    ? Family.PLAIN
-                    : publishedName(modelDirectory).contains("chatglm2") ? Family.GLM2 : Family.GLM3;
+            case AUTO -> of(ModelConfigReader.json(modelDirectory));
         };
     }
 
-    private static String publishedName(Path modelDirectory) {
-        try {
-            return new ObjectMapper()
-                    .readTree(modelDirectory.resolve("config.json").toFile())
-                    .path("_name_or_path")
-                    .asText("")
-                    .toLowerCase(Locale.ROOT);
-        } catch (IOException e) {
-            return "";
+    private static Family of(JsonNode config) {
+        if (!config.path("model_type").asText("").equals("chatglm")) {
+            return Family.PLAIN;
         }
+        if (ModelConfigReader.isFirstChatglm(config)) {
+            return Family.GLM1;
+        }
+        String published = config.path("_name_or_path").asText("").toLowerCase(Locale.ROOT);
+        return published.contains("chatglm2") ? Family.GLM2 : Family.GLM3;
     }
 }

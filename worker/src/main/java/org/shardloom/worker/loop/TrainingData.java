@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.stream.IntStream;
 import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.TrainConfig;
@@ -47,7 +48,7 @@ public final class TrainingData {
         if (format == DataFormat.PRETOKENIZED) {
             dataset = DatasetBuilder.forTokens(options).withCache(cache).build(data.train());
         } else {
-            try (Tokenizer tokenizer = openTokenizer(job, model)) {
+            try (Tokenizer tokenizer = openTokenizer(job)) {
                 dataset = DatasetBuilder.forText(options, ChatTemplate.of(tokenizer))
                         .withCache(cache)
                         .build(data.train());
@@ -58,14 +59,21 @@ public final class TrainingData {
     }
 
     /** The job's tokenizer, of the family that the template or the model asks for. */
-    public static Tokenizer openTokenizer(JobConfig job, DecoderConfig model) {
+    public static Tokenizer openTokenizer(JobConfig job) {
         return Tokenizers.open(
                 job.tokenizer(),
-                TemplateFamily.of(job.data().template(), job.model().path(), model));
+                TemplateFamily.of(job.data().template(), job.model().path()));
     }
 
     public String summary() {
         return dataset.summary().describe();
+    }
+
+    /** The first samples in the order of the files; fewer if there are fewer. */
+    public List<Sample> first(int count) {
+        return IntStream.range(0, Math.min(count, dataset.size()))
+                .mapToObj(dataset::sample)
+                .toList();
     }
 
     /** Longest sample. */
@@ -95,6 +103,7 @@ public final class TrainingData {
         StepShares shares = new StepShares(microBatches, worldSize, rank);
         List<PackedBatch> batches = new ArrayList<>();
         List<Double> divisors = new ArrayList<>();
+        List<Long> dropoutKeys = new ArrayList<>();
         boolean perToken = train.lossReduction() == TrainConfig.LossReduction.TOKEN;
         double stepTargets = perToken ? targets(first, train.globalBatchSize()) : 0;
         for (int m : shares.own()) {
@@ -108,9 +117,15 @@ public final class TrainingData {
             }
             PackedBatch batch = PackedBatch.of(ids, labels);
             batches.add(batch);
+            dropoutKeys.add(dropoutKey(from));
             divisors.add(perToken ? stepTargets : Math.max(1.0, batch.targets().length) * microBatches);
         }
-        return new StepInput(batches, divisors, shares.rounds(), learningRate);
+        return new StepInput(batches, divisors, dropoutKeys, shares.rounds(), learningRate);
+    }
+
+    /** Never 0, which stands for no dropout. */
+    private long dropoutKey(long firstSample) {
+        return (train.seed() * 0x9E3779B97F4A7C15L ^ (firstSample + 1) * 0xD1B54A32D192ED03L) | 1;
     }
 
     private double targets(long first, int count) {

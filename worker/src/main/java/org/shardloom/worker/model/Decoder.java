@@ -1,6 +1,5 @@
 package org.shardloom.worker.model;
 
-import java.util.List;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Inputs;
@@ -10,14 +9,15 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /**
- * A decoder on one device, unit by unit. It keeps no parameters: whoever calls passes those of the unit. Used by one thread.
+ * A decoder on one device, block by block. It keeps no parameters: whoever calls passes those of the block. Used by one thread.
  */
 public final class Decoder implements AutoCloseable {
+    private final TunedModel model;
     private final DecoderConfig config;
-    private final List<UnitSpec> units;
     private final Device device;
     private final DecoderLayer layer;
     private final DecoderHead head;
+    private final PrefixEncoder prefixEncoder;
     private final Memory tables;
     private final Tensor rotary;
 
@@ -26,12 +26,13 @@ public final class Decoder implements AutoCloseable {
      *
      * @param positions longest sequence that will be seen
      */
-    public Decoder(DecoderConfig config, Device device, int positions) {
-        this.config = config;
-        this.units = DecoderUnits.of(config);
+    public Decoder(TunedModel model, Device device, int positions) {
+        this.model = model;
+        this.config = model.config();
         this.device = device;
-        this.layer = new DecoderLayer(config, device);
+        this.layer = new DecoderLayer(config, model.adapters(), device);
         this.head = new DecoderHead(config, device);
+        this.prefixEncoder = new PrefixEncoder(config, model.adapters(), device);
         this.tables = device.memory(Purpose.WORKSPACE);
         int pairs = config.attention().rotaryDim() / 2;
         this.rotary = Inputs.floats(
@@ -47,18 +48,34 @@ public final class Decoder implements AutoCloseable {
         return config;
     }
 
-    /** Embedding, layers, head. */
-    public List<UnitSpec> units() {
-        return units;
+    public TunedModel model() {
+        return model;
+    }
+
+    /** The trained keys and values for the batch, in memory of the scope; null where the method has none. */
+    public Prefix prefix(BlockView prefix, PackedBatch batch, DType dtype, boolean training, Memory memory) {
+        return model.adapters().prefixLength() == 0
+                ? null
+                : prefixEncoder.forward(prefix, batch, dtype, training, memory);
+    }
+
+    /** Keys and values of the prefix for a cache, in memory of the scope; null where the method has none. */
+    public Tensor prefixKeysValues(BlockView prefix, DType dtype, Memory memory) {
+        return model.adapters().prefixLength() == 0 ? null : prefixEncoder.keysValues(prefix, dtype, memory);
+    }
+
+    /** Fills the gradients of what makes the keys and values, after the backward pass of the lowest layer. */
+    public void prefixBackward(BlockView p, BlockView g, Prefix prefix) {
+        prefixEncoder.backward(p, g, prefix);
     }
 
     /** x[T, H] = embedding of the batch's ids. */
-    public void embed(UnitView embedding, BatchOnDevice batch, Tensor x) {
+    public void embed(BlockView embedding, BatchOnDevice batch, Tensor x) {
         device.ops().gatherRows(x, embedding.get("weight"), batch.ids());
     }
 
     /** Adds to the embedding's gradient, which the caller has zeroed. */
-    public void embedBackward(UnitView embeddingGrad, BatchOnDevice batch, Tensor gradX) {
+    public void embedBackward(BlockView embeddingGrad, BatchOnDevice batch, Tensor gradX) {
         device.ops().embeddingBackward(embeddingGrad.get("weight"), gradX, batch.ids(), batch.order());
     }
 
@@ -69,58 +86,58 @@ public final class Decoder implements AutoCloseable {
      * @param kept scope of what backward needs
      * @param out [T, H] or null when only the state is wanted (recomputation)
      */
-    public LayerState layer(UnitView p, BatchOnDevice batch, Tensor input, Memory kept, Tensor out) {
+    public LayerState layer(BlockView p, LayerCall call, Tensor input, Memory kept, Tensor out) {
         LayerState state = new LayerState(input);
-        layer.forward(p, batch, rotary, state, kept, out);
+        layer.forward(p, call, rotary, state, kept, out);
         return state;
     }
 
-    /** Replaces grad[T, H] by the gradient of the layer's input and overwrites its parameters' gradients. The state is used up. */
-    public void layerBackward(UnitView p, UnitView g, BatchOnDevice batch, LayerState state, Tensor grad) {
-        layer.backward(p, g, batch, rotary, state, grad);
+    /**
+     * Replaces grad[T, H] by the gradient of the layer's input and overwrites the gradients of its trained parameters. The state is
+     * used up.
+     */
+    public void layerBackward(BlockView p, BlockView g, LayerCall call, LayerState state, Tensor grad) {
+        layer.backward(p, g, call, rotary, state, grad);
     }
 
     /** Sum of losses without gradients. */
-    public double loss(UnitView headUnit, UnitView embedding, BatchOnDevice batch, Tensor x) {
-        return head.loss(headUnit.get("norm.weight"), output(headUnit, embedding), null, null, false, batch, x, 1);
+    public double loss(BlockView headBlock, BlockView embedding, BatchOnDevice batch, Tensor x) {
+        return head.loss(headBlock.get("norm.weight"), output(headBlock, embedding), null, batch, x);
     }
 
     /**
      * Sum of losses; x becomes the gradient times scale. With tied embeddings the output's gradient is added to the embedding's,
      * which the caller has zeroed.
+     *
+     * @param headGrad gradients of what is trained of the head
+     * @param embeddingGrad of the embedding, where it is trained and tied
      */
     public double lossAndGradients(
-            UnitView headUnit,
-            UnitView embedding,
-            UnitView headGrad,
-            UnitView embeddingGrad,
+            BlockView headBlock,
+            BlockView embedding,
+            BlockView headGrad,
+            BlockView embeddingGrad,
             BatchOnDevice batch,
             Tensor x,
             float scale) {
-        Tensor outputGrad = config.tiedEmbeddings() ? embeddingGrad.get("weight") : headGrad.get("output.weight");
+        Tensor outputGrad = config.tiedEmbeddings()
+                ? embeddingGrad == null ? null : embeddingGrad.find("weight")
+                : headGrad.find("output.weight");
         return head.loss(
-                headUnit.get("norm.weight"),
-                output(headUnit, embedding),
-                headGrad.get("norm.weight"),
-                outputGrad,
-                config.tiedEmbeddings(),
+                headBlock.get("norm.weight"),
+                output(headBlock, embedding),
+                new DecoderHead.Gradients(headGrad.find("norm.weight"), outputGrad, config.tiedEmbeddings(), scale),
                 batch,
-                x,
-                scale);
+                x);
     }
 
     /** fp32 logits [rows, vocabulary] of the given rows of the last layer's output. */
-    public Tensor logits(UnitView headUnit, UnitView embedding, Tensor x, IndexTensor rows, Memory memory) {
-        return head.logits(headUnit.get("norm.weight"), output(headUnit, embedding), x, rows, memory);
+    public Tensor logits(BlockView headBlock, BlockView embedding, Tensor x, IndexTensor rows, Memory memory) {
+        return head.logits(headBlock.get("norm.weight"), output(headBlock, embedding), x, rows, memory);
     }
 
-    private Tensor output(UnitView headUnit, UnitView embedding) {
-        return config.tiedEmbeddings() ? embedding.get("weight") : headUnit.get("output.weight");
-    }
-
-    /** The residual stream's dtype for parameters of the dtype. */
-    public Tensor newStream(Memory memory, DType dtype, long tokens) {
-        return memory.allocate(dtype, tokens, config.hidden());
+    private Tensor output(BlockView headBlock, BlockView embedding) {
+        return config.tiedEmbeddings() ? embedding.get("weight") : headBlock.get("output.weight");
     }
 
     @Override

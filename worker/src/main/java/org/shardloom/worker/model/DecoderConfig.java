@@ -35,9 +35,4 @@ public record DecoderConfig(
         CHATGLM,
         LLAMA
     }
-
-    /** Units: embedding, layers, head. */
-    public int unitCount() {
-        return layers + 2;
-    }
 }

@@ -34,33 +34,29 @@ final class DecoderHead {
     }
 
     /**
+     * Where gradients go.
+     *
+     * @param norm of the norm's weight, overwritten; null where it is frozen
+     * @param output of the output weight; null where it is frozen
+     * @param accumulate add to {@code output} rather than overwrite it
+     * @param scale of all gradients: loss scale / divisor of the loss
+     */
+    record Gradients(Tensor norm, Tensor output, boolean accumulate, float scale) {}
+
+    /**
      * Sum of the losses of the batch's targets, in nats.
      *
-     * @param normGrad gradient of the norm's weight, overwritten; null for no backward pass
-     * @param outputGrad gradient of the output weight
-     * @param accumulate add to outputGrad rather than overwrite it
-     * @param x [T, H]; replaced by the gradient with respect to it times scale where there is a backward pass
-     * @param scale of the gradient: loss scale / divisor of the loss
+     * @param gradients null for no backward pass
+     * @param x [T, H]; replaced by the scaled gradient with respect to it where there is a backward pass
      */
-    double loss(
-            Tensor norm,
-            Tensor output,
-            Tensor normGrad,
-            Tensor outputGrad,
-            boolean accumulate,
-            BatchOnDevice batch,
-            Tensor x,
-            float scale) {
+    double loss(Tensor norm, Tensor output, Gradients gradients, BatchOnDevice batch, Tensor x) {
         long rows = batch.targetRows().count();
-        boolean backward = normGrad != null;
+        boolean backward = gradients != null;
         double sum = 0;
         if (rows == 0) {
             if (backward) {
                 ops.zero(x);
-                ops.zero(normGrad);
-                if (!accumulate) {
-                    ops.zero(outputGrad);
-                }
+                zeroGradients(gradients);
             }
             return 0;
         }
@@ -82,14 +78,18 @@ final class DecoderHead {
                 IndexTensor targets = batch.targets().slice((int) from, (int) count);
                 ops.linear(part, normed.slice(from, count), output);
                 Tensor gradPart = backward ? gradLogits.slice(0, count) : null;
-                ops.softmaxCrossEntropy(losses.slice(from, count), gradPart, part, targets, scale);
+                ops.softmaxCrossEntropy(
+                        losses.slice(from, count), gradPart, part, targets, backward ? gradients.scale : 1);
                 if (backward) {
-                    ops.linearBackwardWeight(outputGrad, gradPart, normed.slice(from, count), accumulate || from > 0);
+                    if (gradients.output != null) {
+                        boolean accumulate = gradients.accumulate || from > 0;
+                        ops.linearBackwardWeight(gradients.output, gradPart, normed.slice(from, count), accumulate);
+                    }
                     ops.linearBackwardInput(gradNormed.slice(from, count), gradPart, output, false);
                 }
             }
             if (backward) {
-                ops.rmsNormBackward(picked, normGrad, false, gradNormed, picked, inverse, norm, null);
+                ops.rmsNormBackward(picked, gradients.norm, false, gradNormed, picked, inverse, norm, null);
                 ops.zero(x);
                 ops.scatterRows(x, picked, batch.targetRows());
             }
@@ -98,6 +98,15 @@ final class DecoderHead {
             }
         }
         return sum;
+    }
+
+    private void zeroGradients(Gradients gradients) {
+        if (gradients.norm != null) {
+            ops.zero(gradients.norm);
+        }
+        if (gradients.output != null && !gradients.accumulate) {
+            ops.zero(gradients.output);
+        }
     }
 
     /** fp32 logits of the given rows of x, in memory of the scope. */

@@ -1,6 +1,5 @@
 package org.shardloom.worker.model;
 
-import org.shardloom.kernels.device.AttentionShape;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Ops;
@@ -17,13 +16,15 @@ final class DecoderLayer {
     private final DecoderConfig config;
     private final Device device;
     private final Ops ops;
-    private final AttentionShape shape;
+    private final Linears linears;
+    private final LayerAttention attention;
 
-    DecoderLayer(DecoderConfig config, Device device) {
+    DecoderLayer(DecoderConfig config, Adapters adapters, Device device) {
         this.config = config;
         this.device = device;
         this.ops = device.ops();
-        this.shape = config.attention();
+        this.linears = new Linears(device, adapters);
+        this.attention = new LayerAttention(config, device, linears);
     }
 
     /**
@@ -32,7 +33,7 @@ final class DecoderLayer {
      * @param state filled with what backward needs, in memory of {@code kept}
      * @param out [T, H]; null when only the state is wanted
      */
-    void forward(UnitView p, BatchOnDevice batch, Tensor rotary, LayerState state, Memory kept, Tensor out) {
+    void forward(BlockView p, LayerCall call, Tensor rotary, LayerState state, Memory kept, Tensor out) {
         Tensor x = state.input;
         long tokens = x.rows();
         DType type = x.dtype();
@@ -40,21 +41,15 @@ final class DecoderLayer {
             Tensor inverse = work.allocate(DType.F32, tokens);
             Tensor normed = work.allocate(type, tokens, config.hidden());
             ops.rmsNorm(normed, inverse, null, x, null, p.get("norm1.weight"), config.normEpsilon());
-            state.qkv = kept.allocate(type, tokens, shape.qkvWidth());
-            ops.linear(state.qkv, normed, p.get("qkv.weight"));
-            ops.rotary(state.qkv, config.qkvBias() ? p.get("qkv.bias") : null, rotary, batch.positions(), shape);
-            state.context = kept.allocate(type, tokens, shape.contextWidth());
-            state.logSums = kept.allocate(DType.F32, tokens, shape.heads());
-            ops.attention(state.context, state.logSums, state.qkv, batch.starts(), shape);
+            attention.forward(p, call, rotary, normed, normed, state, kept);
             state.middle = kept.allocate(type, tokens, config.hidden());
-            ops.linear(normed, state.context, p.get("attention.output.weight"));
             ops.rmsNorm(normed, inverse, state.middle, x, normed, p.get("norm2.weight"), config.normEpsilon());
             state.gateUp = kept.allocate(type, tokens, 2L * config.feedForward());
-            ops.linear(state.gateUp, normed, p.get("gate_up.weight"));
+            linears.forward(p, "gate_up.weight", call, state.gateUp, normed);
             if (out != null) {
                 Tensor activated = work.allocate(type, tokens, config.feedForward());
                 ops.swiglu(activated, state.gateUp);
-                ops.linear(normed, activated, p.get("down.weight"));
+                linears.forward(p, "down.weight", call, normed, activated);
                 ops.add(out, state.middle, normed);
             }
         }
@@ -63,10 +58,10 @@ final class DecoderLayer {
     /**
      * Runs the layer backward.
      *
-     * @param g receives the gradients, overwritten
+     * @param g receives the gradients of what is trained, overwritten
      * @param grad [T, H] gradient of the output; replaced by the gradient of the input
      */
-    void backward(UnitView p, UnitView g, BatchOnDevice batch, Tensor rotary, LayerState state, Tensor grad) {
+    void backward(BlockView p, BlockView g, LayerCall call, Tensor rotary, LayerState state, Tensor grad) {
         long tokens = grad.rows();
         DType type = grad.dtype();
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
@@ -77,30 +72,25 @@ final class DecoderLayer {
             try (Memory wide = device.memory(Purpose.WORKSPACE)) {
                 Tensor activated = wide.allocate(type, tokens, config.feedForward());
                 ops.swiglu(activated, state.gateUp);
-                ops.linearBackwardWeight(g.get("down.weight"), grad, activated, false);
-                ops.linearBackwardInput(activated, grad, p.get("down.weight"), false);
+                linears.backward(p, g, "down.weight", call, activated, grad, activated);
                 ops.swigluBackward(state.gateUp, activated, state.gateUp);
             }
             ops.rmsNorm(normed, inverse, null, state.middle, null, p.get("norm2.weight"), config.normEpsilon());
-            ops.linearBackwardWeight(g.get("gate_up.weight"), state.gateUp, normed, false);
-            ops.linearBackwardInput(gradNormed, state.gateUp, p.get("gate_up.weight"), false);
+            linears.backward(p, g, "gate_up.weight", call, gradNormed, state.gateUp, normed);
             ops.rmsNormBackward(
-                    grad, g.get("norm2.weight"), false, gradNormed, state.middle, inverse, p.get("norm2.weight"), grad);
+                    grad,
+                    g.find("norm2.weight"),
+                    false,
+                    gradNormed,
+                    state.middle,
+                    inverse,
+                    p.get("norm2.weight"),
+                    grad);
 
-            Tensor gradContext = work.allocate(type, tokens, shape.contextWidth());
-            Tensor gradQkv = work.allocate(type, tokens, shape.qkvWidth());
-            ops.linearBackwardWeight(g.get("attention.output.weight"), grad, state.context, false);
-            ops.linearBackwardInput(gradContext, grad, p.get("attention.output.weight"), false);
-            ops.attentionBackward(gradQkv, gradContext, state.context, state.logSums, state.qkv, batch.starts(), shape);
-            ops.rotaryBackward(gradQkv, rotary, batch.positions(), shape);
-            if (config.qkvBias()) {
-                ops.columnSum(g.get("qkv.bias"), gradQkv, false);
-            }
             ops.rmsNorm(normed, inverse, null, state.input, null, p.get("norm1.weight"), config.normEpsilon());
-            ops.linearBackwardWeight(g.get("qkv.weight"), gradQkv, normed, false);
-            ops.linearBackwardInput(gradNormed, gradQkv, p.get("qkv.weight"), false);
+            attention.backward(p, g, call, rotary, gradNormed, grad, normed, state);
             ops.rmsNormBackward(
-                    grad, g.get("norm1.weight"), false, gradNormed, state.input, inverse, p.get("norm1.weight"), grad);
+                    grad, g.find("norm1.weight"), false, gradNormed, state.input, inverse, p.get("norm1.weight"), grad);
         }
     }
 }

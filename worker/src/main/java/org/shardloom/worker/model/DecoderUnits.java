@@ -8,12 +8,12 @@ import org.shardloom.worker.model.ParameterSpec.Kind;
 public final class DecoderUnits {
     private DecoderUnits() {}
 
-    /** Embedding, layers, head. */
+    /** Embedding, layers, head: one unit each, all trained. */
     public static List<UnitSpec> of(DecoderConfig config) {
         List<UnitSpec> units = new ArrayList<>();
         boolean glm = config.names() == DecoderConfig.Names.CHATGLM;
         long hidden = config.hidden();
-        units.add(new UnitSpec.Builder("embedding")
+        units.add(new UnitSpec.Builder("embedding", 0)
                 .add(
                         "weight",
                         Kind.WEIGHT,
@@ -24,7 +24,7 @@ public final class DecoderUnits {
         for (int layer = 0; layer < config.layers(); layer++) {
             units.add(glm ? chatglmLayer(config, layer) : llamaLayer(config, layer));
         }
-        UnitSpec.Builder head = new UnitSpec.Builder("head")
+        UnitSpec.Builder head = new UnitSpec.Builder("head", config.layers() + 1)
                 .add(
                         "norm.weight",
                         Kind.NORM,
@@ -45,7 +45,7 @@ public final class DecoderUnits {
 
     private static UnitSpec chatglmLayer(DecoderConfig c, int layer) {
         String prefix = "transformer.encoder.layers." + layer + ".";
-        UnitSpec.Builder unit = new UnitSpec.Builder("layers." + layer)
+        UnitSpec.Builder unit = new UnitSpec.Builder("layers." + layer, layer + 1)
                 .add("norm1.weight", Kind.NORM, 1, prefix + "input_layernorm.weight", c.hidden())
                 .add(
                         "qkv.weight",
@@ -88,7 +88,7 @@ public final class DecoderUnits {
         long q = c.attention().contextWidth();
         long kv = (long) c.attention().groups() * c.attention().headSize();
         String attention = prefix + "self_attn.";
-        UnitSpec.Builder unit = new UnitSpec.Builder("layers." + layer)
+        UnitSpec.Builder unit = new UnitSpec.Builder("layers." + layer, layer + 1)
                 .add("norm1.weight", Kind.NORM, 1, prefix + "input_layernorm.weight", c.hidden())
                 .add(
                         "qkv.weight",

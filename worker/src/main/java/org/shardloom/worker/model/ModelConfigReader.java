@@ -24,15 +24,23 @@ public final class ModelConfigReader {
      * @throws ModelConfigException with the file and what is wrong with it
      */
     public static DecoderConfig read(Path directory) {
-        Path file = directory.resolve("config.json");
-        JsonNode json;
+        return read(file(directory), json(directory));
+    }
+
+    /**
+     * The decoder that the text of a config.json describes.
+     *
+     * @param where it is from, for errors
+     */
+    public static DecoderConfig parse(String text, Path where) {
         try {
-            json = new ObjectMapper().readTree(Files.readString(file));
+            return read(where, new ObjectMapper().readTree(text));
         } catch (JsonProcessingException e) {
-            throw new ModelConfigException(file + ": not JSON: " + e.getOriginalMessage());
-        } catch (IOException e) {
-            throw new ModelConfigException(file + ": cannot be read (" + e + ")");
+            throw new ModelConfigException(where + ": not JSON: " + e.getOriginalMessage());
         }
+    }
+
+    private static DecoderConfig read(Path file, JsonNode json) {
         ModelConfigReader reader = new ModelConfigReader(file, json);
         String type = json.path("model_type").asText("");
         try {
@@ -47,9 +55,35 @@ public final class ModelConfigReader {
         }
     }
 
+    /**
+     * The directory's config.json as it stands.
+     *
+     * @throws ModelConfigException if it cannot be read or is no JSON
+     */
+    public static JsonNode json(Path directory) {
+        Path file = file(directory);
+        try {
+            return new ObjectMapper().readTree(Files.readString(file));
+        } catch (JsonProcessingException e) {
+            throw new ModelConfigException(file + ": not JSON: " + e.getOriginalMessage());
+        } catch (IOException e) {
+            throw new ModelConfigException(file + ": cannot be read (" + e + ")");
+        }
+    }
+
+    /** Whether a config.json is that of a ChatGLM-6B, the first ChatGLM: no multi-query attention. */
+    public static boolean isFirstChatglm(JsonNode json) {
+        return json.path("model_type").asText("").equals("chatglm")
+                && !json.path("multi_query_attention").asBoolean(false);
+    }
+
+    private static Path file(Path directory) {
+        return directory.resolve("config.json");
+    }
+
     private DecoderConfig chatglm() {
         require(
-                json.path("multi_query_attention").asBoolean(false),
+                !isFirstChatglm(json),
                 "multi_query_attention is not true: ChatGLM-6B (the first) is not supported yet");
         require(json.path("rmsnorm").asBoolean(true), "rmsnorm: false is not supported");
         require(!json.path("add_bias_linear").asBoolean(false), "add_bias_linear: true is not supported");

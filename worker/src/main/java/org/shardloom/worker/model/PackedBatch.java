@@ -27,34 +27,49 @@ public record PackedBatch(int[] ids, int[] positions, int[] starts, int[] target
      *     is no loss
      */
     public static PackedBatch of(List<int[]> sequences, List<int[]> labels) {
+        PackedBatch packed = following(sequences, new int[sequences.size()]);
+        List<Integer> rows = new ArrayList<>();
+        List<Integer> targets = new ArrayList<>();
+        for (int s = 0; s < sequences.size(); s++) {
+            int[] wanted = labels.get(s);
+            for (int t = 0; t + 1 < sequences.get(s).length; t++) {
+                if (wanted[t + 1] != IGNORED) {
+                    rows.add(packed.starts[s] + t);
+                    targets.add(wanted[t + 1]);
+                }
+            }
+        }
+        return new PackedBatch(
+                packed.ids,
+                packed.positions,
+                packed.starts,
+                rows.stream().mapToInt(Integer::intValue).toArray(),
+                targets.stream().mapToInt(Integer::intValue).toArray());
+    }
+
+    /**
+     * Packs tokens that follow others, without anything to be predicted.
+     *
+     * @param sequences the new token ids of each
+     * @param past how many tokens each has had before
+     */
+    public static PackedBatch following(List<int[]> sequences, int[] past) {
         int total = sequences.stream().mapToInt(s -> s.length).sum();
         int[] ids = new int[total];
         int[] positions = new int[total];
         int[] starts = new int[sequences.size() + 1];
-        List<Integer> rows = new ArrayList<>();
-        List<Integer> targets = new ArrayList<>();
         int at = 0;
         for (int s = 0; s < sequences.size(); s++) {
             int[] sequence = sequences.get(s);
-            int[] wanted = labels.get(s);
             starts[s] = at;
             System.arraycopy(sequence, 0, ids, at, sequence.length);
             for (int t = 0; t < sequence.length; t++) {
-                positions[at + t] = t;
-                if (t + 1 < sequence.length && wanted[t + 1] != IGNORED) {
-                    rows.add(at + t);
-                    targets.add(wanted[t + 1]);
-                }
+                positions[at + t] = past[s] + t;
             }
             at += sequence.length;
         }
         starts[sequences.size()] = at;
-        return new PackedBatch(
-                ids,
-                positions,
-                starts,
-                rows.stream().mapToInt(Integer::intValue).toArray(),
-                targets.stream().mapToInt(Integer::intValue).toArray());
+        return new PackedBatch(ids, positions, starts, new int[0], new int[0]);
     }
 
     /** T. */

@@ -13,7 +13,7 @@ import java.util.List;
  * @param sources the tensors of a checkpoint file that make it up, in row order
  */
 public record ParameterSpec(String name, long rows, long columns, long offset, Kind kind, List<Source> sources) {
-    /** How a parameter is initialised at random. */
+    /** How a parameter is initialised at random, and whether files hold it as a vector. */
     public enum Kind {
         /** Normal, standard deviation 0.02. */
         WEIGHT,
@@ -22,7 +22,18 @@ public record ParameterSpec(String name, long rows, long columns, long offset, K
         /** Ones. */
         NORM,
         /** Zeros. */
-        BIAS
+        BIAS,
+        /** Normal, with the variance of PyTorch's default for linear layers, 1 / (3 columns). */
+        LINEAR,
+        /** A matrix of zeros: an adapter that changes nothing at first. */
+        ZERO,
+        /** Normal, standard deviation 1: PyTorch's default for embeddings. */
+        TABLE;
+
+        /** Whether it has one axis. */
+        public boolean isVector() {
+            return this == NORM || this == BIAS;
+        }
     }
 
     /**
@@ -44,6 +55,6 @@ public record ParameterSpec(String name, long rows, long columns, long offset, K
 
     /** The shape that files give a source: one axis for vectors. */
     public List<Long> shapeOf(Source source) {
-        return kind == Kind.NORM || kind == Kind.BIAS ? List.of(source.rows) : List.of(source.rows, columns);
+        return kind.isVector() ? List.of(source.rows) : List.of(source.rows, columns);
     }
 }

@@ -1,6 +1,7 @@
 package org.shardloom.worker.model;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -8,13 +9,22 @@ import java.util.Map;
 /**
  * A unit: parameters that are gathered, used and freed together, flat in one buffer.
  *
- * @param name {@code embedding}, {@code layers.3} or {@code head}
+ * @param name {@code embedding}, {@code layers.3} or {@code head}; {@code layers.3.lora} for what a tuning method adds
+ * @param block part of the model that it serves, in the order of the forward pass: 0 the embedding, then the layers, then the head;
+ *     {@link TunedModel#prefixBlock} for what all layers use
+ * @param trained whether its parameters are trained; those of a frozen unit never change and have no optimizer state
+ * @param fp32 whether a tuning method adds it to the model: such units are computed in fp32 whatever the training dtype
  * @param parameters by name, in the order of the buffer
  * @param elements of the buffer
  */
-public record UnitSpec(String name, Map<String, ParameterSpec> parameters, long elements) {
+public record UnitSpec(
+        String name, int block, boolean trained, boolean fp32, Map<String, ParameterSpec> parameters, long elements) {
     /** Each parameter starts at a multiple of this many elements: a cache line in a 16-bit dtype. */
     private static final long ALIGNMENT = 32;
+    /** Ends of the names of the two parts of a unit that is trained in part. */
+    public static final String FROZEN = ".frozen";
+
+    public static final String TRAINED = ".trained";
 
     /** The parameter of that name. */
     public ParameterSpec parameter(String parameter) {
@@ -25,23 +35,55 @@ public record UnitSpec(String name, Map<String, ParameterSpec> parameters, long 
         return spec;
     }
 
-    /** Number of trained values, without alignment. */
+    /** Whether a tuning method adds it to the model, whose files do not have it. */
+    public boolean isAdded() {
+        return fp32;
+    }
+
+    /** The name of the unit that this was cut from, or its own: what its random start depends on. */
+    public String root() {
+        return name.endsWith(FROZEN) || name.endsWith(TRAINED) ? name.substring(0, name.lastIndexOf('.')) : name;
+    }
+
+    /** The same unit, trained or frozen. */
+    public UnitSpec withTrained(boolean value) {
+        return new UnitSpec(name, block, value, fp32, parameters, elements);
+    }
+
+    /** Number of values, without alignment. */
     public long parameterCount() {
         return parameters.values().stream().mapToLong(ParameterSpec::elements).sum();
     }
 
     /** Collects the parameters of a unit and lays them out. */
-    static final class Builder {
+    public static final class Builder {
         private final String name;
+        private final int block;
+        private boolean trained = true;
+        private boolean fp32;
         private final Map<String, ParameterSpec> parameters = new LinkedHashMap<>();
         private long offset;
 
-        Builder(String name) {
+        /** A trained unit of the block, in the training dtype. */
+        public Builder(String name, int block) {
             this.name = name;
+            this.block = block;
+        }
+
+        /** Whether it is trained. */
+        public Builder trained(boolean value) {
+            trained = value;
+            return this;
+        }
+
+        /** Computed in fp32. */
+        public Builder inFp32() {
+            fp32 = true;
+            return this;
         }
 
         /** A parameter whose rows come from one tensor, or from several of equal width one after the other. */
-        Builder add(String parameter, ParameterSpec.Kind kind, long columns, Object... namesAndRows) {
+        public Builder add(String parameter, ParameterSpec.Kind kind, long columns, Object... namesAndRows) {
             List<ParameterSpec.Source> sources = new ArrayList<>();
             long rows = 0;
             for (int i = 0; i < namesAndRows.length; i += 2) {
@@ -49,13 +91,34 @@ public record UnitSpec(String name, Map<String, ParameterSpec> parameters, long 
                 sources.add(new ParameterSpec.Source((String) namesAndRows[i], rows, count));
                 rows += count;
             }
+            return add(parameter, kind, rows, columns, sources);
+        }
+
+        /** The same parameter of another unit, laid out anew. */
+        public Builder add(ParameterSpec p) {
+            return add(p.name(), p.kind(), p.rows(), p.columns(), p.sources());
+        }
+
+        private Builder add(
+                String parameter,
+                ParameterSpec.Kind kind,
+                long rows,
+                long columns,
+                List<ParameterSpec.Source> sources) {
             parameters.put(parameter, new ParameterSpec(parameter, rows, columns, offset, kind, sources));
             offset = (offset + rows * columns + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
             return this;
         }
 
-        UnitSpec build() {
-            return new UnitSpec(name, java.util.Collections.unmodifiableMap(new LinkedHashMap<>(parameters)), offset);
+        /** Whether nothing was added. */
+        public boolean isEmpty() {
+            return parameters.isEmpty();
+        }
+
+        /** The unit. */
+        public UnitSpec build() {
+            return new UnitSpec(
+                    name, block, trained, fp32, Collections.unmodifiableMap(new LinkedHashMap<>(parameters)), offset);
         }
     }
 }

@@ -13,7 +13,6 @@ public record UnitView(UnitSpec spec, Tensor flat) {
     public Tensor get(String name) {
         ParameterSpec p = spec.parameter(name);
         Tensor part = flat.slice(p.offset(), p.elements());
-        boolean vector = p.kind() == ParameterSpec.Kind.NORM || p.kind() == ParameterSpec.Kind.BIAS;
-        return vector ? part : part.reshape(p.rows(), p.columns());
+        return p.kind().isVector() ? part : part.reshape(p.rows(), p.columns());
     }
 }

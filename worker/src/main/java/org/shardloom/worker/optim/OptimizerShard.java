@@ -59,8 +59,9 @@ public final class OptimizerShard {
         return state[unit][part.ordinal()];
     }
 
-    public int unitCount() {
-        return state.length;
+    /** fp32 [slice elements] master weights of the unit. */
+    public Tensor master(int unit) {
+        return get(unit, Part.MASTER);
     }
 
     /** Updates applied so far: the t of the bias corrections. */

@@ -4,6 +4,8 @@ import java.util.List;
 
 /** How a model family extends its vocabulary with special tokens. */
 public enum Family {
+    /** ChatGLM-6B: its SentencePiece vocabulary has the special tokens; they are hidden when decoded. */
+    GLM1(List.of(), List.of("<sop>", "<eop>", "<unk>", "<pad>", "[MASK]")),
     /** ChatGLM2: mask and start tokens after the SentencePiece vocabulary, hidden when decoded. */
     GLM2(List.of("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"), List.of()),
     /** ChatGLM3: as ChatGLM2, and the four role tokens; special tokens keep their names when decoded. */

@@ -7,9 +7,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.concurrent.locks.ReadWriteLock;
-import java.util.concurrent.locks.ReentrantReadWriteLock;
 
 /**
  * A tokenizer in Hugging Face's {@code tokenizer.json} format.
@@ -18,28 +17,17 @@ import java.util.concurrent.locks.ReentrantReadWriteLock;
  * #encodeWithSpecials} and decoding, and one whose special tokens nobody can type, for {@link #encode}; see {@link
  * TokenizerJson}.
  */
-public final class HuggingFaceTokenizer implements Tokenizer {
+public final class HuggingFaceTokenizer extends NativeTokenizer {
     private static final Map<String, String> OPTIONS =
             Map.of("addSpecialTokens", "false", "truncation", "do_not_truncate", "padding", "do_not_pad");
 
     private final ai.djl.huggingface.tokenizers.HuggingFaceTokenizer complete;
     private final ai.djl.huggingface.tokenizers.HuggingFaceTokenizer textOnly;
     private final TokenizerJson json;
-    private final OptionalInt bosId;
-    private final int eosId;
-    private final int padId;
-    private final String fingerprint;
-    private final ReadWriteLock lock = new ReentrantReadWriteLock();
-    private boolean closed;
 
     private HuggingFaceTokenizer(TokenizerFiles files, TokenizerJson json) throws IOException {
+        super(Family.PLAIN, BoundaryIds.named(files, json::specialId, -1, -1, -1), json.size(), files.fingerprint());
         this.json = json;
-        this.bosId = named(files, json, "bos_token");
-        this.eosId = named(files, json, "eos_token")
-                .orElseThrow(() -> new TokenizerException("tokenizer: " + files.main()
-                        + " has no end-of-text token; name one as `eos_token` in tokenizer_config.json beside it"));
-        this.padId = named(files, json, "pad_token").orElse(eosId);
-        this.fingerprint = files.fingerprint();
         this.complete = instance(json.complete());
         this.textOnly = instance(json.textOnly());
     }
@@ -68,39 +56,18 @@ public final class HuggingFaceTokenizer implements Tokenizer {
     }
 
     @Override
-    public Family family() {
-        return Family.PLAIN;
-    }
-
-    @Override
-    public int[] encode(String text) {
+    int[] encodeOpen(String text) {
         return encode(textOnly, text);
     }
 
     @Override
-    public int[] encodeWithSpecials(String text) {
+    int[] encodeWithSpecialsOpen(String text) {
         return encode(complete, text);
     }
 
     @Override
-    public String decode(int[] ids) {
-        for (int id : ids) {
-            if (id < 0 || id >= json.size()) {
-                throw new IllegalArgumentException("token id " + id + " is not in 0.." + (json.size() - 1));
-            }
-        }
-        lock.readLock().lock();
-        try {
-            requireOpen();
-            return complete.decode(Arrays.stream(ids).asLongStream().toArray(), true);
-        } finally {
-            lock.readLock().unlock();
-        }
-    }
-
-    @Override
-    public int vocabularySize() {
-        return json.size();
+    String decodeOpen(int[] ids) {
+        return complete.decode(Arrays.stream(ids).asLongStream().toArray(), true);
     }
 
     @Override
@@ -109,59 +76,19 @@ public final class HuggingFaceTokenizer implements Tokenizer {
     }
 
     @Override
-    public OptionalInt bosId() {
-        return bosId;
+    public Optional<String> specialName(int id) {
+        return json.specialName(id);
     }
 
     @Override
-    public int eosId() {
-        return eosId;
+    void free() {
+        complete.close();
+        textOnly.close();
     }
 
-    @Override
-    public int padId() {
-        return padId;
-    }
-
-    @Override
-    public String fingerprint() {
-        return fingerprint;
-    }
-
-    @Override
-    public void close() {
-        lock.writeLock().lock();
-        try {
-            if (!closed) {
-                closed = true;
-                complete.close();
-                textOnly.close();
-            }
-        } finally {
-            lock.writeLock().unlock();
-        }
-    }
-
-    private int[] encode(ai.djl.huggingface.tokenizers.HuggingFaceTokenizer tokenizer, String text) {
-        lock.readLock().lock();
-        try {
-            requireOpen();
-            long[] ids =
-                    tokenizer.encode(TextRules.wellFormed(text), false, false).getIds();
-            return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
-        } finally {
-            lock.readLock().unlock();
-        }
-    }
-
-    private void requireOpen() {
-        if (closed) {
-            throw new IllegalStateException("the tokenizer is closed");
-        }
-    }
-
-    private static OptionalInt named(TokenizerFiles files, TokenizerJson json, String key) {
-        return files.token(key).map(json::specialId).orElse(OptionalInt.empty());
+    private static int[] encode(ai.djl.huggingface.tokenizers.HuggingFaceTokenizer tokenizer, String text) {
+        long[] ids = tokenizer.encode(TextRules.wellFormed(text), false, false).getIds();
+        return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
     }
 
     private static ai.djl.huggingface.tokenizers.HuggingFaceTokenizer instance(JsonNode json) throws IOException {

@@ -42,7 +42,7 @@ final class SentencePieceDecoder {
 
     private void piece(int id) {
         if (model.type(id) == SentencePieceModel.BYTE) {
-            bytes.write(Integer.parseInt(model.piece(id).substring(3, 5), 16));
+            bytes.write(model.byteValue(id));
             return;
         }
         flushBytes();

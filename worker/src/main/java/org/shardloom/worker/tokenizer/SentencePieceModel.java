@@ -1,5 +1,7 @@
 package org.shardloom.worker.tokenizer;
 
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -13,12 +15,15 @@ import java.util.List;
  * remove extra blanks}.
  */
 final class SentencePieceModel {
+    static final int NORMAL = 1;
     static final int UNKNOWN = 2;
     static final int CONTROL = 3;
+    static final int USER_DEFINED = 4;
     static final int BYTE = 6;
 
     private final List<String> pieces = new ArrayList<>();
     private final List<Integer> types = new ArrayList<>();
+    private final List<Float> scores = new ArrayList<>();
     private String unknownSurface = " \u2047 ";
     private String bosPiece = "<s>";
     private String eosPiece = "</s>";
@@ -64,6 +69,16 @@ final class SentencePieceModel {
         return types.get(id);
     }
 
+    /** The logarithm of a piece's probability, in a unigram model. */
+    float score(int id) {
+        return scores.get(id);
+    }
+
+    /** The byte, as 0 to 255, that a byte piece such as {@code <0x0A>} stands for. */
+    int byteValue(int id) {
+        return Integer.parseInt(piece(id).substring(3, 5), 16);
+    }
+
     /** The id of a control or unknown piece, or -1. */
     int specialPiece(String name) {
         int id = pieces.indexOf(name);
@@ -96,15 +111,19 @@ final class SentencePieceModel {
 
     private void readPiece(WireReader in) {
         String text = "";
-        int type = 1;
+        float score = 0;
+        int type = NORMAL;
         while (in.next()) {
             if (in.field() == 1) {
                 text = in.text();
+            } else if (in.field() == 2) {
+                score = in.real();
             } else if (in.field() == 3) {
                 type = (int) in.number();
             }
         }
         pieces.add(text);
+        scores.add(score);
         types.add(type);
     }
 
@@ -178,6 +197,13 @@ final class SentencePieceModel {
 
         String text() {
             return new String(bytes, from, to - from, StandardCharsets.UTF_8);
+        }
+
+        float real() {
+            if (to - from != Float.BYTES) {
+                throw new IllegalArgumentException("its bytes are no SentencePiece model");
+            }
+            return ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).getFloat(from);
         }
 
         WireReader message() {

@@ -25,6 +25,23 @@ final class TextRules {
         return repaired == null ? text : repaired.toString();
     }
 
+    /** Text without white space at its ends, as Python's {@code strip} sees white space. */
+    static String strip(String text, boolean left, boolean right) {
+        int from = 0;
+        int to = text.length();
+        while (left && from < to && isPythonSpace(text.charAt(from))) {
+            from++;
+        }
+        while (right && from < to && isPythonSpace(text.charAt(to - 1))) {
+            to--;
+        }
+        return text.substring(from, to);
+    }
+
+    private static boolean isPythonSpace(char c) {
+        return Character.isWhitespace(c) || c == 0x85 || c == 0xA0 || c == 0x2007 || c == 0x202F;
+    }
+
     /** The clean-up of blanks before punctuation that Hugging Face's tokenizers apply by default when decoding. */
     static String cleanUp(String text) {
         return text.replace(" .", ".")

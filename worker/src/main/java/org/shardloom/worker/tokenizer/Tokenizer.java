@@ -1,5 +1,6 @@
 package org.shardloom.worker.tokenizer;
 
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /** Text to token ids and back. Implementations are safe for use by several threads. */
@@ -20,7 +21,8 @@ public interface Tokenizer extends AutoCloseable {
     /**
      * Encodes text in which the names of special tokens stand for these tokens. Only for text from a trusted source:
      * with it a user could pretend to be another role. Adds no special token of its own. ChatGLM3 recognises its four
-     * role tokens, ChatGLM2 none, other models all that their files declare.
+     * role tokens, ChatGLM2 none, ChatGLM-6B five (without {@code [gMASK]}, and with white space beside them
+     * dropped), as their references do; other models all that their files declare.
      *
      * @param text any text
      * @return its ids
@@ -47,6 +49,14 @@ public interface Tokenizer extends AutoCloseable {
      * @return its id; empty if there is no special token of that name
      */
     OptionalInt specialId(String name);
+
+    /**
+     * The name of a special token.
+     *
+     * @param id any id
+     * @return its name; empty if it is no special token's
+     */
+    Optional<String> specialName(int id);
 
     /** The id that begins a text; empty if the family has none. */
     OptionalInt bosId();

@@ -19,6 +19,8 @@ final class TokenizerFiles {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final byte[] LFS_POINTER = "version https://git-lfs".getBytes(StandardCharsets.US_ASCII);
 
+    private static final String CONFIG = "tokenizer_config.json";
+
     private final Path main;
     private final byte[] mainBytes;
     private final Map<String, JsonNode> configs = new LinkedHashMap<>();
@@ -31,7 +33,7 @@ final class TokenizerFiles {
     }
 
     /**
-     * Reads the tokenizer file and, for {@link Family#PLAIN}, the configuration beside it.
+     * Reads the tokenizer file and, for {@link Family#GLM1} and {@link Family#PLAIN}, the configuration beside it.
      *
      * @throws TokenizerException if a file can't be read
      */
@@ -47,8 +49,10 @@ final class TokenizerFiles {
                     "tokenizer: " + main + " is a Git LFS pointer, not the file itself; run `git lfs pull` there");
         }
         TokenizerFiles files = new TokenizerFiles(main, bytes, digest);
+        if (family == Family.GLM1 || family == Family.PLAIN) {
+            files.readConfig(CONFIG);
+        }
         if (family == Family.PLAIN) {
-            files.readConfig("tokenizer_config.json");
             files.readConfig("special_tokens_map.json");
         }
         return files;
@@ -84,6 +88,20 @@ final class TokenizerFiles {
         return Optional.empty();
     }
 
+    /**
+     * The value of a key of {@code tokenizer_config.json}; missing if the file does not have it.
+     *
+     * @throws TokenizerException if there is no such file
+     */
+    JsonNode requiredConfig(String key) {
+        JsonNode config = configs.get(CONFIG);
+        if (config == null) {
+            throw new TokenizerException("tokenizer: " + main + " needs the model's " + CONFIG + " beside it, for its "
+                    + key + "; copy it there");
+        }
+        return config.path(key);
+    }
+
     /** The tokens of {@code added_tokens_decoder}, by their text. */
     Map<String, Integer> addedTokens() {
         Map<String, Integer> added = new LinkedHashMap<>();
@@ -104,7 +122,7 @@ final class TokenizerFiles {
         try {
             return Integer.parseInt(text);
         } catch (NumberFormatException e) {
-            throw new TokenizerException("tokenizer: " + main.resolveSibling("tokenizer_config.json")
+            throw new TokenizerException("tokenizer: " + main.resolveSibling(CONFIG)
                     + ": added_tokens_decoder has the key `" + text + "`, which is no token id");
         }
     }

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.node.TextNode;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.UUID;
 
@@ -49,6 +50,14 @@ final class TokenizerJson {
     OptionalInt specialId(String name) {
         Integer id = specials.getOrDefault(name, vocabulary.get(name));
         return id == null ? OptionalInt.empty() : OptionalInt.of(id);
+    }
+
+    /** The name of a special token; empty if the id is none's. */
+    Optional<String> specialName(int id) {
+        return specials.entrySet().stream()
+                .filter(special -> special.getValue() == id)
+                .map(Map.Entry::getKey)
+                .findFirst();
     }
 
     /** The variant without typeable special tokens. */

@@ -1,8 +1,6 @@
 package org.shardloom.worker.weights;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -24,27 +22,15 @@ import java.util.Map;
  * every tensor's byte range has exactly the size its dtype and shape need, and the ranges together cover the data with
  * neither overlap nor hole. Offsets count from the end of the header. {@link #tensors} keeps the header's order.
  */
-public final class SafetensorsFile implements TensorSource {
+public final class SafetensorsFile extends MappedTensors {
     static final int MAX_HEADER_BYTES = 100_000_000;
     private static final int LENGTH_BYTES = 8;
 
-    private final MappedFile file;
     private final Map<String, String> metadata;
-    private final Map<String, TensorInfo> infos;
-    private final Map<String, StoredTensor> stored;
 
-    private SafetensorsFile(MappedFile file, SafetensorsHeader header, long dataBegin) {
-        this.file = file;
-        this.metadata = Collections.unmodifiableMap(header.metadata());
-        Map<String, TensorInfo> described = new LinkedHashMap<>();
-        Map<String, StoredTensor> located = new LinkedHashMap<>();
-        for (SafetensorsHeader.Entry entry : header.entries()) {
-            TensorInfo info = entry.info();
-            described.put(info.name(), info);
-            located.put(info.name(), StoredTensor.contiguous(file, info, dataBegin + entry.begin()));
-        }
-        this.infos = Collections.unmodifiableMap(described);
-        this.stored = located;
+    private SafetensorsFile(MappedFile file, Map<String, StoredTensor> stored, Map<String, String> metadata) {
+        super(file, stored);
+        this.metadata = Collections.unmodifiableMap(metadata);
     }
 
     /**
@@ -76,7 +62,12 @@ public final class SafetensorsFile implements TensorSource {
         SafetensorsHeader header = SafetensorsHeader.parse(path, json);
         long dataBegin = LENGTH_BYTES + headerBytes;
         checkCoverage(path, header.entries(), file.size() - dataBegin);
-        return new SafetensorsFile(file, header, dataBegin);
+        Map<String, StoredTensor> stored = new LinkedHashMap<>();
+        for (SafetensorsHeader.Entry entry : header.entries()) {
+            TensorInfo info = entry.info();
+            stored.put(info.name(), StoredTensor.contiguous(file, info, dataBegin + entry.begin()));
+        }
+        return new SafetensorsFile(file, stored, header.metadata());
     }
 
     private static void checkCoverage(Path path, List<SafetensorsHeader.Entry> entries, long dataBytes)
@@ -113,31 +104,5 @@ public final class SafetensorsFile implements TensorSource {
     /** Returns the {@code __metadata__} of the header, unmodifiable; empty where there is none. */
     public Map<String, String> metadata() {
         return metadata;
-    }
-
-    @Override
-    public Map<String, TensorInfo> tensors() {
-        return infos;
-    }
-
-    @Override
-    public void read(String name, long firstElement, FloatBuffer destination) throws IOException {
-        stored.get(info(name).name()).read(firstElement, destination);
-    }
-
-    @Override
-    public void readRaw(String name, long firstElement, ByteBuffer destination) throws IOException {
-        stored.get(info(name).name()).readRaw(firstElement, destination);
-    }
-
-    @Override
-    public void close() {
-        file.close();
-    }
-
-    /** Returns the file's path. */
-    @Override
-    public String toString() {
-        return file.path().toString();
     }
 }

@@ -3,12 +3,10 @@ package org.shardloom.worker.weights;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.FloatBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -25,7 +23,7 @@ import java.util.zip.CRC32;
  * {@code list/0}. Whatever is not a tensor is skipped. The pickle is interpreted against an allow-list and nothing in it
  * is ever run. The checksum of the pickle is verified, those of the storages are not.
  */
-public final class TorchFile implements TensorSource {
+public final class TorchFile extends MappedTensors {
     private static final int MAX_PICKLE_BYTES = 32 << 20;
     /** A view may repeat the elements of its storage (stride 0), but not without bounds. */
     private static final long MAX_REPEATED_ELEMENTS = 1 << 24;
@@ -36,16 +34,8 @@ public final class TorchFile implements TensorSource {
         (byte) 0x80, 0x02, (byte) 0x8a, 0x0a, 0x6c, (byte) 0xfc, (byte) 0x9c, 0x46, (byte) 0xf9, 0x20
     };
 
-    private final MappedFile file;
-    private final Map<String, TensorInfo> infos;
-    private final Map<String, StoredTensor> stored;
-
     private TorchFile(MappedFile file, Map<String, StoredTensor> stored) {
-        this.file = file;
-        this.stored = stored;
-        Map<String, TensorInfo> described = new LinkedHashMap<>();
-        stored.forEach((name, tensor) -> described.put(name, tensor.info()));
-        this.infos = Collections.unmodifiableMap(described);
+        super(file, stored);
     }
 
     /**
@@ -203,31 +193,5 @@ public final class TorchFile implements TensorSource {
 
     private static String describe(TorchValues.View view) {
         return "offset " + view.offset() + ", shape " + view.shape() + ", strides " + Arrays.toString(view.strides());
-    }
-
-    @Override
-    public Map<String, TensorInfo> tensors() {
-        return infos;
-    }
-
-    @Override
-    public void read(String name, long firstElement, FloatBuffer destination) throws IOException {
-        stored.get(info(name).name()).read(firstElement, destination);
-    }
-
-    @Override
-    public void readRaw(String name, long firstElement, ByteBuffer destination) throws IOException {
-        stored.get(info(name).name()).readRaw(firstElement, destination);
-    }
-
-    @Override
-    public void close() {
-        file.close();
-    }
-
-    /** Returns the file's path. */
-    @Override
-    public String toString() {
-        return file.path().toString();
     }
 }

@@ -14,7 +14,26 @@ public final class WeightsDirectory {
     /** The names {@link #open} looks for, first choice first. */
     static final List<String> ENTRY_POINTS = List.of(SAFETENSORS, SAFETENSORS_INDEX, TORCH, TORCH_INDEX);
 
+    /** The names {@link #openAdapter} looks for: as peft writes them, and as prefixes are saved here. */
+    private static final List<String> ADAPTERS =
+            List.of("adapter_model.safetensors", "adapter_model.bin", "prefix_encoder.safetensors");
+
     private WeightsDirectory() {}
+
+    /**
+     * Opens a trained adapter or prefix.
+     *
+     * @throws WeightsException if none of the files that such a directory has is there, or it is damaged
+     */
+    public static TensorSource openAdapter(Path directory) throws IOException {
+        for (String name : ADAPTERS) {
+            Path path = directory.resolve(name);
+            if (Files.exists(path)) {
+                return name.endsWith(".bin") ? TorchFile.open(path) : SafetensorsFile.open(path);
+            }
+        }
+        throw WeightsException.in(directory, "no adapter here; looked for " + String.join(", ", ADAPTERS));
+    }
 
     /**
      * Opens the first of model.safetensors, model.safetensors.index.json, pytorch_model.bin and

@@ -11,7 +11,7 @@ import org.shardloom.protocol.plan.ShardPlan;
 final class GatheredParameters implements ParameterStore {
     private final Collectives group;
     private final ShardPlan plan;
-    private final DType dtype;
+    private final DType[] dtypes;
     private final Memory gathered;
     private final Tensor[] slices;
     private final Tensor[] full;
@@ -23,17 +23,17 @@ final class GatheredParameters implements ParameterStore {
      * @param memory of the slices
      * @param gathered of gathered units
      */
-    GatheredParameters(Collectives group, ShardPlan plan, DType dtype, Memory memory, Memory gathered) {
+    GatheredParameters(Collectives group, ShardPlan plan, DType[] dtypes, Memory memory, Memory gathered) {
         this.group = group;
         this.plan = plan;
-        this.dtype = dtype;
+        this.dtypes = dtypes;
         this.gathered = gathered;
         int units = plan.units().size();
         slices = new Tensor[units];
         full = new Tensor[units];
         pending = new Pending[units];
         for (int u = 0; u < units; u++) {
-            slices[u] = memory.allocate(dtype, plan.sliceElements(u));
+            slices[u] = memory.allocate(dtypes[u], plan.sliceElements(u));
         }
     }
 
@@ -43,8 +43,8 @@ final class GatheredParameters implements ParameterStore {
     }
 
     @Override
-    public void publish() {
-        for (int u = 0; u < full.length; u++) {
+    public void publish(int[] written) {
+        for (int u : written) {
             release(u);
         }
     }
@@ -52,7 +52,7 @@ final class GatheredParameters implements ParameterStore {
     @Override
     public void prefetch(int unit) {
         if (full[unit] == null) {
-            full[unit] = gathered.allocate(dtype, plan.paddedElements(unit));
+            full[unit] = gathered.allocate(dtypes[unit], plan.paddedElements(unit));
             pending[unit] = group.allGather(full[unit], slices[unit]);
         }
     }

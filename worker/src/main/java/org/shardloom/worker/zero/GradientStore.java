@@ -1,5 +1,8 @@
 package org.shardloom.worker.zero;
 
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Pending;
 import org.shardloom.kernels.device.Device;
@@ -10,54 +13,88 @@ import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.ShardPlan;
+import org.shardloom.worker.model.TunedModel;
+import org.shardloom.worker.model.UnitSpec;
 
 /**
- * Gradients: a buffer for the unit that backward is in, reduce-scattered when the unit is done, and an fp32 sum of this rank's slice
- * over the step. Layers share two buffers by turns, so that one is reduced while the next is filled; head and embedding, the first and
- * the last of a backward pass, share one unless their weights are tied.
+ * Gradients of the trained units: a buffer for the unit that backward is in, reduce-scattered when the unit is done, and an fp32 sum of
+ * this rank's slice over the step. Neighbouring layers use two sets of buffers by turns, so that one is reduced while the next is
+ * filled; head and embedding, the first and the last of a backward pass, share one unless their weights are tied. Units are counted
+ * among the trained ones.
  */
 final class GradientStore implements AutoCloseable {
+    private static final Object EDGE = "embedding and head";
+
+    private record LayerSlot(int turn, List<Long> layout) {}
+
     private final Collectives group;
     private final ShardPlan plan;
     private final Ops ops;
     private final MemoryStatistics statistics;
-    private final DType dtype;
     private final Tensor[] buffers;
     private final int[] bufferOf;
+    /** Whether a unit of another layout shares the buffer, whose values may stand in this one's padding. */
+    private final boolean[] padded;
+
     private final Pending[] pending;
     private final Tensor[] sums;
     private boolean accumulate;
 
-    GradientStore(Collectives group, ShardPlan plan, boolean tied, DType dtype, Device device, Memory memory) {
+    /**
+     * Buffers for the trained units of the model.
+     *
+     * @param plan of the trained units
+     */
+    GradientStore(Collectives group, ShardPlan plan, TunedModel model, Device device, Memory memory) {
         this.group = group;
         this.plan = plan;
         this.ops = device.ops();
         this.statistics = device.statistics();
-        this.dtype = dtype;
-        int units = plan.units().size();
-        int head = units - 1;
-        bufferOf = new int[units];
-        long layer = 0;
-        for (int u = 0; u < units; u++) {
-            bufferOf[u] = u == 0 ? 0 : u == head ? (tied ? 1 : 0) : 2 + (u - 1) % 2;
-            layer = u == 0 || u == head ? layer : Math.max(layer, plan.paddedElements(u));
+        List<UnitSpec> trained = model.trained();
+        bufferOf = new int[trained.size()];
+        Map<Object, Integer> slots = new LinkedHashMap<>();
+        for (int u = 0; u < bufferOf.length; u++) {
+            bufferOf[u] = slots.computeIfAbsent(slot(trained.get(u), model), key -> slots.size());
         }
-        long embedding = plan.paddedElements(0);
-        long output = plan.paddedElements(head);
-        long[] sizes = {tied ? embedding : Math.max(embedding, output), tied ? output : 0, layer, head > 2 ? layer : 0};
-        buffers = new Tensor[sizes.length];
-        pending = new Pending[sizes.length];
-        for (int b = 0; b < sizes.length; b++) {
-            if (sizes[b] > 0) {
-                buffers[b] = group.allocateShared(dtype, sizes[b]);
-                ops.zero(buffers[b]);
-                statistics.allocated(buffers[b].bytes(), Purpose.GRADIENTS);
+        buffers = new Tensor[slots.size()];
+        pending = new Pending[slots.size()];
+        padded = new boolean[bufferOf.length];
+        slots.forEach((key, b) -> {
+            long elements = 0;
+            for (int u = 0; u < bufferOf.length; u++) {
+                if (bufferOf[u] == b) {
+                    elements = Math.max(elements, plan.paddedElements(u));
+                    padded[u] = key.equals(EDGE)
+                            && trained.get(u).block() != 0
+                            && trained.get(0).block() == 0;
+                }
             }
+            buffers[b] = group.allocateShared(DType.F32, elements);
+        });
+        for (Tensor buffer : buffers) {
+            ops.zero(buffer);
+            statistics.allocated(buffer.bytes(), Purpose.GRADIENTS);
         }
-        sums = new Tensor[units];
-        for (int u = 0; u < units; u++) {
+        sums = new Tensor[bufferOf.length];
+        for (int u = 0; u < sums.length; u++) {
             sums[u] = memory.allocate(DType.F32, plan.sliceElements(u));
         }
+    }
+
+    /** Units with equal slots share a buffer. */
+    private static Object slot(UnitSpec unit, TunedModel model) {
+        int head = model.blockCount() - 1;
+        if (unit.block() == 0 || unit.block() == head) {
+            return model.config().tiedEmbeddings() ? unit.name() : EDGE;
+        }
+        if (unit.block() == model.prefixBlock()) {
+            return unit.name();
+        }
+        // Of one layout only: what stands in the padding between parameters must stay zero.
+        List<Long> layout = unit.parameters().values().stream()
+                .flatMap(p -> List.of(p.offset(), p.elements()).stream())
+                .toList();
+        return new LayerSlot(unit.block() % 2, layout);
     }
 
     /** The first micro-batch of a step overwrites the sums, later ones add. */
@@ -65,31 +102,29 @@ final class GradientStore implements AutoCloseable {
         accumulate = !first;
     }
 
-    /** The unit's gradient buffer, free for writing. */
+    /** The unit's gradient buffer, free for writing; its padding is zero, but for the embedding's, which the caller zeroes whole. */
     Tensor acquire(int unit) {
         int b = bufferOf[unit];
         finish(b);
-        return buffers[b].slice(0, plan.paddedElements(unit));
-    }
-
-    /** As {@link #acquire}, all zero. */
-    Tensor acquireZeroed(int unit) {
-        Tensor buffer = acquire(unit);
-        ops.zero(buffer);
+        Tensor buffer = buffers[b].slice(0, plan.paddedElements(unit));
+        if (padded[unit]) {
+            ops.zero(buffer);
+        }
         return buffer;
     }
 
-    /** Starts the unit's reduce-scatter. */
-    void reduce(int unit) {
+    /**
+     * Starts the unit's reduce-scatter.
+     *
+     * @param nothing take part with nothing to add
+     */
+    void reduce(int unit, boolean nothing) {
         int b = bufferOf[unit];
-        pending[b] = group.reduceScatter(sums[unit], buffers[b].slice(0, plan.paddedElements(unit)), dtype, accumulate);
-    }
-
-    /** Takes part in the unit's reduce-scatter with nothing to add. */
-    void reduceNothing(int unit) {
-        int b = bufferOf[unit];
-        finish(b);
-        pending[b] = group.reduceScatter(sums[unit], null, dtype, accumulate);
+        if (nothing) {
+            finish(b);
+        }
+        Tensor gradient = nothing ? null : buffers[b].slice(0, plan.paddedElements(unit));
+        pending[b] = group.reduceScatter(sums[unit], gradient, DType.F32, accumulate);
     }
 
     /** Waits for every reduce-scatter. */
@@ -108,9 +143,7 @@ final class GradientStore implements AutoCloseable {
     @Override
     public void close() {
         for (Tensor buffer : buffers) {
-            if (buffer != null) {
-                statistics.released(buffer.bytes(), Purpose.GRADIENTS);
-            }
+            statistics.released(buffer.bytes(), Purpose.GRADIENTS);
         }
     }
 

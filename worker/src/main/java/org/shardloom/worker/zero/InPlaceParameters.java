@@ -20,10 +20,10 @@ final class InPlaceParameters implements ParameterStore {
     private final boolean[] gathered;
 
     /** Null where the group's ranks cannot share memory. */
-    static InPlaceParameters tryCreate(Collectives group, ShardPlan plan, DType dtype, MemoryStatistics statistics) {
+    static InPlaceParameters tryCreate(Collectives group, ShardPlan plan, DType[] dtypes, MemoryStatistics statistics) {
         Tensor[] full = new Tensor[plan.units().size()];
         for (int u = 0; u < full.length; u++) {
-            full[u] = group.allocateCommon(dtype, plan.paddedElements(u));
+            full[u] = group.allocateCommon(dtypes[u], plan.paddedElements(u));
             if (full[u] == null) {
                 return null;
             }
@@ -46,9 +46,9 @@ final class InPlaceParameters implements ParameterStore {
     }
 
     @Override
-    public void publish() {
+    public void publish(int[] written) {
         group.barrier().await();
-        for (int u = 0; u < full.length; u++) {
+        for (int u : written) {
             release(u);
             // The slice that this rank has just written is the optimizer's to read again only after the next step.
             NativeCpu.sharedRelease(full[u].address(), full[u].bytes());

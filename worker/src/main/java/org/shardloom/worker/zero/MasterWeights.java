@@ -4,23 +4,22 @@ import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.Interval;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.worker.model.ParameterSpec;
 import org.shardloom.worker.model.UnitSpec;
-import org.shardloom.worker.optim.OptimizerShard;
 import org.shardloom.worker.weights.TensorInfo;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsException;
 
-/** Fills a rank's master weights from checkpoint files, reading only what the rank owns, or at random. */
+/** Fills a rank's slices of weights from checkpoint files, reading only what the rank owns, or at random. */
 public final class MasterWeights {
     /** Elements converted at a time. */
     private static final int CHUNK = 1 << 20;
@@ -61,21 +60,22 @@ public final class MasterWeights {
         }
     }
 
+    /** Where a unit's slice of a rank goes: fp32 or 16-bit, [slice elements]. */
+    public interface Slices {
+        /** The slice of a unit of the list that is being filled. */
+        Tensor of(int unit);
+    }
+
     /** Reads the rank's slices. */
-    public static void load(
-            List<UnitSpec> units, ShardPlan plan, int rank, TensorSource source, OptimizerShard optimizer)
+    public static void load(List<UnitSpec> units, ShardPlan plan, int rank, TensorSource source, Slices slices)
             throws IOException {
         for (int u = 0; u < units.size(); u++) {
             Interval slice = plan.owned(u, rank);
-            Tensor master = optimizer.get(u, OptimizerShard.Part.MASTER);
             for (ParameterSpec p : units.get(u).parameters().values()) {
                 for (ParameterSpec.Source s : p.sources()) {
                     long start = p.offset() + s.firstRow() * p.columns();
                     Interval common = slice.intersect(new Interval(start, start + s.rows() * p.columns()));
-                    for (long at = common.from(); at < common.to(); at += CHUNK) {
-                        int count = (int) Math.min(CHUNK, common.to() - at);
-                        source.read(s.name(), at - start, floats(master, at - slice.from(), count));
-                    }
+                    fill(slices.of(u), slice, common, (from, to) -> source.read(s.name(), from - start, view(to)));
                 }
             }
         }
@@ -85,52 +85,64 @@ public final class MasterWeights {
      * Draws the rank's slices. A value depends on the seed, the parameter and its position only, so every world size starts with the
      * same model.
      */
-    public static void randomize(
-            List<UnitSpec> units, ShardPlan plan, int rank, long seed, int layers, OptimizerShard optimizer) {
+    public static void randomize(List<UnitSpec> units, ShardPlan plan, int rank, long seed, int layers, Slices slices) {
         for (int u = 0; u < units.size(); u++) {
             Interval slice = plan.owned(u, rank);
-            Tensor master = optimizer.get(u, OptimizerShard.Part.MASTER);
             for (ParameterSpec p : units.get(u).parameters().values()) {
                 Interval common = slice.intersect(new Interval(p.offset(), p.offset() + p.elements()));
                 long key =
-                        seed * 0x9E3779B97F4A7C15L ^ ((long) (units.get(u).name() + "." + p.name()).hashCode() << 21);
-                long from = common.from() - slice.from();
-                fill(master, from, common.length(), p.kind(), key, common.from() - p.offset(), layers);
+                        seed * 0x9E3779B97F4A7C15L ^ ((long) (units.get(u).root() + "." + p.name()).hashCode() << 21);
+                fill(slices.of(u), slice, common, (from, to) -> draw(p, key, from - p.offset(), layers, to));
             }
         }
     }
 
-    private static void fill(
-            Tensor master, long from, long count, ParameterSpec.Kind kind, long key, long first, int layers) {
-        long address = master.address() + from * 4;
-        switch (kind) {
-            case NORM -> {
-                for (long at = 0; at < count; at += CHUNK) {
-                    FloatBuffer out = floats(master, from + at, (int) Math.min(CHUNK, count - at));
-                    while (out.hasRemaining()) {
-                        out.put(1f);
-                    }
+    private interface Values<E extends Exception> {
+        /** Fills the fp32 tensor with the unit's values from that position on. */
+        void write(long from, Tensor to) throws E;
+    }
+
+    /** Writes values at the interval of the unit into the slice, in its dtype, a chunk at a time. */
+    private static <E extends Exception> void fill(Tensor target, Interval slice, Interval wanted, Values<E> values)
+            throws E {
+        long scratch = target.dtype() == DType.F32 ? 0 : NativeCpu.allocate(CHUNK * 4L);
+        try {
+            for (long at = wanted.from(); at < wanted.to(); at += CHUNK) {
+                Tensor out = target.slice(at - slice.from(), Math.min(CHUNK, wanted.to() - at));
+                Tensor floats = scratch == 0 ? out : new Tensor(scratch, DType.F32, out.elements());
+                values.write(at, floats);
+                if (scratch != 0) {
+                    NativeCpu.convert(out.address(), out.dtype().code, scratch, DType.F32.code, out.elements());
                 }
             }
-            case BIAS -> NativeCpu.fill(address, 0, count * 4);
-            case WEIGHT -> NativeCpu.randomNormal(address, key, first, count, 0.02f);
-            case RESIDUAL_WEIGHT -> {
-                float deviation = (float) (0.02 / Math.sqrt(2.0 * layers));
-                NativeCpu.randomNormal(address, key, first, count, deviation);
+        } finally {
+            if (scratch != 0) {
+                NativeCpu.release(scratch, CHUNK * 4L);
             }
         }
     }
 
-    private static FloatBuffer floats(Tensor tensor, long from, int count) {
-        return HostBytes.view(tensor.address() + from * 4, count * 4L).asFloatBuffer();
+    private static void draw(ParameterSpec p, long key, long first, int layers, Tensor to) {
+        switch (p.kind()) {
+            case NORM -> {
+                FloatBuffer out = view(to);
+                while (out.hasRemaining()) {
+                    out.put(1f);
+                }
+            }
+            case BIAS, ZERO -> NativeCpu.fill(to.address(), 0, to.bytes());
+            case WEIGHT -> normal(to, key, first, 0.02);
+            case RESIDUAL_WEIGHT -> normal(to, key, first, 0.02 / Math.sqrt(2.0 * layers));
+            case LINEAR -> normal(to, key, first, 1 / Math.sqrt(3.0 * p.columns()));
+            case TABLE -> normal(to, key, first, 1);
+        }
     }
 
-    /** The tensors of the model under the names of its files, in file order, as {@link ParameterSpec.Source}s by name. */
-    public static Map<String, ParameterSpec> bySourceName(List<UnitSpec> units) {
-        return units.stream()
-                .flatMap(u -> u.parameters().values().stream())
-                .flatMap(p -> p.sources().stream().map(s -> Map.entry(s.name(), p)))
-                .collect(Collectors.toMap(
-                        Map.Entry::getKey, Map.Entry::getValue, (a, b) -> a, java.util.LinkedHashMap::new));
+    private static void normal(Tensor to, long key, long first, double deviation) {
+        NativeCpu.randomNormal(to.address(), key, first, to.elements(), (float) deviation);
+    }
+
+    private static FloatBuffer view(Tensor floats) {
+        return HostBytes.view(floats.address(), floats.bytes()).asFloatBuffer();
     }
 }

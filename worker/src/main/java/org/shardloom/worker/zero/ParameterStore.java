@@ -2,13 +2,13 @@ package org.shardloom.worker.zero;
 
 import org.shardloom.kernels.tensor.Tensor;
 
-/** The parameters in the training dtype, by unit. Used by the engine's thread; every rank calls it in the same order. */
+/** The parameters as they are computed with, by unit. Used by the engine's thread; every rank calls it in the same order. */
 interface ParameterStore extends AutoCloseable {
-    /** This rank's slice: written by the optimizer between steps. */
+    /** This rank's slice: written when it is loaded and, where it is trained, by the optimizer between steps. */
     Tensor slice(int unit);
 
-    /** Makes the slices that all ranks have written the parameters from now on. */
-    void publish();
+    /** Makes the slices that all ranks have written the parameters from now on, of the units that they have written. */
+    void publish(int[] written);
 
     /** Says that the unit will be gathered next. */
     void prefetch(int unit);

@@ -13,13 +13,13 @@ final class ResidentParameters implements ParameterStore {
     private final Tensor[] full;
     private final Tensor[] slices;
 
-    ResidentParameters(Collectives group, ShardPlan plan, DType dtype, Memory memory) {
+    ResidentParameters(Collectives group, ShardPlan plan, DType[] dtypes, Memory memory) {
         this.group = group;
         int units = plan.units().size();
         full = new Tensor[units];
         slices = new Tensor[units];
         for (int u = 0; u < units; u++) {
-            full[u] = memory.allocate(dtype, plan.paddedElements(u));
+            full[u] = memory.allocate(dtypes[u], plan.paddedElements(u));
             slices[u] = full[u].slice(plan.sliceElements(u) * group.rank(), plan.sliceElements(u));
         }
     }
@@ -30,10 +30,10 @@ final class ResidentParameters implements ParameterStore {
     }
 
     @Override
-    public void publish() {
-        Pending[] gathers = new Pending[full.length];
-        for (int u = 0; u < full.length; u++) {
-            gathers[u] = group.allGather(full[u], slices[u]);
+    public void publish(int[] written) {
+        Pending[] gathers = new Pending[written.length];
+        for (int i = 0; i < written.length; i++) {
+            gathers[i] = group.allGather(full[written[i]], slices[written[i]]);
         }
         for (Pending gather : gathers) {
             gather.await();

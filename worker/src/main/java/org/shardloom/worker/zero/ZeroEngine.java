@@ -1,9 +1,9 @@
 package org.shardloom.worker.zero;
 
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
@@ -11,13 +11,11 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.protocol.plan.UnitSize;
-import org.shardloom.worker.model.BatchOnDevice;
 import org.shardloom.worker.model.Decoder;
 import org.shardloom.worker.model.DecoderConfig;
-import org.shardloom.worker.model.LayerState;
 import org.shardloom.worker.model.PackedBatch;
+import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
-import org.shardloom.worker.model.UnitView;
 import org.shardloom.worker.optim.LossScaler;
 import org.shardloom.worker.optim.OptimizerShard;
 
@@ -26,13 +24,14 @@ import org.shardloom.worker.optim.OptimizerShard;
  */
 public final class ZeroEngine implements AutoCloseable {
     private final Decoder decoder;
-    private final List<UnitSpec> units;
-    private final int head;
-    private final boolean tied;
+    private final TunedModel model;
+    private final List<UnitSpec> trained;
     private final Device device;
     private final Collectives group;
     private final EngineConfig config;
     private final ShardPlan plan;
+    private final ShardPlan parameterPlan;
+    private final int[] trainedUnits;
     private final Memory parameterMemory;
     private final Memory gatheredMemory;
     private final Memory gradientMemory;
@@ -41,25 +40,40 @@ public final class ZeroEngine implements AutoCloseable {
     private final GradientStore gradients;
     private final OptimizerShard optimizer;
     private final LossScaler scaler;
+    private final MicroBatchPass pass;
+    private final EvaluationPass evaluation;
+    private final NonFiniteOrigin nonFinite;
 
     /** Allocates everything that lives as long as the generation. The optimizer's state is zero until it is loaded. */
-    public ZeroEngine(DecoderConfig model, EngineConfig config, Device device, Collectives group) {
+    public ZeroEngine(TunedModel model, EngineConfig config, Device device, Collectives group) {
         this.config = config;
+        this.model = model;
         this.device = device;
         this.group = group;
         this.decoder = new Decoder(model, device, config.maxPositions());
-        this.units = decoder.units();
-        this.head = units.size() - 1;
-        this.tied = model.tiedEmbeddings();
-        this.plan = planOf(units, group.size());
+        this.trained = model.trained();
+        this.plan = planOf(trained, group.size());
+        this.parameterPlan = planOf(model.units(), group.size());
+        this.trainedUnits = IntStream.range(0, model.units().size())
+                .filter(u -> model.units().get(u).trained())
+                .toArray();
         this.parameterMemory = device.memory(Purpose.PARAMETERS);
         this.gatheredMemory = device.memory(Purpose.GATHERED);
         this.gradientMemory = device.memory(Purpose.GRADIENTS);
         this.optimizerMemory = device.memory(Purpose.OPTIMIZER);
         this.parameters = newParameters();
-        this.gradients = new GradientStore(group, plan, tied, DType.F32, device, gradientMemory);
-        this.optimizer = new OptimizerShard(plan, group.rank(), units, config.optimizer(), optimizerMemory);
+        this.gradients = new GradientStore(group, plan, model, device, gradientMemory);
+        this.optimizer = new OptimizerShard(plan, group.rank(), trained, config.optimizer(), optimizerMemory);
         this.scaler = config.dtype() == DType.F16 ? LossScaler.dynamic() : LossScaler.none();
+        BlockStore blocks = new BlockStore(model, parameters, gradients);
+        this.pass = new MicroBatchPass(decoder, blocks, device, config);
+        this.evaluation = new EvaluationPass(decoder, blocks, device, config.dtype());
+        this.nonFinite = new NonFiniteOrigin(model, evaluation, group);
+    }
+
+    /** An engine that trains all parameters of the model. */
+    public ZeroEngine(DecoderConfig model, EngineConfig config, Device device, Collectives group) {
+        this(TunedModel.full(model), config, device, group);
     }
 
     /** How the units are cut for a world of that size. */
@@ -70,21 +84,30 @@ public final class ZeroEngine implements AutoCloseable {
     }
 
     private ParameterStore newParameters() {
+        DType[] dtypes = model.units().stream()
+                .map(u -> u.fp32() ? DType.F32 : config.dtype())
+                .toArray(DType[]::new);
         if (config.zeroStage() == 2 || group.size() == 1) {
-            return new ResidentParameters(group, plan, config.dtype(), parameterMemory);
+            return new ResidentParameters(group, parameterPlan, dtypes, parameterMemory);
         }
-        ParameterStore inPlace = InPlaceParameters.tryCreate(group, plan, config.dtype(), device.statistics());
+        ParameterStore inPlace = InPlaceParameters.tryCreate(group, parameterPlan, dtypes, device.statistics());
         return inPlace != null
                 ? inPlace
-                : new GatheredParameters(group, plan, config.dtype(), parameterMemory, gatheredMemory);
+                : new GatheredParameters(group, parameterPlan, dtypes, parameterMemory, gatheredMemory);
     }
 
+    /** How the trained units are cut: that of optimizer state and checkpoints. */
     public ShardPlan plan() {
         return plan;
     }
 
+    /** The trained units. */
     public List<UnitSpec> units() {
-        return units;
+        return trained;
+    }
+
+    public TunedModel model() {
+        return model;
     }
 
     public OptimizerShard optimizer() {
@@ -95,12 +118,17 @@ public final class ZeroEngine implements AutoCloseable {
         return scaler;
     }
 
-    /** Rounds the master weights, loaded or moved by the caller, into the parameters of all ranks. */
+    /** This rank's slice of a unit of {@link #model}, in the dtype that it is computed with: to be filled where it is frozen. */
+    public Tensor parameterSlice(int unit) {
+        return parameters.slice(unit);
+    }
+
+    /** Rounds the master weights, loaded or moved by the caller, into the parameters of all ranks; frozen ones are published as they are. */
     public void publishMaster() {
-        for (int u = 0; u < units.size(); u++) {
-            optimizer.copyMasterTo(u, parameters.slice(u));
+        for (int t = 0; t < trainedUnits.length; t++) {
+            optimizer.copyMasterTo(t, parameters.slice(trainedUnits[t]));
         }
-        parameters.publish();
+        parameters.publish(IntStream.range(0, model.units().size()).toArray());
     }
 
     /**
@@ -115,30 +143,29 @@ public final class ZeroEngine implements AutoCloseable {
             gradients.beginRound(round == 0);
             if (round < input.microBatches().size()) {
                 double divisor = input.divisors().get(round);
-                lossSum += microBatch(input.microBatches().get(round), scaler.scale() / divisor, timer) / divisor;
+                long key = input.dropoutKeys().get(round);
+                lossSum += pass.run(input.microBatches().get(round), scaler.scale() / divisor, key, timer) / divisor;
             } else {
-                timer.begin("communication");
-                idleRound();
+                pass.idle(timer);
             }
         }
         timer.begin("communication");
         gradients.finishAll();
-        double[] totals = new double[units.size() + 1];
-        for (int u = 0; u < units.size(); u++) {
-            totals[u] = NativeCpu.sumOfSquares(
-                    gradients.sum(u).address(), gradients.sum(u).elements());
+        double[] totals = new double[trained.size() + 1];
+        for (int u = 0; u < trained.size(); u++) {
+            totals[u] = device.ops().sumOfSquares(gradients.sum(u));
         }
-        totals[units.size()] = lossSum;
+        totals[trained.size()] = lossSum;
         totals = group.sum(totals);
-        double loss = totals[units.size()];
+        double loss = totals[trained.size()];
         double squares = 0;
-        for (int u = 0; u < units.size(); u++) {
+        for (int u = 0; u < trained.size(); u++) {
             squares += totals[u];
         }
         double norm = Math.sqrt(squares) / scaler.scale();
         boolean finite = Double.isFinite(norm) && Double.isFinite(loss);
         if (!finite && !scaler.isDynamic()) {
-            throw nonFinite(totals, loss);
+            throw nonFinite.describe(input, Arrays.copyOf(totals, trained.size()), loss);
         }
         if (finite) {
             timer.begin("optimizer");
@@ -146,7 +173,7 @@ public final class ZeroEngine implements AutoCloseable {
         }
         scaler.update(finite);
         timer.begin("communication");
-        parameters.publish();
+        parameters.publish(trainedUnits);
         return new StepResult(loss, norm, finite, timer.end());
     }
 
@@ -154,190 +181,18 @@ public final class ZeroEngine implements AutoCloseable {
         // PyTorch's clip_grad_norm_: factor max / (norm + 1e-6), at most 1.
         double clip = config.maxGradNorm() > 0 ? Math.min(1, config.maxGradNorm() / (norm + 1e-6)) : 1;
         optimizer.beginUpdate();
-        for (int u = 0; u < units.size(); u++) {
-            optimizer.update(u, gradients.sum(u), learningRate, clip / scaler.scale(), parameters.slice(u));
+        for (int u = 0; u < trained.size(); u++) {
+            optimizer.update(
+                    u, gradients.sum(u), learningRate, clip / scaler.scale(), parameters.slice(trainedUnits[u]));
         }
     }
 
-    private NonFiniteException nonFinite(double[] totals, double loss) {
-        List<String> bad = new ArrayList<>();
-        for (int u = 0; u < units.size(); u++) {
-            if (!Double.isFinite(totals[u])) {
-                bad.add(units.get(u).name());
-            }
-        }
-        return new NonFiniteException(
-                "the loss is " + loss
-                        + (bad.isEmpty()
-                                ? ""
-                                : " and the gradients of unit" + (bad.size() > 1 ? "s " : " ") + String.join(", ", bad)
-                                        + " are not finite")
-                        + "; the update was not applied. Lower train.learning_rate, or check the data and the starting weights");
-    }
-
-    private double microBatch(PackedBatch batch, double scale, PhaseTimer timer) {
-        timer.begin("forward");
-        Memory[] scopes = new Memory[head];
-        try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
-            BatchOnDevice inputs = BatchOnDevice.of(device, kept, batch, true);
-            Tensor x = kept.allocate(
-                    config.dtype(), batch.tokens(), decoder.config().hidden());
-            parameters.prefetch(0);
-            parameters.prefetch(1);
-            decoder.embed(view(0), inputs, x);
-            if (!tied) {
-                parameters.release(0);
-            }
-            LayerState[] states = new LayerState[head];
-            for (int u = 1; u < head; u++) {
-                UnitView p = view(u);
-                parameters.prefetch(u + 1);
-                Tensor out = kept.allocate(
-                        config.dtype(), batch.tokens(), decoder.config().hidden());
-                scopes[u] = device.memory(Purpose.ACTIVATIONS);
-                states[u] = decoder.layer(p, inputs, x, scopes[u], out);
-                if (config.recompute()) {
-                    scopes[u].close();
-                }
-                parameters.release(u);
-                x = out;
-            }
-            double loss = headStep(inputs, x, (float) scale, timer);
-            for (int u = head - 1; u >= 1; u--) {
-                UnitView p = view(u);
-                if (u > 1) {
-                    parameters.prefetch(u - 1);
-                }
-                if (config.recompute()) {
-                    scopes[u] = device.memory(Purpose.ACTIVATIONS);
-                    states[u] = decoder.layer(p, inputs, states[u].input, scopes[u], null);
-                }
-                UnitView g = new UnitView(units.get(u), acquire(u, timer));
-                decoder.layerBackward(p, g, inputs, states[u], x);
-                scopes[u].close();
-                kept.free(states[u].input);
-                gradients.reduce(u);
-                parameters.release(u);
-            }
-            embeddingBackward(inputs, x, timer);
-            return loss;
-        } finally {
-            // Where a collective failed half-way, some are open still.
-            for (Memory scope : scopes) {
-                if (scope != null) {
-                    scope.close();
-                }
-            }
-        }
-    }
-
-    private double headStep(BatchOnDevice inputs, Tensor x, float scale, PhaseTimer timer) {
-        UnitView p = view(head);
-        UnitView embedding = tied ? view(0) : null;
-        UnitView g = new UnitView(units.get(head), acquire(head, timer));
-        if (!tied) {
-            device.ops()
-                    .zero(g.flat()); // the buffer is the embedding's, too: no gradient of its may stay in the padding
-        }
-        UnitView embeddingGrad = tied ? new UnitView(units.get(0), gradients.acquireZeroed(0)) : null;
-        timer.begin("backward");
-        parameters.prefetch(head - 1);
-        double loss = decoder.lossAndGradients(p, embedding, g, embeddingGrad, inputs, x, scale);
-        gradients.reduce(head);
-        parameters.release(head);
-        if (tied) {
-            parameters.release(0);
-        }
-        return loss;
-    }
-
-    private void embeddingBackward(BatchOnDevice inputs, Tensor gradX, PhaseTimer timer) {
-        Tensor flat = gradients.acquire(0);
-        if (!tied) {
-            device.ops().zero(flat);
-        }
-        decoder.embedBackward(new UnitView(units.get(0), flat), inputs, gradX);
-        gradients.reduce(0);
-        parameters.release(0);
-    }
-
-    private Tensor acquire(int unit, PhaseTimer timer) {
-        String phase = timer.begin("communication");
-        Tensor buffer = gradients.acquire(unit);
-        timer.begin(phase);
-        return buffer;
-    }
-
-    /** Issues what a micro-batch issues to the group, with nothing to compute. */
-    private void idleRound() {
-        parameters.prefetch(0);
-        parameters.prefetch(1);
-        parameters.gather(0);
-        if (!tied) {
-            parameters.release(0);
-        }
-        for (int u = 1; u < head; u++) {
-            parameters.gather(u);
-            parameters.prefetch(u + 1);
-            parameters.release(u);
-        }
-        parameters.gather(head);
-        if (tied) {
-            parameters.gather(0);
-        }
-        parameters.prefetch(head - 1);
-        gradients.reduceNothing(head);
-        parameters.release(head);
-        if (tied) {
-            parameters.release(0);
-        }
-        for (int u = head - 1; u >= 1; u--) {
-            parameters.gather(u);
-            if (u > 1) {
-                parameters.prefetch(u - 1);
-            }
-            gradients.reduceNothing(u);
-            parameters.release(u);
-        }
-        gradients.reduceNothing(0);
-        parameters.release(0);
-    }
-
-    private UnitView view(int unit) {
-        return new UnitView(units.get(unit), parameters.gather(unit));
-    }
-
-    /** Sum of losses and number of targets of a batch on this rank, without gradients. Every rank must call it equally often. */
+    /**
+     * Sum of the losses of a batch on this rank, without gradients. Every rank must call it equally often; with null a rank takes part
+     * without a batch of its own.
+     */
     public double evaluate(PackedBatch batch) {
-        try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
-            BatchOnDevice inputs = BatchOnDevice.of(device, kept, batch, false);
-            Tensor x = forward(inputs, kept);
-            UnitView embedding = tied ? view(0) : null;
-            double loss = decoder.loss(view(head), embedding, inputs, x);
-            parameters.release(head);
-            parameters.release(0);
-            return loss;
-        }
-    }
-
-    private Tensor forward(BatchOnDevice inputs, Memory kept) {
-        long tokens = inputs.host().tokens();
-        Tensor x = kept.allocate(config.dtype(), tokens, decoder.config().hidden());
-        Tensor y = kept.allocate(config.dtype(), tokens, decoder.config().hidden());
-        decoder.embed(view(0), inputs, x);
-        parameters.release(0);
-        for (int u = 1; u < head; u++) {
-            UnitView p = view(u);
-            parameters.prefetch(u + 1);
-            try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
-                decoder.layer(p, inputs, x, scope, y);
-            }
-            parameters.release(u);
-            Tensor swap = x;
-            x = y;
-            y = swap;
-        }
-        return x;
+        return evaluation.run(batch);
     }
 
     /** Gradient of the unit over the last step, this rank's slice: for tests and diagnosis. */

@@ -3,13 +3,17 @@ package org.shardloom.worker.checkpoint;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
@@ -17,7 +21,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.shardloom.protocol.disk.NoSpaceException;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.worker.generate.LoadedModel;
@@ -67,7 +73,8 @@ class HuggingFaceExportTest {
     private void export(Path model, Path tokenizer, Path target, WeightDtype dtype, long maxShardBytes)
             throws Exception {
         try (Checkpoint opened = Checkpoint.open(checkpoint, true)) {
-            HuggingFaceExport.write(opened, units, model, tokenizer, target, dtype, maxShardBytes);
+            HuggingFaceExport.write(
+                    new CheckpointTensors(opened, units), units, model, tokenizer, target, dtype, maxShardBytes);
         }
     }
 
@@ -153,6 +160,30 @@ class HuggingFaceExportTest {
         assertFalse(Files.exists(target.resolve("weights.bin")));
     }
 
+    @ParameterizedTest
+    @CsvSource({"F32,float32", "F16,float16", "BF16,bfloat16"})
+    void theConfigurationNamesTheDtypeThatWasWrittenAndIsOtherwiseTheModels(WeightDtype dtype, String name)
+            throws Exception {
+        Path original = SharedFixtures.tinyChatglm3();
+        ObjectMapper mapper = new ObjectMapper();
+        for (List<String> keys : List.of(List.of("torch_dtype"), List.of("dtype"), List.<String>of())) {
+            Path model = Files.createTempDirectory(root, "model");
+            ObjectNode given =
+                    (ObjectNode) mapper.readTree(original.resolve("config.json").toFile());
+            given.remove(List.of("torch_dtype", "dtype"));
+            given.put("a_first_rate", 1e-05).put("a_large_number", 12345678901234567L);
+            keys.forEach(key -> given.put(key, "float64"));
+            given.putArray("last").add("语言").add(true).addNull();
+            Files.writeString(model.resolve("config.json"), given.toString());
+            Path target = root.resolve("final");
+            export(model, model, target, dtype, 1L << 30);
+            String written = Files.readString(target.resolve("config.json"));
+            given.put(keys.isEmpty() ? "torch_dtype" : keys.get(0), name);
+            assertEquals(given.toString(), mapper.readTree(written).toString(), "with " + keys);
+            assertEquals(ModelConfigReader.read(model), ModelConfigReader.read(target));
+        }
+    }
+
     @Test
     void anExportReplacesAnEarlierOneWhole() throws Exception {
         Path target = Files.createDirectory(root.resolve("final"));
@@ -165,5 +196,36 @@ class HuggingFaceExportTest {
             files.forEach(f -> names.add(f.getFileName().toString()));
         }
         assertEquals(new TreeSet<>(List.of("config.json", "model.safetensors")), new TreeSet<>(names));
+    }
+
+    @Test
+    void aDiskThatIsTooSmallIsRefusedBeforeAnythingIsWrittenAndLeavesTheEarlierExport() throws Exception {
+        Path model = SharedFixtures.tinyChatglm3();
+        try (SmallDisk disk = SmallDisk.mount(root.resolve("disk"), "1m")) {
+            Path target = Files.createDirectory(disk.path.resolve("final"));
+            Files.writeString(target.resolve("earlier"), "whole");
+            NoSpaceException e =
+                    assertThrows(NoSpaceException.class, () -> export(model, model, target, WeightDtype.F32, 1L << 30));
+            assertTrue(e.getMessage().startsWith("no space for the model in " + target), e.getMessage());
+            assertEquals(List.of("final"), disk.names());
+            assertEquals("whole", Files.readString(target.resolve("earlier")));
+        }
+    }
+
+    /** A disk without room for another file says that it has no space left, however much is free. */
+    @Test
+    void whatWasGivenToADiskThatFillsUpMeanwhileIsTakenBack() throws Exception {
+        Path model = Files.createDirectory(root.resolve("model"));
+        Files.copy(SharedFixtures.tinyChatglm3().resolve("config.json"), model.resolve("config.json"));
+        Files.writeString(model.resolve("modeling_tiny.py"), "pass");
+        for (int inodes = 2; inodes <= 4; inodes++) {
+            try (SmallDisk disk = SmallDisk.mount(root.resolve("disk-" + inodes), "16m,nr_inodes=" + inodes)) {
+                Path target = disk.path.resolve("final");
+                NoSpaceException e = assertThrows(
+                        NoSpaceException.class, () -> export(model, model, target, WeightDtype.BF16, 1L << 30));
+                assertTrue(e.getMessage().toLowerCase(Locale.ROOT).contains("no space left"), e.getMessage());
+                assertEquals(List.of(), disk.names());
+            }
+        }
     }
 }

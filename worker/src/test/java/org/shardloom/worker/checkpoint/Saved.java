@@ -33,6 +33,7 @@ public final class Saved {
                 .setLossScale(state.lossScale())
                 .setGoodSteps(state.goodSteps())
                 .setWorldSize(plan.worldSize())
+                .setJobYaml("model: {path: /m}\ndata: {train: [/d]}\noutput_dir: /o\n")
                 .setModelConfigJson(modelConfig);
         plan.units()
                 .forEach(u ->

@@ -16,6 +16,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
+import org.shardloom.protocol.disk.NoSpaceException;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.protocol.plan.UnitSize;
 import org.shardloom.worker.model.DecoderUnits;
@@ -79,59 +80,28 @@ class ShardFilesTest {
 
     @Test
     void aDiskThatIsTooSmallIsRefusedBeforeAnythingIsWritten() throws Exception {
-        Path disk = mount("1m");
-        try {
-            NoSpaceException e = assertThrows(NoSpaceException.class, () -> write(disk, 2, 0));
+        try (SmallDisk disk = SmallDisk.mount(directory.resolve("disk"), "1m")) {
+            NoSpaceException e = assertThrows(NoSpaceException.class, () -> write(disk.path, 2, 0));
             assertTrue(e.getMessage().contains("no space for a rank's shard"), e.getMessage());
             assertTrue(e.getMessage().contains("MB needed"), e.getMessage());
-            assertEquals(0, count(disk));
-        } finally {
-            unmount(disk);
+            assertEquals(List.of(), disk.names());
         }
     }
 
     @Test
     void whatOthersHaveTakenOfTheDiskIsNotFree() throws Exception {
-        Path disk = mount("4m");
-        try {
-            Files.write(disk.resolve("somebody-elses"), new byte[3_950_000]);
-            NoSpaceException e = assertThrows(NoSpaceException.class, () -> write(disk, 4, 0));
+        try (SmallDisk disk = SmallDisk.mount(directory.resolve("disk"), "4m")) {
+            Files.write(disk.path.resolve("somebody-elses"), new byte[3_950_000]);
+            NoSpaceException e = assertThrows(NoSpaceException.class, () -> write(disk.path, 4, 0));
             assertTrue(e.getMessage().contains("no space for a rank's shard"), e.getMessage());
             assertTrue(e.getMessage().matches(".* \\d\\.\\d MB needed, 0\\.[0-3] MB free"), e.getMessage());
-            assertEquals(1, count(disk));
-        } finally {
-            unmount(disk);
+            assertEquals(List.of("somebody-elses"), disk.names());
         }
     }
 
     private static long count(Path directory) throws IOException {
         try (Stream<Path> files = Files.list(directory)) {
             return files.count();
-        }
-    }
-
-    private Path mount(String size) throws Exception {
-        Path disk = Files.createDirectory(directory.resolve("disk"));
-        if (!run("mount", "-t", "tmpfs", "-o", "size=" + size, "tmpfs", disk.toString())) {
-            SharedFixtures.skip("a tmpfs cannot be mounted here, so no disk can be filled");
-        }
-        return disk;
-    }
-
-    private static void unmount(Path disk) throws Exception {
-        assertTrue(run("umount", disk.toString()), disk + " is still mounted");
-    }
-
-    private static boolean run(String... command) throws InterruptedException {
-        try {
-            return new ProcessBuilder(command)
-                            .redirectErrorStream(true)
-                            .redirectOutput(ProcessBuilder.Redirect.DISCARD)
-                            .start()
-                            .waitFor()
-                    == 0;
-        } catch (IOException e) {
-            return false;
         }
     }
 }

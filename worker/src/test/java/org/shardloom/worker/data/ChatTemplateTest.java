@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.shardloom.worker.tokenizer.Family;
 import org.shardloom.worker.tokenizer.Tokenizer;
@@ -113,6 +114,15 @@ class ChatTemplateTest {
             assertEquals(2, sample.labels()[sample.length() - 1]);
             assertEquals(2 * 4 + 2 + extra(tokenizer, "二") + extra(tokenizer, "四"), sample.targetTokens());
             assertFalse(sample.truncated());
+        }
+    }
+
+    @Test
+    void answersEndAtTheEndOfTextAndInChatglm3AtTheNextSpeaker() {
+        try (Tokenizer tokenizer = glm3()) {
+            // special_ids.json of the reference: </s> 2, <|user|> 64795, <|observation|> 64797.
+            assertEquals(Set.of(2, 64795, 64797), ChatTemplate.of(tokenizer).stops());
+            assertEquals(Set.of(2), new PlainTemplate(tokenizer).stops());
         }
     }
 

@@ -66,6 +66,18 @@ class DatasetBuilderTest {
         Sample sample = text(DataFormat.CHATGLM3, glm).sample(0);
         assertEquals("Uq|Aa|Ur|Ab|", CharacterTemplate.show(sample));
         assertEquals(3, sample.targetTokens());
+        Path part = file(
+                "p.jsonl",
+                "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"aa\",\"loss\":false},"
+                        + "{\"from\":\"human\",\"value\":\"r\",\"loss\":false},{\"from\":\"gpt\",\"value\":\"b\",\"loss\":true}]}");
+        assertEquals(3, text(DataFormat.SHAREGPT, part).sample(0).targetTokens());
+        Path wrong = file(
+                "w.jsonl",
+                "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"a\",\"loss\":0}]}",
+                "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\",\"loss\":true},{\"from\":\"gpt\",\"value\":\"a\"}]}");
+        String message = error(DataFormat.SHAREGPT, wrong);
+        assertTrue(message.contains(":1: `conversations[1].loss` must be true or false"), message);
+        assertTrue(message.contains(":2: `conversations[0].loss` is true for the role user"), message);
     }
 
     @Test
@@ -132,12 +144,15 @@ class DatasetBuilderTest {
         String message = error(DataFormat.SHAREGPT, file);
         assertTrue(message.contains(":1: message 1 of the conversation is from the assistant where"), message);
         assertTrue(message.contains(":2: message 2 of the conversation is from the user where"), message);
-        assertTrue(message.contains(":3: `conversations[0].from` is `function_call`: training on tool"), message);
+        assertTrue(
+                message.contains(
+                        ":3: `conversations[0].from` is `function_call`: training on tool calls needs data.format: chatglm3"),
+                message);
         assertTrue(message.contains(":4: `conversations[0].from` is `robot`"), message);
         assertTrue(message.contains(":5: the conversation has no answer"), message);
         assertTrue(message.contains(":6: the conversation has no answer"), message);
         assertTrue(message.contains(":7: `conversations` must be an array, not an object"), message);
-        assertTrue(message.contains(":8: `tools`: training on tool calls is not supported yet"), message);
+        assertTrue(message.contains(":8: `tools`: training on tool calls needs data.format: chatglm3"), message);
     }
 
     @Test

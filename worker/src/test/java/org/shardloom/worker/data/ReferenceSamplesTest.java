@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -25,16 +26,20 @@ class ReferenceSamplesTest {
     Path temp;
 
     private static Tokenizer open(Family family) {
-        String name = family == Family.GLM2 ? "chatglm2" : "chatglm3";
-        return Tokenizers.open(shared("fixtures/tokenizers/" + name), family);
+        return Tokenizers.open(shared("fixtures/tokenizers/chat" + version(family)), family);
     }
 
     private static String version(Family family) {
-        return family == Family.GLM2 ? "glm2" : "glm3";
+        return family.name().toLowerCase(Locale.ROOT);
+    }
+
+    private static int modelVocabulary(Family family) {
+        return family == Family.GLM1 ? 130528 : 65024;
     }
 
     @ParameterizedTest
     @CsvSource({
+        "GLM1,spo_0,64,32", "GLM1,spo_0,256,160", "GLM1,d2q_0,64,32", "GLM1,d2q_0,256,160",
         "GLM2,spo_0,64,32", "GLM2,spo_0,256,160", "GLM2,d2q_0,64,32", "GLM2,d2q_0,256,160",
         "GLM3,spo_0,64,32", "GLM3,spo_0,256,160", "GLM3,d2q_0,64,32", "GLM3,d2q_0,256,160"
     })
@@ -45,7 +50,8 @@ class ReferenceSamplesTest {
         assertEquals(60, expected.size());
         try (Tokenizer tokenizer = open(family)) {
             ChatTemplate template = ChatTemplate.of(tokenizer);
-            DataOptions cutting = new DataOptions(DataFormat.ALPACA, maxLength, maxSource, true, 65024);
+            DataOptions cutting =
+                    new DataOptions(DataFormat.ALPACA, maxLength, maxSource, true, modelVocabulary(family));
             Dataset all = DatasetBuilder.forText(cutting, template).build(List.of(data));
             assertEquals(60, all.size());
             int kept = 0;
@@ -80,7 +86,7 @@ class ReferenceSamplesTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"GLM2,spo_0", "GLM2,d2q_0", "GLM3,spo_0", "GLM3,d2q_0"})
+    @CsvSource({"GLM1,spo_0", "GLM1,d2q_0", "GLM2,spo_0", "GLM2,d2q_0", "GLM3,spo_0", "GLM3,d2q_0"})
     void microBatchesAreThoseOfTheReference(Family family, String name) throws Exception {
         JsonNode expected = json(shared("fixtures/dataset/collate." + name + "." + version(family) + ".json"));
         try (Tokenizer tokenizer = open(family)) {

@@ -59,14 +59,16 @@ class StoriesTest {
         try (LoadedModel model = LoadedModel.open(directory, 2, 512)) {
             List<JsonNode> cases = new java.util.ArrayList<>();
             reference.path("greedy").forEach(cases::add);
-            List<int[]> found = new GreedyGenerator(model, -1)
+            List<Continuation> found = Greedy.of(model)
                     .generate(
                             cases.stream()
                                     .map(c -> SharedFixtures.ints(c.path("prompt_ids")))
                                     .toList(),
                             32);
             for (int i = 0; i < cases.size(); i++) {
-                assertArrayEquals(SharedFixtures.ints(cases.get(i).path("generated")), found.get(i));
+                assertArrayEquals(
+                        SharedFixtures.ints(cases.get(i).path("generated")),
+                        found.get(i).tokens());
             }
         }
     }
@@ -77,8 +79,8 @@ class StoriesTest {
         int[] story = SharedFixtures.ints(
                 SharedFixtures.json(directory.resolve("reference.json")).path("greedy_from_bos_ids"));
         try (LoadedModel model = LoadedModel.open(directory, 1, 512)) {
-            List<int[]> told = new GreedyGenerator(model, -1).generate(List.of(new int[] {1}), 120);
-            assertArrayEquals(Arrays.copyOfRange(story, 1, 121), told.get(0));
+            List<Continuation> told = Greedy.of(model).generate(List.of(new int[] {1}), 120);
+            assertArrayEquals(Arrays.copyOfRange(story, 1, 121), told.get(0).tokens());
         }
     }
 }

@@ -16,6 +16,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
@@ -39,6 +40,7 @@ final class Crew implements AutoCloseable {
     private long generation;
     private TrainingState state = TrainingState.START;
     private List<Ready> ready = List.of();
+    private AbortSignal signal = new AbortSignal();
 
     private static final class Worker {
         final ExecutorService thread = Executors.newSingleThreadExecutor();
@@ -77,11 +79,18 @@ final class Crew implements AutoCloseable {
                 members.add(new Member(id, "127.0.0.1", "here", worker.rank, ranks.getOrDefault(id, -1))));
         StartGeneration message = new StartGeneration(++generation, origin, members, checkpoint, state);
         Meeting meeting = new Meeting();
-        ready = all((id, session) -> session.start(message, id, group -> {
-            boolean movers = group.equals("movers");
-            int index = new ArrayList<>(workers.keySet()).indexOf(id);
-            return meeting.of(group, movers ? index : members.get(index).rank(), movers ? members.size() : ids.length);
-        }));
+        AbortSignal ofGeneration = new AbortSignal();
+        signal = ofGeneration;
+        ready = all((id, session) -> session.start(
+                message,
+                id,
+                group -> {
+                    boolean movers = group.equals("movers");
+                    int index = new ArrayList<>(workers.keySet()).indexOf(id);
+                    return meeting.of(
+                            group, movers ? index : members.get(index).rank(), movers ? members.size() : ids.length);
+                },
+                ofGeneration));
         state = ready.get(0).state();
         for (Ready each : ready) {
             assertEquals(state, each.state(), "all start from the same state");
@@ -175,7 +184,7 @@ final class Crew implements AutoCloseable {
     }
 
     void abort(String reason) {
-        workers.values().forEach(worker -> worker.session.abort(reason));
+        signal.abort(reason);
     }
 
     private static void close(Worker worker) throws IOException {

@@ -11,11 +11,11 @@ import org.shardloom.protocol.config.JobFile;
 import org.shardloom.worker.weights.SharedFixtures;
 
 /** Jobs over tiny-chatglm3 and random pretokenized samples. */
-final class Jobs {
+public final class Jobs {
     private Jobs() {}
 
     /** 37 samples, so that epochs do not end where steps do; 12 steps of 8 samples unless the overrides say otherwise. */
-    static JobConfig write(Path directory, String... overrides) throws IOException {
+    public static JobConfig write(Path directory, String... overrides) throws IOException {
         Random random = new Random(99);
         StringBuilder lines = new StringBuilder();
         for (int i = 0; i < 37; i++) {

@@ -118,9 +118,35 @@ class SessionTest {
             crew.export(crew.save(directory.resolve("checkpoint-1")), target);
         }
         try (TensorSource weights = WeightsDirectory.open(target)) {
-            weights.tensors().values().forEach(t -> assertEquals(WeightDtype.BF16, t.dtype()));
+            String frequencies = "transformer.rotary_pos_emb.inv_freq";
+            weights.tensors()
+                    .values()
+                    .forEach(t -> assertEquals(
+                            t.name().equals(frequencies) ? WeightDtype.F32 : WeightDtype.BF16, t.dtype(), t.name()));
+            assertEquals(1f, weights.readAll(frequencies)[0]);
         }
         assertTrue(Files.exists(target.resolve("config.json")));
+    }
+
+    @Test
+    void theReportedPeakIsThatOfTheGenerationAndFallsWithTheNumberOfWorkers() throws Exception {
+        JobConfig job = Jobs.write(directory);
+        try (Crew crew = new Crew(job)) {
+            crew.start(Origin.START, "", 0);
+            long alone = last(crew.stepsTo(3)).devicePeakBytes();
+            crew.start(Origin.RESHARD, "", 0, 1, 2, 3);
+            long ofFour = last(crew.stepsTo(6)).devicePeakBytes();
+            assertTrue(ofFour < 0.7 * alone, "alone " + alone + " bytes, as one of four " + ofFour);
+            Path checkpoint = crew.save(directory.resolve("checkpoint-6"));
+            crew.start(Origin.CHECKPOINT, checkpoint.toString(), 0);
+            assertEquals(alone, last(crew.stepsTo(9)).devicePeakBytes(), 0.3 * alone);
+            crew.start(Origin.CHECKPOINT, checkpoint.toString(), 0, 1, 2, 3);
+            assertEquals(ofFour, last(crew.stepsTo(9)).devicePeakBytes(), 0.3 * ofFour);
+        }
+    }
+
+    private static StepReport last(List<StepReport> reports) {
+        return reports.get(reports.size() - 1);
     }
 
     @Test

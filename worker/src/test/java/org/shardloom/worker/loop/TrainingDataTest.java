@@ -122,6 +122,8 @@ class TrainingDataTest {
         assertEquals(10, load("train.epochs=2").totalSteps(), "74 samples in steps of 8");
         assertEquals(37, load("train.epochs=8").totalSteps());
         TrainingData data = load("train.epochs=2");
+        assertEquals(2, data.first(2).size());
+        assertEquals(37, data.first(1000).size());
         assertEquals(8 / 37.0, data.epochAfter(1), 1e-12);
         assertEquals(80 / 37.0, data.epochAfter(10), 1e-12);
         assertTrue(data.longest() > 6 && data.longest() <= 25, "longest " + data.longest());

@@ -36,27 +36,28 @@ class HiddenStatesTest {
         try (TensorSource reference = TinyModel.open(root.resolve("reference.safetensors"));
                 CpuDevice device = new CpuDevice(1);
                 Memory memory = device.memory(Purpose.PARAMETERS);
-                Decoder decoder = new Decoder(config, device, 64)) {
+                Decoder decoder = new Decoder(TunedModel.full(config), device, 64)) {
             List<UnitView> units = load(decoder, directory, memory);
             List<int[]> sequences = TinyModel.sequences(reference, "", 0, 3);
             PackedBatch packed = PackedBatch.of(sequences, sequences);
             BatchOnDevice batch = BatchOnDevice.of(device, memory, packed, false);
-            Tensor x = decoder.newStream(memory, DType.F32, packed.tokens());
-            decoder.embed(units.get(0), batch, x);
+            Tensor x = memory.allocate(DType.F32, packed.tokens(), config.hidden());
+            decoder.embed(BlockView.of(units.get(0)), batch, x);
             assertRows("hidden/0", reference, packed, Inputs.toFloats(device, x), config.hidden());
             for (int layer = 1; layer <= config.layers(); layer++) {
-                Tensor out = decoder.newStream(memory, DType.F32, packed.tokens());
-                decoder.layer(units.get(layer), batch, x, memory, out);
+                Tensor out = memory.allocate(DType.F32, packed.tokens(), config.hidden());
+                decoder.layer(BlockView.of(units.get(layer)), new LayerCall(layer - 1, batch, null, 0), x, memory, out);
                 x = out;
                 assertRows("hidden/" + layer, reference, packed, Inputs.toFloats(device, x), config.hidden());
             }
             UnitView head = units.get(config.layers() + 1);
-            Tensor normed = decoder.newStream(memory, DType.F32, packed.tokens());
+            Tensor normed = memory.allocate(DType.F32, packed.tokens(), config.hidden());
             Tensor inverse = memory.allocate(DType.F32, packed.tokens());
             device.ops().rmsNorm(normed, inverse, null, x, null, head.get("norm.weight"), config.normEpsilon());
             assertRows("hidden/final", reference, packed, Inputs.toFloats(device, normed), config.hidden());
             int[] all = java.util.stream.IntStream.range(0, packed.tokens()).toArray();
-            Tensor logits = decoder.logits(head, units.get(0), x, Inputs.indices(device, memory, all), memory);
+            Tensor logits = decoder.logits(
+                    BlockView.of(head), BlockView.of(units.get(0)), x, Inputs.indices(device, memory, all), memory);
             assertRows("logits", reference, packed, Inputs.toFloats(device, logits), config.vocabulary());
         }
     }
@@ -64,7 +65,7 @@ class HiddenStatesTest {
     private static List<UnitView> load(Decoder decoder, Path directory, Memory memory) throws Exception {
         List<UnitView> views = new ArrayList<>();
         try (TensorSource weights = WeightsDirectory.open(directory)) {
-            for (UnitSpec unit : decoder.units()) {
+            for (UnitSpec unit : decoder.model().units()) {
                 Tensor flat = memory.allocate(DType.F32, unit.elements());
                 FloatBuffer floats =
                         HostBytes.view(flat.address(), flat.bytes()).asFloatBuffer();

@@ -64,7 +64,7 @@ class ModelConfigReaderTest {
         DecoderConfig config = read(CHATGLM);
         assertEquals(6_243_584_000L, parameters(config));
         assertEquals(30, DecoderUnits.of(config).size());
-        assertEquals(30, config.unitCount());
+        assertEquals(28, config.layers());
     }
 
     @ParameterizedTest

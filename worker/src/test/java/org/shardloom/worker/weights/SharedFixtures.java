@@ -36,7 +36,7 @@ public final class SharedFixtures {
         return path;
     }
 
-    /** Skips the test and says so on the terminal's error stream. */
+    /** Skips the test and says so on standard error, which Surefire keeps in {@code *-output.txt}; {@code .ci/run} shows such lines. */
     public static void skip(String why) {
         System.err.println("*** SKIPPED: " + why + " ***");
         Assumptions.abort(why);

@@ -7,8 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -51,7 +55,7 @@ class MasterWeightsTest {
             for (int rank = 0; rank < world; rank++) {
                 try (Memory memory = device.memory(Purpose.OPTIMIZER)) {
                     OptimizerShard shard = new OptimizerShard(plan, rank, UNITS, TinyModel.ADAMW, memory);
-                    MasterWeights.randomize(UNITS, plan, rank, seed, CONFIG.layers(), shard);
+                    MasterWeights.randomize(UNITS, plan, rank, seed, CONFIG.layers(), shard::master);
                     for (int u = 0; u < UNITS.size(); u++) {
                         float[] slice = Inputs.toFloats(device, shard.get(u, Part.MASTER));
                         int from = (int) plan.owned(u, rank).from();
@@ -130,16 +134,81 @@ class MasterWeightsTest {
         return ab / Math.sqrt(aa * bb);
     }
 
+    /** Notes which rank reads each element, and that none is read twice. The values are zero. */
+    private static final class NotingSource implements TensorSource {
+        private static final int NOBODY = -1;
+        private final Map<String, TensorInfo> tensors = new LinkedHashMap<>();
+        final Map<String, int[]> readers = new HashMap<>();
+        int rank;
+
+        NotingSource(List<UnitSpec> units) {
+            units.stream().flatMap(u -> u.parameters().values().stream()).forEach(p -> p.sources()
+                    .forEach(s -> {
+                        TensorInfo info = new TensorInfo(s.name(), WeightDtype.F32, p.shapeOf(s));
+                        int[] nobody = new int[(int) info.elementCount()];
+                        Arrays.fill(nobody, NOBODY);
+                        tensors.put(s.name(), info);
+                        readers.put(s.name(), nobody);
+                    }));
+        }
+
+        @Override
+        public Map<String, TensorInfo> tensors() {
+            return tensors;
+        }
+
+        @Override
+        public void read(String name, long firstElement, FloatBuffer destination) {
+            for (int i = (int) firstElement; destination.hasRemaining(); i++) {
+                assertEquals(NOBODY, readers.get(name)[i], name + "[" + i + "] again, by rank " + rank);
+                readers.get(name)[i] = rank;
+                destination.put(0);
+            }
+        }
+
+        @Override
+        public void readRaw(String name, long firstElement, ByteBuffer destination) {
+            throw new AssertionError("the weights of " + name + " are read as fp32");
+        }
+
+        @Override
+        public void close() {}
+    }
+
+    @Test
+    void everyElementIsReadOnceAndByTheRankThatOwnsIt() throws Exception {
+        for (DecoderConfig config : List.of(CONFIG, SmallModels.chatglm(2))) {
+            List<UnitSpec> units = DecoderUnits.of(config);
+            ShardPlan plan = ZeroEngine.planOf(units, 3);
+            NotingSource source = new NotingSource(units);
+            for (int rank = 0; rank < plan.worldSize(); rank++) {
+                source.rank = rank;
+                try (CpuDevice device = new CpuDevice(1);
+                        Memory memory = device.memory(Purpose.OPTIMIZER)) {
+                    OptimizerShard shard = new OptimizerShard(plan, rank, units, TinyModel.ADAMW, memory);
+                    MasterWeights.load(units, plan, rank, source, shard::master);
+                }
+            }
+            for (int u = 0; u < units.size(); u++) {
+                for (ParameterSpec p : units.get(u).parameters().values()) {
+                    for (ParameterSpec.Source s : p.sources()) {
+                        long start = p.offset() + s.firstRow() * p.columns();
+                        int[] owners = new int[(int) (s.rows() * p.columns())];
+                        for (int i = 0; i < owners.length; i++) {
+                            owners[i] = (int) ((start + i) / plan.sliceElements(u));
+                        }
+                        assertArrayEquals(owners, source.readers.get(s.name()), s.name());
+                    }
+                }
+            }
+        }
+    }
+
     @Test
     void everyMissingExtraAndMisshapenTensorIsListed() throws Exception {
         List<TensorInfo> tensors = new ArrayList<>();
-        for (Map.Entry<String, ParameterSpec> entry :
-                MasterWeights.bySourceName(UNITS).entrySet()) {
-            ParameterSpec p = entry.getValue();
-            p.sources().stream()
-                    .filter(s -> s.name().equals(entry.getKey()))
-                    .forEach(s -> tensors.add(new TensorInfo(s.name(), WeightDtype.BF16, p.shapeOf(s))));
-        }
+        UNITS.stream().flatMap(u -> u.parameters().values().stream()).forEach(p -> p.sources()
+                .forEach(s -> tensors.add(new TensorInfo(s.name(), WeightDtype.BF16, p.shapeOf(s)))));
         check(tensors);
         tensors.add(TensorInfo.of("model.layers.0.self_attn.rotary_emb.inv_freq", WeightDtype.F32, 6));
         tensors.add(TensorInfo.of("lm_head.weight", WeightDtype.BF16, 96, 48));
@@ -168,7 +237,10 @@ class MasterWeightsTest {
     void aLongListOfProblemsIsCutAndCounted() {
         String message =
                 assertThrows(WeightsException.class, () -> check(List.of())).getMessage();
-        int tensors = MasterWeights.bySourceName(UNITS).size();
+        int tensors = UNITS.stream()
+                .flatMap(u -> u.parameters().values().stream())
+                .mapToInt(p -> p.sources().size())
+                .sum();
         assertEquals(tensors <= 40 ? tensors + 1 : 42, message.lines().count(), message);
         assertFalse(message.contains("extra"));
     }

@@ -7,16 +7,21 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.OptimizerConfig;
+import org.shardloom.protocol.plan.Interval;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.model.ParameterSpec;
 import org.shardloom.worker.model.UnitSpec;
@@ -73,26 +78,78 @@ class PrecisionTest {
     }
 
     @ParameterizedTest
-    @EnumSource(
-            value = DType.class,
-            names = {"BF16", "F32"})
-    void aNanInAWeightStopsEveryRankBeforeTheUpdateAndNamesTheUnit(DType dtype) throws Exception {
+    @CsvSource({"BF16, 1", "BF16, 4", "F32, 1", "F32, 2", "F32, 3", "F32, 4"})
+    void aNanInAWeightStopsEveryRankBeforeTheUpdateAndNamesThatUnitAlone(DType dtype, int unit) throws Exception {
         Ranks.run(3, (rank, group) -> {
             try (TinyTrainer trainer = open(group, dtype)) {
                 trainer.accumulated(1);
                 if (rank == 1) {
-                    set(trainer.engine.optimizer().get(2, Part.MASTER), 5, Float.NaN);
+                    set(trainer.engine.optimizer().get(unit, Part.MASTER), 5, Float.NaN);
                 }
                 trainer.engine.publishMaster();
                 float[][][] before = trainer.state();
                 NonFiniteException e = assertThrows(NonFiniteException.class, () -> trainer.accumulated(2));
-                assertTrue(e.getMessage().contains("layers.1"), e.getMessage());
+                assertNames("output", unit, trainer, e);
                 assertTrue(e.getMessage().contains("not applied"), e.getMessage());
                 assertEquals(1, trainer.engine.optimizer().updates());
                 assertSame(before, trainer.state());
                 return null;
             }
         });
+    }
+
+    @ParameterizedTest
+    @EnumSource(Sharding.class)
+    void aNanThatOneMicroBatchMeetsIsNamedOnEveryRank(Sharding sharding) throws Exception {
+        Ranks.run(3, (rank, group) -> {
+            try (TinyTrainer trainer = new TinyTrainer(group, DType.F32, sharding, true, TinyModel.ADAMW)) {
+                Interval owned = trainer.engine.plan().owned(0, rank);
+                int id = idOfTheLastMicroBatchAlone(trainer.train());
+                long element = (long) id * trainer.engine.model().config().hidden();
+                if (owned.from() <= element && element < owned.to()) {
+                    set(trainer.engine.optimizer().get(0, Part.MASTER), (int) (element - owned.from()), Float.NaN);
+                }
+                trainer.engine.publishMaster();
+                NonFiniteException e = assertThrows(NonFiniteException.class, () -> trainer.accumulated(1));
+                assertNames("output", 0, trainer, e);
+                assertThrows(NonFiniteException.class, () -> trainer.accumulated(1), "the ranks are still in step");
+                return null;
+            }
+        });
+    }
+
+    /** Token that none but the last of the four micro-batches has; three ranks take it in their second round. */
+    private static int idOfTheLastMicroBatchAlone(TensorSource train) throws Exception {
+        List<PackedBatch> batches = TinyModel.microBatches(train, 1, 4);
+        Set<Integer> others = new HashSet<>();
+        batches.subList(0, 3).forEach(b -> Arrays.stream(b.ids()).forEach(others::add));
+        return Arrays.stream(batches.get(3).ids())
+                .filter(id -> !others.contains(id))
+                .findFirst()
+                .orElseThrow();
+    }
+
+    @Test
+    void gradientsThatOverflowNameTheUnitWhereBackwardBegins() throws Exception {
+        Ranks.run(2, (rank, group) -> {
+            try (TinyTrainer trainer = TinyTrainer.open(group)) {
+                NonFiniteException e = assertThrows(
+                        NonFiniteException.class,
+                        () -> trainer.step(TinyModel.microBatches(trainer.train(), 1, 2), List.of(1e-45, 1e-45), 1e-3));
+                assertNames("gradient", 4, trainer, e);
+                assertEquals(0, trainer.engine.optimizer().updates());
+                return null;
+            }
+        });
+    }
+
+    private static void assertNames(String what, int unit, TinyTrainer trainer, NonFiniteException e) {
+        List<UnitSpec> units = trainer.engine.units();
+        for (int u = 0; u < units.size(); u++) {
+            String text = "the " + what + " of unit " + units.get(u).name() + " is not finite";
+            assertEquals(u == unit, e.getMessage().contains(text), e.getMessage());
+            assertEquals(u == unit, e.getMessage().contains(units.get(u).name()), e.getMessage());
+        }
     }
 
     @Test

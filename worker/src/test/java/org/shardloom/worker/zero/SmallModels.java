@@ -29,7 +29,8 @@ final class SmallModels {
     static ZeroEngine random(DecoderConfig config, CpuDevice device, Collectives group, long seed) {
         ZeroEngine engine =
                 new ZeroEngine(config, new EngineConfig(DType.F32, 3, false, TinyModel.ADAMW, 1.0, 64), device, group);
-        MasterWeights.randomize(engine.units(), engine.plan(), group.rank(), seed, config.layers(), engine.optimizer());
+        MasterWeights.randomize(
+                engine.units(), engine.plan(), group.rank(), seed, config.layers(), engine.optimizer()::master);
         engine.publishMaster();
         return engine;
     }

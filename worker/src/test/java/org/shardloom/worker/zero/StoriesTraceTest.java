@@ -53,7 +53,7 @@ class StoriesTraceTest {
                 TensorSource weights = WeightsDirectory.open(directory);
                 TensorSource reference = TinyModel.open(directory.resolve("reference.safetensors"))) {
             MasterWeights.check(engine.units(), weights, "stories260k");
-            MasterWeights.load(engine.units(), engine.plan(), group.rank(), weights, engine.optimizer());
+            MasterWeights.load(engine.units(), engine.plan(), group.rank(), weights, engine.optimizer()::master);
             engine.publishMaster();
             float[] losses = reference.readAll("train/loss");
             float[] norms = reference.readAll("train/grad_norm");

@@ -101,7 +101,7 @@ class TinyChatglmTest {
 
     static void load(ZeroEngine engine, TensorSource weights) throws Exception {
         MasterWeights.check(engine.units(), weights, "test");
-        MasterWeights.load(engine.units(), engine.plan(), 0, weights, engine.optimizer());
+        MasterWeights.load(engine.units(), engine.plan(), 0, weights, engine.optimizer()::master);
         engine.publishMaster();
     }
 

@@ -53,7 +53,7 @@ public final class TinyTrainer implements AutoCloseable {
                 group);
         try (TensorSource weights = WeightsDirectory.open(directory)) {
             MasterWeights.check(engine.units(), weights, "test");
-            MasterWeights.load(engine.units(), engine.plan(), group.rank(), weights, engine.optimizer());
+            MasterWeights.load(engine.units(), engine.plan(), group.rank(), weights, engine.optimizer()::master);
         }
         engine.publishMaster();
     }

@@ -1,0 +1,86 @@
+package org.shardloom.worker.checkpoint;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.TuningMethod;
+import org.shardloom.protocol.disk.WholeDirectory;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.DecoderUnits;
+import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.model.Rotary;
+import org.shardloom.worker.model.TunedModel;
+import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.tuning.AdapterFiles;
+import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.weights.ArraySource;
+import org.shardloom.worker.weights.OverlaidSource;
+import org.shardloom.worker.weights.TensorInfo;
+import org.shardloom.worker.weights.TensorSource;
+import org.shardloom.worker.weights.WeightDtype;
+import org.shardloom.worker.weights.WeightsDirectory;
+
+/**
+ * What a run leaves behind: a Hugging Face directory where it trained parameters of the model, the adapter or prefix alone where it added
+ * one.
+ */
+public final class FinalModel {
+    private static final long MARGIN = 1L << 20;
+
+    private FinalModel() {}
+
+    /**
+     * Turns a checkpoint of the job into it. The directory is whole or absent.
+     *
+     * @param dtype of a model's weights; adapters and prefixes are fp32
+     * @param maxShardBytes most bytes of tensors in a file of a model
+     */
+    public static void write(Checkpoint checkpoint, JobConfig job, Path target, WeightDtype dtype, long maxShardBytes)
+            throws IOException {
+        Path modelDirectory = job.model().path();
+        DecoderConfig config = ModelConfigReader.read(modelDirectory);
+        TuningMethod method = job.method().tuning();
+        TunedModel tuned = Tuning.of(config, method);
+        CheckpointTensors trained = new CheckpointTensors(checkpoint, tuned.trained());
+        if (tuned.trained().stream().anyMatch(UnitSpec::isAdded)) {
+            long bytes = trained.tensors().values().stream()
+                    .mapToLong(TensorInfo::byteCount)
+                    .sum();
+            WholeDirectory.write(
+                    target,
+                    bytes + MARGIN,
+                    "the adapter",
+                    directory -> AdapterFiles.write(directory, method, modelDirectory, trained));
+            return;
+        }
+        List<UnitSpec> units = DecoderUnits.of(config);
+        try (TensorSource weights = withFrequencies(config, over(modelDirectory, tuned, trained))) {
+            HuggingFaceExport.write(
+                    weights, units, modelDirectory, tokenizerDirectory(job), target, dtype, maxShardBytes);
+        }
+    }
+
+    private static TensorSource over(Path modelDirectory, TunedModel tuned, TensorSource trained) throws IOException {
+        boolean all = tuned.units().stream().allMatch(UnitSpec::trained);
+        return all ? trained : new OverlaidSource(WeightsDirectory.open(modelDirectory), trained);
+    }
+
+    /** The original code of the ChatGLM family keeps its rotary frequencies in the checkpoint. */
+    private static TensorSource withFrequencies(DecoderConfig config, TensorSource weights) {
+        if (config.names() != DecoderConfig.Names.CHATGLM) {
+            return weights;
+        }
+        float[] frequencies = Rotary.frequencies(config.attention().rotaryDim(), config.ropeBase());
+        String name = "transformer.rotary_pos_emb.inv_freq";
+        return new OverlaidSource(weights, new ArraySource(name, frequencies, frequencies.length));
+    }
+
+    private static Path tokenizerDirectory(JobConfig job) {
+        Path tokenizer = job.tokenizer();
+        return Files.isDirectory(tokenizer)
+                ? tokenizer
+                : tokenizer.toAbsolutePath().getParent();
+    }
+}

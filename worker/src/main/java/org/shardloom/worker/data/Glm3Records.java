@@ -1,0 +1,95 @@
+package org.shardloom.worker.data;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Records of ChatGLM3's own fine-tuning format.
+ *
+ * <pre>
+ * {"tools": [any description, ...],
+ *  "conversations": [
+ *    {"role": "system", "content": "..."},                      at most one, first
+ *    {"role": "user", "content": "..."},
+ *    {"role": "assistant", "content": "...", "loss": false},    not learned
+ *    {"role": "tool", "name": "get_weather", "parameters": {"city": "北京"}, "observation": {"temperature": 3}},
+ *    {"role": "assistant", "content": "..."}]}
+ * </pre>
+ *
+ * <p>A {@code tool} turn is two messages: the assistant's call and the result. The same can be written as two turns, as in
+ * a chat's history: {@code {"role": "assistant", "metadata": "get_weather", "content": "..."}}, {@code {"role":
+ * "observation", "content": "..."}}. Tools stand in the system message, after its text or, without one, after the
+ * sentence that the reference puts there.
+ */
+final class Glm3Records {
+    private static final String TOOLS_ANNOUNCED =
+            "Answer the following questions as best as you can. You have access to the following tools:";
+
+    private Glm3Records() {}
+
+    static List<Message> messages(JsonNode record) throws MalformedRecordException {
+        List<Message> messages = new ArrayList<>();
+        JsonNode turns = RecordFields.array(record, "conversations");
+        for (int i = 0; i < turns.size(); i++) {
+            addTurn(messages, turns.get(i), "conversations[" + i + "].");
+        }
+        JsonNode tools = record.path("tools");
+        if (RecordFields.absent(tools) || tools.isContainerNode() && tools.isEmpty()) {
+            return messages;
+        }
+        if (!tools.isContainerNode()) {
+            throw new MalformedRecordException(
+                    "`tools` must be an array of the tools' descriptions, not " + RecordFields.kind(tools));
+        }
+        boolean hasSystem = !messages.isEmpty() && messages.get(0).role() == Role.SYSTEM;
+        String text = hasSystem ? messages.remove(0).content() : TOOLS_ANNOUNCED;
+        messages.add(0, Message.systemWithTools(text, tools));
+        return messages;
+    }
+
+    /** Whether a record offers or calls tools, which only some templates can lay out. */
+    static boolean usesTools(JsonNode record, List<Message> messages) {
+        return !record.path("tools").isEmpty()
+                || messages.stream().anyMatch(m -> m.callsTool() || m.role() == Role.OBSERVATION);
+    }
+
+    private static void addTurn(List<Message> messages, JsonNode turn, String where) throws MalformedRecordException {
+        String name = RecordFields.text(turn, "role", where);
+        if (name.equals("tool")) {
+            addToolTurn(messages, turn, where);
+            return;
+        }
+        Role role =
+                switch (name) {
+                    case "user" -> Role.USER;
+                    case "assistant" -> Role.ASSISTANT;
+                    case "system" -> Role.SYSTEM;
+                    case "observation" -> Role.OBSERVATION;
+                    default -> throw new MalformedRecordException("`" + where + "role` is `" + name
+                            + "`; it must be system, user, assistant, tool or observation");
+                };
+        String metadata = RecordFields.optionalText(turn, "metadata", where);
+        if (!metadata.isEmpty() && role != Role.ASSISTANT) {
+            throw new MalformedRecordException("`" + where + "metadata` is the name of the tool that an assistant"
+                    + " calls; the role `" + name + "` has none");
+        }
+        String content = RecordFields.text(turn, "content", where);
+        messages.add(new Message(role, metadata, content, RecordFields.learned(turn, role, where)));
+    }
+
+    private static void addToolTurn(List<Message> messages, JsonNode turn, String where)
+            throws MalformedRecordException {
+        String tool = RecordFields.text(turn, "name", where);
+        if (tool.isEmpty()) {
+            throw new MalformedRecordException("`" + where + "name` is empty; it must name the tool that is called");
+        }
+        JsonNode parameters = RecordFields.required(turn, "parameters", where);
+        if (!parameters.isObject()) {
+            throw new MalformedRecordException(
+                    "`" + where + "parameters` must be an object, not " + RecordFields.kind(parameters));
+        }
+        messages.add(Message.toolCall(tool, parameters, RecordFields.learned(turn, Role.ASSISTANT, where)));
+        messages.add(Message.observation(RecordFields.required(turn, "observation", where)));
+    }
+}

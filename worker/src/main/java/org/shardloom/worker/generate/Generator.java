@@ -1,0 +1,185 @@
+package org.shardloom.worker.generate;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Deque;
+import java.util.List;
+import java.util.Set;
+import java.util.function.BiConsumer;
+import org.shardloom.worker.model.KeyValueCache;
+
+/**
+ * Continues token sequences, several at a time: every step gives each of them its next token, and a sequence that has ended
+ * leaves its place to the next prompt. What follows a prompt does not depend on the others. One thread.
+ */
+public final class Generator {
+    private final LoadedModel model;
+    private final int vocabulary;
+    private final Set<Integer> stops;
+    private final SamplingOptions options;
+    private final Limits limits;
+
+    /**
+     * What a generator may use at a time.
+     *
+     * @param sequences most sequences
+     * @param stepTokens most tokens of a step: longer prompts are read in several, which bounds the activations
+     * @param cacheBytes most bytes of keys and values; one sequence may take more
+     */
+    record Limits(int sequences, int stepTokens, long cacheBytes) {
+        static final Limits DEFAULT = new Limits(64, 1024, 1L << 30);
+    }
+
+    /**
+     * A generator that ends a sequence at any of the stop tokens.
+     *
+     * @param vocabulary only ids below are chosen: a model may have more rows than its tokenizer has tokens
+     * @param stops ids; may be empty
+     */
+    public Generator(LoadedModel model, int vocabulary, Set<Integer> stops, SamplingOptions options) {
+        this(model, vocabulary, stops, options, Limits.DEFAULT);
+    }
+
+    Generator(LoadedModel model, int vocabulary, Set<Integer> stops, SamplingOptions options, Limits limits) {
+        this.model = model;
+        this.vocabulary = vocabulary;
+        this.stops = Set.copyOf(stops);
+        this.options = options;
+        this.limits = limits;
+    }
+
+    /** What follows each prompt, as {@link #generate(List, int, BiConsumer)} finds it. */
+    public List<Continuation> generate(List<int[]> prompts, int maxNewTokens) {
+        Continuation[] continuations = new Continuation[prompts.size()];
+        generate(prompts, maxNewTokens, (prompt, continuation) -> continuations[prompt] = continuation);
+        return Arrays.asList(continuations);
+    }
+
+    /**
+     * Finds what follows each prompt; at most that many tokens, and as far as the model has positions.
+     *
+     * @param finished gets a prompt's number, from 0, and what follows it, when that is complete; in any order
+     * @throws IllegalArgumentException before anything else when a prompt is empty or too long, or has an id that the model does
+     *     not know
+     */
+    public void generate(List<int[]> prompts, int maxNewTokens, BiConsumer<Integer, Continuation> finished) {
+        prompts.forEach(model::check);
+        Deque<Sequence> waiting = new ArrayDeque<>();
+        for (int i = 0; i < prompts.size(); i++) {
+            if (maxNewTokens > 0) {
+                waiting.add(new Sequence(i, prompts.get(i), new Sampler(options, i), maxNewTokens));
+            } else {
+                finished.accept(i, new Continuation(new int[0], Continuation.End.LENGTH));
+            }
+        }
+        if (waiting.isEmpty()) {
+            return;
+        }
+        int capacity = waiting.stream().mapToInt(Sequence::mostInCache).max().orElseThrow();
+        long fit = limits.cacheBytes / ((capacity + model.adapters().prefixLength()) * model.cacheBytesPerToken());
+        Sequence[] places = new Sequence[(int) Math.max(1, Math.min(fit, Math.min(limits.sequences, waiting.size())))];
+        try (KeyValueCache cache = model.newCache(places.length, capacity)) {
+            while (fill(places, waiting, cache)) {
+                step(places, cache);
+                for (int i = 0; i < places.length; i++) {
+                    if (places[i] != null && places[i].end != null) {
+                        finished.accept(places[i].number, places[i].continuation());
+                        places[i] = null;
+                    }
+                }
+            }
+        }
+    }
+
+    /** Gives free places to waiting sequences; false when none is left. */
+    private static boolean fill(Sequence[] places, Deque<Sequence> waiting, KeyValueCache cache) {
+        boolean any = false;
+        for (int i = 0; i < places.length; i++) {
+            if (places[i] == null && !waiting.isEmpty()) {
+                places[i] = waiting.remove();
+                cache.clear(i);
+            }
+            any |= places[i] != null;
+        }
+        return any;
+    }
+
+    private void step(Sequence[] places, KeyValueCache cache) {
+        List<Integer> taking = new ArrayList<>();
+        List<int[]> tokens = new ArrayList<>();
+        int room = limits.stepTokens;
+        for (int i = 0; i < places.length && room > 0; i++) {
+            if (places[i] != null) {
+                tokens.add(places[i].read(room));
+                taking.add(i);
+                room -= tokens.get(tokens.size() - 1).length;
+            }
+        }
+        float[][] logits =
+                model.extend(cache, taking.stream().mapToInt(Integer::intValue).toArray(), tokens);
+        for (int k = 0; k < logits.length; k++) {
+            Sequence sequence = places[taking.get(k)];
+            if (sequence.read == sequence.count) {
+                sequence.choose(logits[k]);
+            }
+        }
+    }
+
+    private final class Sequence {
+        private final int number;
+        private final Sampler sampler;
+        private final int promptLength;
+        private final int most;
+        private int[] tokens;
+        private int count;
+        /** How many of the tokens the model has read. */
+        private int read;
+
+        private Continuation.End end;
+
+        Sequence(int number, int[] prompt, Sampler sampler, int maxNewTokens) {
+            this.number = number;
+            this.sampler = sampler;
+            this.promptLength = prompt.length;
+            this.most = maxNewTokens;
+            this.tokens = prompt.clone();
+            this.count = prompt.length;
+        }
+
+        /** The last new token is not read. */
+        int mostInCache() {
+            return (int) Math.min(model.positions(), (long) promptLength + most - 1);
+        }
+
+        int[] read(int atMost) {
+            int from = read;
+            read = Math.min(count, read + atMost);
+            return Arrays.copyOfRange(tokens, from, read);
+        }
+
+        void choose(float[] logits) {
+            if (vocabulary < logits.length) {
+                Arrays.fill(logits, vocabulary, logits.length, Float.NEGATIVE_INFINITY);
+            }
+            int next = sampler.next(logits, tokens, count);
+            if (stops.contains(next)) {
+                end = Continuation.End.STOP;
+                return;
+            }
+            if (count == tokens.length) {
+                tokens = Arrays.copyOf(tokens, 2 * count);
+            }
+            tokens[count++] = next;
+            if (count - promptLength == most) {
+                end = Continuation.End.LENGTH;
+            } else if (count > model.positions()) {
+                end = Continuation.End.POSITIONS;
+            }
+        }
+
+        Continuation continuation() {
+            return new Continuation(Arrays.copyOfRange(tokens, promptLength, count), end);
+        }
+    }
+}

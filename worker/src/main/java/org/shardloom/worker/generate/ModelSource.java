@@ -1,0 +1,172 @@
+package org.shardloom.worker.generate;
+
+import java.io.Closeable;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.JobFile;
+import org.shardloom.worker.checkpoint.Checkpoint;
+import org.shardloom.worker.checkpoint.CheckpointTensors;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.DecoderUnits;
+import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.model.TunedModel;
+import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.tuning.AdapterFiles;
+import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.tuning.TuningException;
+import org.shardloom.worker.weights.OverlaidSource;
+import org.shardloom.worker.weights.TensorSource;
+import org.shardloom.worker.weights.WeightsDirectory;
+import org.shardloom.worker.zero.MasterWeights;
+import org.shardloom.worker.zero.ZeroEngine;
+
+/**
+ * The files of a model that can be run: a Hugging Face directory; an adapter or prefix with its base model; or a checkpoint of a run of any
+ * world size, with the model that it began from where parts of that were frozen.
+ */
+public final class ModelSource implements Closeable {
+    /** What is to be closed, the last opened first. */
+    private final Deque<Closeable> opened = new ArrayDeque<>();
+
+    private TunedModel model;
+    private Path modelDirectory;
+    private Path tokenizer;
+    private TensorSource weights;
+
+    private ModelSource() {}
+
+    /**
+     * Opens a directory.
+     *
+     * @param base directory of the model that an adapter, or a checkpoint of a partly frozen model, belongs to; null for the one that it
+     *     names
+     * @throws IllegalArgumentException when a base is named for a whole model
+     */
+    public static ModelSource of(Path directory, Path base) throws IOException {
+        ModelSource source = new ModelSource();
+        try {
+            if (Files.exists(directory.resolve("manifest.pb"))) {
+                source.openCheckpoint(directory, base);
+            } else if (AdapterFiles.isAdapter(directory)) {
+                source.openAdapter(directory, base);
+            } else {
+                refuseBase(directory, base);
+                source.model = TunedModel.full(ModelConfigReader.read(directory));
+                source.weights = source.openModel(directory, source.model.config());
+                source.modelDirectory = directory;
+                source.tokenizer = directory;
+            }
+            return source;
+        } catch (IOException | RuntimeException e) {
+            source.closeAfter(e);
+            throw e;
+        }
+    }
+
+    private void openAdapter(Path directory, Path base) throws IOException {
+        AdapterFiles.Description description = AdapterFiles.read(directory);
+        Path under = existing(base != null ? base : description.base(), directory + " is an adapter of the model");
+        model = Tuning.of(ModelConfigReader.read(under), description.method());
+        TensorSource below = openModel(under, model.config());
+        TensorSource adapter = opened(WeightsDirectory.openAdapter(directory));
+        MasterWeights.check(model.units().stream().filter(UnitSpec::isAdded).toList(), adapter, directory.toString());
+        weights = new OverlaidSource(below, adapter);
+        modelDirectory = under;
+        tokenizer = under;
+    }
+
+    private void openCheckpoint(Path directory, Path base) throws IOException {
+        Checkpoint checkpoint = opened(Checkpoint.open(directory, false));
+        JobConfig job = JobFile.parse(checkpoint.manifest().getJobYaml(), directory + "/manifest.pb", List.of())
+                .config();
+        DecoderConfig config =
+                ModelConfigReader.parse(checkpoint.manifest().getModelConfigJson(), directory.resolve("manifest.pb"));
+        model = Tuning.of(config, job.method().tuning());
+        checkpoint.requireUnits(ZeroEngine.planOf(model.trained(), 1).units());
+        weights = new CheckpointTensors(checkpoint, model.trained());
+        modelDirectory = job.model().path();
+        tokenizer = job.tokenizer();
+        if (model.units().stream().allMatch(UnitSpec::trained)) {
+            refuseBase(directory, base);
+            return;
+        }
+        modelDirectory = existing(
+                base != null ? base : modelDirectory,
+                directory + " is a checkpoint of a run that began from the model");
+        weights = new OverlaidSource(openModel(modelDirectory, config), weights);
+    }
+
+    private static void refuseBase(Path directory, Path base) {
+        if (base != null) {
+            throw new IllegalArgumentException(directory + " holds a whole model; --base is for adapters and prefixes");
+        }
+    }
+
+    private static Path existing(Path directory, String what) {
+        if (directory == null || !Files.isDirectory(directory)) {
+            throw new TuningException(
+                    what + " " + directory + ", which is not there; name the model's directory with --base");
+        }
+        return directory;
+    }
+
+    /** A model's own weights, which fit the configuration. */
+    private TensorSource openModel(Path directory, DecoderConfig config) throws IOException {
+        TensorSource source = opened(WeightsDirectory.open(directory));
+        MasterWeights.check(DecoderUnits.of(config), source, directory.toString());
+        return source;
+    }
+
+    private <T extends Closeable> T opened(T file) {
+        opened.push(file);
+        return file;
+    }
+
+    /** The model as it was trained. */
+    public TunedModel model() {
+        return model;
+    }
+
+    /** Where its configuration is. */
+    public Path modelDirectory() {
+        return modelDirectory;
+    }
+
+    /** Where its tokenizer is. */
+    public Path tokenizer() {
+        return tokenizer;
+    }
+
+    /** Reads every unit whole. */
+    void fill(MasterWeights.Slices slices) throws IOException {
+        MasterWeights.load(model.units(), ZeroEngine.planOf(model.units(), 1), 0, weights, slices);
+    }
+
+    private void closeAfter(Exception failure) {
+        try {
+            close();
+        } catch (IOException e) {
+            failure.addSuppressed(e);
+        }
+    }
+
+    @Override
+    public void close() throws IOException {
+        IOException failure = null;
+        while (!opened.isEmpty()) {
+            try {
+                opened.pop().close();
+            } catch (IOException e) {
+                failure = e;
+            }
+        }
+        if (failure != null) {
+            throw failure;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+package org.shardloom.worker.model;
+
+import java.util.Comparator;
+import java.util.stream.IntStream;
+import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.IndexTensor;
+import org.shardloom.kernels.device.Inputs;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+
+/**
+ * Trained keys and values in a micro-batch: P of them stand before the tokens of each of the S sequences, in every layer (P-Tuning v2, Liu
+ * et al., 2021). They are not rotated, and every token sees all of them, so attention runs over sequences that are P rows longer; what
+ * the prefix rows themselves attend to is thrown away.
+ */
+public final class Prefix {
+    private final Device device;
+    private final Ops ops;
+    private final AttentionShape shape;
+    private final int perGroup;
+    private final long rows;
+    /** [P, layers * 2 * groups * headSize] in the training dtype: by layer all keys, then all values. */
+    private final Tensor keysValues;
+    /** fp32 of the same shape; null outside training. */
+    private final Tensor gradient;
+
+    private final IndexTensor starts;
+    private final IndexTensor tokenRows;
+    /** Where keys and values stand in rows of q|k|v cut into pieces of one key width. */
+    private final IndexTensor places;
+    /** By layer, which rows of {@link #keysValues}, cut likewise, stand there. */
+    private final IndexTensor[] sources;
+
+    private final IndexTensor order;
+
+    /**
+     * Lays the prefix out for the batch.
+     *
+     * @param keysValues fp32 [P, layers * 2 * groups * headSize]
+     * @param gradient fp32 of the same shape, all zero; null outside training
+     */
+    Prefix(
+            Device device,
+            Memory memory,
+            DecoderConfig config,
+            PackedBatch batch,
+            DType dtype,
+            Tensor keysValues,
+            Tensor gradient) {
+        this.device = device;
+        this.ops = device.ops();
+        this.shape = config.attention();
+        this.perGroup = shape.heads() / shape.groups();
+        this.gradient = gradient;
+        int length = (int) keysValues.rows();
+        int sequences = batch.starts().length - 1;
+        this.rows = batch.tokens() + (long) sequences * length;
+        this.keysValues = memory.allocate(dtype, keysValues.shape());
+        ops.convert(this.keysValues, keysValues);
+
+        int[] longer = new int[sequences + 1];
+        int[] tokens = new int[batch.tokens()];
+        int[] where = new int[sequences * length * 2];
+        int at = 0;
+        for (int s = 0; s < sequences; s++) {
+            int first = batch.starts()[s] + s * length;
+            longer[s] = first;
+            for (int p = 0; p < length; p++) {
+                where[at++] = (first + p) * (perGroup + 2) + perGroup;
+                where[at++] = (first + p) * (perGroup + 2) + perGroup + 1;
+            }
+            for (int t = batch.starts()[s]; t < batch.starts()[s + 1]; t++) {
+                tokens[t] = t + (s + 1) * length;
+            }
+        }
+        longer[sequences] = (int) rows;
+        starts = Inputs.indices(device, memory, longer);
+        tokenRows = Inputs.indices(device, memory, tokens);
+        places = Inputs.indices(device, memory, where);
+        sources = new IndexTensor[config.layers()];
+        for (int layer = 0; layer < sources.length; layer++) {
+            int first = layer;
+            sources[layer] = Inputs.indices(
+                    device,
+                    memory,
+                    IntStream.range(0, where.length)
+                            .map(i -> (i / 2 % length * config.layers() + first) * 2 + i % 2)
+                            .toArray());
+        }
+        order = Inputs.indices(
+                device,
+                memory,
+                IntStream.range(0, where.length)
+                        .boxed()
+                        .sorted(Comparator.comparingInt(i -> i % (2 * length)))
+                        .mapToInt(Integer::intValue)
+                        .toArray());
+    }
+
+    /** T + S P. */
+    long rows() {
+        return rows;
+    }
+
+    /** int32 [S + 1]: first row of each longer sequence, then {@link #rows}. */
+    IndexTensor starts() {
+        return starts;
+    }
+
+    /** longer[T + S P, q|k|v] = the tokens' rows and, before those of each sequence, the layer's prefix. */
+    void insert(Tensor longer, Tensor tokens, int layer) {
+        ops.zero(longer);
+        ops.scatterRows(longer, tokens, tokenRows);
+        try (Memory work = device.memory(Purpose.WORKSPACE)) {
+            Tensor pieces = work.allocate(longer.dtype(), places.count(), keyWidth());
+            ops.gatherRows(pieces, pieces(keysValues), sources[layer]);
+            ops.scatterRows(pieces(longer), pieces, places);
+        }
+    }
+
+    /** tokens[T, N] = the tokens' rows of longer[T + S P, N]. */
+    void pick(Tensor tokens, Tensor longer) {
+        ops.gatherRows(tokens, longer, tokenRows);
+    }
+
+    /** longer[T + S P, N] = the tokens' rows, and zeros for the prefix. */
+    void spread(Tensor longer, Tensor tokens) {
+        ops.zero(longer);
+        ops.scatterRows(longer, tokens, tokenRows);
+    }
+
+    /** Adds the gradient of the layer's prefix, summed over the sequences in their order. */
+    void addGradient(Tensor gradLonger, int layer) {
+        try (Memory work = device.memory(Purpose.WORKSPACE)) {
+            Tensor pieces = work.allocate(gradLonger.dtype(), places.count(), keyWidth());
+            ops.gatherRows(pieces, pieces(gradLonger), places);
+            ops.embeddingBackward(pieces(gradient), pieces, sources[layer], order);
+        }
+    }
+
+    /** fp32 gradient of the keys and values, whole after the backward pass of the lowest layer. */
+    Tensor gradient() {
+        return gradient;
+    }
+
+    private long keyWidth() {
+        return (long) shape.groups() * shape.headSize();
+    }
+
+    private Tensor pieces(Tensor matrix) {
+        return matrix.reshape(matrix.elements() / keyWidth(), keyWidth());
+    }
+}

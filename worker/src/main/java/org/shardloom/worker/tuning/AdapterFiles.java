@@ -1,0 +1,203 @@
+package org.shardloom.worker.tuning;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import org.shardloom.protocol.config.TuningMethod;
+import org.shardloom.worker.weights.SafetensorsWriter;
+import org.shardloom.worker.weights.TensorInfo;
+import org.shardloom.worker.weights.TensorSource;
+import org.shardloom.worker.weights.WeightDtype;
+
+/**
+ * Adapters and prefixes on disk. A low-rank adapter is as peft writes it, {@code adapter_config.json} and {@code
+ * adapter_model.safetensors}; a prefix is {@code prefix_encoder.safetensors} under the original code's names, with {@code pre_seq_len} and
+ * {@code prefix_projection} in {@code prefix_config.json}, as that code has them in its configuration.
+ */
+public final class AdapterFiles {
+    public static final String LORA_CONFIG = "adapter_config.json";
+    public static final String PREFIX_CONFIG = "prefix_config.json";
+    private static final String LORA_WEIGHTS = "adapter_model.safetensors";
+    private static final String PREFIX_WEIGHTS = "prefix_encoder.safetensors";
+    private static final String BASE = "base_model_name_or_path";
+    private static final int PIECE = 1 << 18;
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private AdapterFiles() {}
+
+    /** What a directory holds. */
+    public record Description(TuningMethod method, Path base) {}
+
+    /** Whether the directory holds an adapter or a prefix. */
+    public static boolean isAdapter(Path directory) {
+        return Files.exists(directory.resolve(LORA_CONFIG)) || Files.exists(directory.resolve(PREFIX_CONFIG));
+    }
+
+    /**
+     * Writes what was trained into the directory, which exists.
+     *
+     * @param base directory of the model that it was trained on
+     * @param trained its tensors, fp32
+     */
+    public static void write(Path directory, TuningMethod method, Path base, TensorSource trained) throws IOException {
+        ObjectNode config = JSON.createObjectNode();
+        String weights = PREFIX_WEIGHTS;
+        String name = PREFIX_CONFIG;
+        if (method instanceof TuningMethod.Lora lora) {
+            describe(config, lora, trained);
+            weights = LORA_WEIGHTS;
+            name = LORA_CONFIG;
+        } else if (method instanceof TuningMethod.PTuningV2 prefix) {
+            config.put("method", "p_tuning_v2");
+            config.put("pre_seq_len", prefix.prefixLength());
+            config.put("prefix_projection", prefix.projection());
+        } else {
+            throw new IllegalArgumentException(method + " adds nothing to a model");
+        }
+        config.put(BASE, base.toString());
+        writeTensors(directory.resolve(weights), trained);
+        Files.write(
+                directory.resolve(name), JSON.writerWithDefaultPrettyPrinter().writeValueAsBytes(config));
+    }
+
+    /** The keys that peft's LoraConfig needs; the others have its defaults. */
+    private static void describe(ObjectNode config, TuningMethod.Lora lora, TensorSource trained) {
+        Set<String> modules = new TreeSet<>();
+        for (String tensor : trained.tensors().keySet()) {
+            String module = tensor.substring(0, tensor.lastIndexOf(".lora_"));
+            modules.add(module.substring(module.lastIndexOf('.') + 1));
+        }
+        config.put("peft_type", "LORA");
+        config.put("task_type", "CAUSAL_LM");
+        config.put("r", lora.rank());
+        if (lora.alpha() == Math.rint(lora.alpha())) {
+            config.put("lora_alpha", (long) lora.alpha());
+        } else {
+            config.put("lora_alpha", lora.alpha());
+        }
+        config.put("lora_dropout", lora.dropout());
+        config.put("bias", "none");
+        config.put("fan_in_fan_out", false);
+        config.put("inference_mode", true);
+        modules.forEach(config.putArray("target_modules")::add);
+    }
+
+    private static void writeTensors(Path file, TensorSource trained) throws IOException {
+        List<TensorInfo> tensors = new ArrayList<>();
+        trained.tensors().values().forEach(t -> tensors.add(new TensorInfo(t.name(), WeightDtype.F32, t.shape())));
+        try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, Map.of("format", "pt"))) {
+            for (TensorInfo tensor : tensors) {
+                long count = tensor.elementCount();
+                for (long from = 0; from < count; from += PIECE) {
+                    ByteBuffer bytes = ByteBuffer.allocate((int) Math.min(PIECE, count - from) * 4)
+                            .order(ByteOrder.LITTLE_ENDIAN);
+                    FloatBuffer floats = bytes.asFloatBuffer();
+                    trained.read(tensor.name(), from, floats);
+                    writer.append(tensor.name(), bytes);
+                }
+            }
+            writer.finish();
+        }
+    }
+
+    /**
+     * Compares an adapter that a job starts from with the job's method.
+     *
+     * @throws TuningException when it was made for another method, rank, scale, length or projection
+     */
+    public static void requireLike(Path directory, TuningMethod wanted) throws IOException {
+        if (!isAdapter(directory)) {
+            throw new TuningException(
+                    "model.adapter: neither " + LORA_CONFIG + " nor " + PREFIX_CONFIG + " in " + directory);
+        }
+        TuningMethod found = read(directory).method();
+        String problem = null;
+        if (found instanceof TuningMethod.Lora was && wanted instanceof TuningMethod.Lora is) {
+            if (was.rank() != is.rank() || was.alpha() != is.alpha()) {
+                problem = "rank " + was.rank() + " and alpha " + was.alpha() + ", the job has rank " + is.rank()
+                        + " and alpha " + is.alpha() + "; set method.rank and method.alpha to the adapter's";
+            }
+        } else if (found instanceof TuningMethod.PTuningV2 && wanted instanceof TuningMethod.PTuningV2) {
+            if (!found.equals(wanted)) {
+                problem = found + ", the job has " + wanted
+                        + "; set method.prefix_length and method.projection to the prefix's";
+            }
+        } else {
+            problem = "another method: " + found + ", the job has " + wanted;
+        }
+        if (problem != null) {
+            throw new TuningException("model.adapter: " + directory + " was trained with " + problem);
+        }
+    }
+
+    /**
+     * What the directory's configuration says.
+     *
+     * @throws TuningException when it asks for something that would change what the adapter computes and is not known here
+     */
+    public static Description read(Path directory) throws IOException {
+        boolean lora = Files.exists(directory.resolve(LORA_CONFIG));
+        Path file = directory.resolve(lora ? LORA_CONFIG : PREFIX_CONFIG);
+        JsonNode config;
+        try {
+            config = JSON.readTree(Files.readAllBytes(file));
+        } catch (com.fasterxml.jackson.core.JsonProcessingException e) {
+            throw new TuningException(file + " is not JSON: " + e.getOriginalMessage());
+        }
+        String base = config.path(BASE).asText("");
+        TuningMethod method = lora ? readLora(file, config) : readPrefix(file, config);
+        return new Description(method, base.isEmpty() ? null : Path.of(base));
+    }
+
+    private static TuningMethod readPrefix(Path file, JsonNode config) {
+        int length = config.path("pre_seq_len").asInt();
+        if (length < 1) {
+            throw new TuningException(file + ": pre_seq_len is missing or not positive");
+        }
+        return new TuningMethod.PTuningV2(
+                length, config.path("prefix_projection").asBoolean());
+    }
+
+    private static TuningMethod readLora(Path file, JsonNode config) {
+        if (!config.path("peft_type").asText().equals("LORA")) {
+            throw new TuningException(
+                    file + ": peft_type is '" + config.path("peft_type").asText() + "', only LORA is known");
+        }
+        for (String refused : List.of("use_dora", "use_rslora", "fan_in_fan_out", "lora_bias")) {
+            if (config.path(refused).asBoolean()) {
+                throw new TuningException(file + ": " + refused + " is true, which is not known here");
+            }
+        }
+        for (String refused : List.of("rank_pattern", "alpha_pattern")) {
+            if (config.path(refused).size() > 0) {
+                throw new TuningException(file + ": " + refused + " is not empty, which is not known here");
+            }
+        }
+        JsonNode modules = config.path("target_modules");
+        List<String> targets = new ArrayList<>();
+        if (modules.isTextual()) {
+            targets.add(modules.asText().equals("all-linear") ? "all" : modules.asText());
+        }
+        modules.forEach(m -> targets.add(m.asText()));
+        int rank = config.path("r").asInt();
+        if (rank < 1 || targets.isEmpty()) {
+            throw new TuningException(file + ": r or target_modules is missing");
+        }
+        return new TuningMethod.Lora(
+                rank,
+                config.path("lora_alpha").asDouble(rank),
+                config.path("lora_dropout").asDouble(),
+                targets);
+    }
+}

@@ -1,0 +1,71 @@
+package org.shardloom.worker.tuning;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeSet;
+import org.shardloom.worker.model.ParameterSpec;
+import org.shardloom.worker.model.TunedModel;
+import org.shardloom.worker.model.UnitSpec;
+
+/** Says what of a model is trained: by name with layers taken together, with counts and their share. */
+public final class TrainedSummary {
+    private TrainedSummary() {}
+
+    /** One line a pattern of names, the total first. */
+    public static List<String> lines(TunedModel model) {
+        long own = model.units().stream()
+                .filter(u -> !u.isAdded())
+                .mapToLong(UnitSpec::parameterCount)
+                .sum();
+        long trained =
+                model.trained().stream().mapToLong(UnitSpec::parameterCount).sum();
+        List<String> lines = new ArrayList<>();
+        lines.add(String.format(
+                Locale.ROOT,
+                "trained: %,d parameters, %.4g %% of the model's %,d",
+                trained,
+                100.0 * trained / own,
+                own));
+        Map<String, TreeSet<Integer>> layers = new LinkedHashMap<>();
+        Map<String, Long> counts = new LinkedHashMap<>();
+        for (UnitSpec unit : model.trained()) {
+            for (ParameterSpec p : unit.parameters().values()) {
+                for (ParameterSpec.Source s : p.sources()) {
+                    String pattern = s.name().replaceFirst("layers\\.\\d+\\.", "layers.*.");
+                    counts.merge(pattern, s.rows() * p.columns(), Long::sum);
+                    layers.computeIfAbsent(pattern, name -> new TreeSet<>()).add(unit.block() - 1);
+                }
+            }
+        }
+        counts.forEach((pattern, count) -> lines.add(String.format(
+                Locale.ROOT,
+                "  %s%s: %,d",
+                pattern,
+                pattern.contains("layers.*.") ? " (layers " + ranges(layers.get(pattern)) + ")" : "",
+                count)));
+        return lines;
+    }
+
+    /** 0-3, 5 */
+    private static String ranges(TreeSet<Integer> numbers) {
+        List<String> ranges = new ArrayList<>();
+        Integer first = null;
+        Integer last = null;
+        for (int n : numbers) {
+            if (last != null && n == last + 1) {
+                last = n;
+                continue;
+            }
+            if (first != null) {
+                ranges.add(first.equals(last) ? "" + first : first + "-" + last);
+            }
+            first = n;
+            last = n;
+        }
+        ranges.add(first.equals(last) ? "" + first : first + "-" + last);
+        return String.join(", ", ranges);
+    }
+}

@@ -1,0 +1,47 @@
+package org.shardloom.worker.tuning;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.shardloom.protocol.config.TuningMethod;
+import org.shardloom.worker.model.Adapters;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.DecoderUnits;
+import org.shardloom.worker.model.PrefixEncoder;
+import org.shardloom.worker.model.TunedModel;
+import org.shardloom.worker.model.UnitSpec;
+
+/** Applies tuning methods to models. */
+public final class Tuning {
+    private Tuning() {}
+
+    /**
+     * The model as the method trains it.
+     *
+     * @throws TuningException when the method names what the model does not have
+     */
+    public static TunedModel of(DecoderConfig config, TuningMethod method) {
+        if (method instanceof TuningMethod.Freeze freeze) {
+            return FreezeUnits.of(config, freeze);
+        }
+        if (method instanceof TuningMethod.Lora lora) {
+            return LoraUnits.of(config, lora);
+        }
+        if (method instanceof TuningMethod.PTuningV2 prefix) {
+            return prefix(config, prefix);
+        }
+        return TunedModel.full(config);
+    }
+
+    private static TunedModel prefix(DecoderConfig config, TuningMethod.PTuningV2 method) {
+        List<UnitSpec> units = new ArrayList<>(frozen(config));
+        units.add(PrefixEncoder.unit(config, config.layers() + 2, method.prefixLength(), method.projection()));
+        return new TunedModel(config, units, new Adapters(List.of(), 0, 0, method.prefixLength(), method.projection()));
+    }
+
+    /** The model's own units, none of them trained. */
+    static List<UnitSpec> frozen(DecoderConfig config) {
+        return DecoderUnits.of(config).stream()
+                .map(unit -> unit.withTrained(false))
+                .toList();
+    }
+}

@@ -1,0 +1,190 @@
+package org.shardloom.worker.generate;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.shardloom.protocol.config.TuningMethod;
+import org.shardloom.worker.checkpoint.HuggingFaceExport;
+import org.shardloom.worker.model.DecoderUnits;
+import org.shardloom.worker.model.KeyValueCache;
+import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.tuning.AdapterFiles;
+import org.shardloom.worker.tuning.MergedSource;
+import org.shardloom.worker.tuning.TuningException;
+import org.shardloom.worker.weights.SharedFixtures;
+import org.shardloom.worker.weights.TensorSource;
+import org.shardloom.worker.weights.WeightDtype;
+import org.shardloom.worker.weights.WeightsDirectory;
+import org.shardloom.worker.zero.TinyModel;
+
+/** Models with adapters and prefixes, loaded from directories, against the logits of peft and of the original code. */
+@Timeout(value = 60, unit = TimeUnit.SECONDS)
+class AdaptedModelTest {
+    private final Path fixtures = SharedFixtures.require("tiny-chatglm3");
+    private final Path base = fixtures.resolve("safetensors-fp32");
+
+    @TempDir
+    Path directory;
+
+    /** As a run leaves it: the fixtures' prefixes have no configuration file of ours. */
+    private Path adapter(String name) throws Exception {
+        Path source = fixtures.resolve(name);
+        if (name.startsWith("lora")) {
+            return source;
+        }
+        try (TensorSource trained = WeightsDirectory.openAdapter(source)) {
+            AdapterFiles.write(directory, new TuningMethod.PTuningV2(8, name.endsWith("projection")), base, trained);
+        }
+        return directory;
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"lora-qkv", "lora-all", "ptuning-embedding", "ptuning-projection"})
+    void logitsEqualTheReferenceWithACacheAndWithout(String name) throws Exception {
+        try (TensorSource reference = TinyModel.open(fixtures.resolve(name).resolve("reference.safetensors"));
+                TensorSource lengths = TinyModel.open(fixtures.resolve("reference.safetensors"));
+                ModelSource source = ModelSource.of(adapter(name), base);
+                LoadedModel model = LoadedModel.open(source, 1, 64)) {
+            List<int[]> sequences = TinyModel.sequences(lengths, "", 0, 3);
+            float[] expected = reference.readAll("logits");
+            int width = reference.info("logits").shape().get(1).intValue();
+            int vocabulary = model.config().vocabulary();
+            float[][] found = model.allLogits(sequences);
+            int at = 0;
+            for (int s = 0; s < 3; s++) {
+                for (int t = 0; t < sequences.get(s).length; t++, at++) {
+                    int from = (s * width + t) * vocabulary;
+                    for (int v = 0; v < vocabulary; v++) {
+                        assertEquals(expected[from + v], found[at][v], 1e-4, "sequence " + s + ", token " + t);
+                    }
+                }
+            }
+            try (KeyValueCache cache = model.newCache(3, 64)) {
+                int[] slots = {0, 1, 2};
+                List<int[]> heads =
+                        sequences.stream().map(s -> Arrays.copyOf(s, 3)).toList();
+                List<int[]> tails = sequences.stream()
+                        .map(s -> Arrays.copyOfRange(s, 3, s.length))
+                        .toList();
+                model.extend(cache, slots, heads);
+                float[][] last = model.extend(cache, slots, tails);
+                at = -1;
+                for (int s = 0; s < 3; s++) {
+                    at += sequences.get(s).length;
+                    assertArrayEquals(found[at], last[s], 1e-4f, "with a cache, sequence " + s);
+                }
+            }
+            assertTrue(model.effect() > 0.01, "the adapter acts");
+        }
+    }
+
+    @Test
+    void aModelWithoutAdaptersHasNoEffect() throws Exception {
+        try (LoadedModel model = LoadedModel.open(base, 1, 64)) {
+            assertEquals(0, model.effect());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"lora-qkv", "lora-all"})
+    void mergedWeightsAndLogitsEqualThoseOfPeft(String name) throws Exception {
+        Path adapter = fixtures.resolve(name);
+        TuningMethod.Lora lora = (TuningMethod.Lora) AdapterFiles.read(adapter).method();
+        Path target = directory.resolve("merged");
+        try (TensorSource merged =
+                new MergedSource(WeightsDirectory.open(base), WeightsDirectory.openAdapter(adapter), lora.scale())) {
+            HuggingFaceExport.write(
+                    merged,
+                    DecoderUnits.of(ModelConfigReader.read(base)),
+                    base,
+                    base,
+                    target,
+                    WeightDtype.F32,
+                    1 << 30);
+        }
+        try (TensorSource expected = TinyModel.open(adapter.resolve("merged.safetensors"));
+                TensorSource found = WeightsDirectory.open(target)) {
+            for (String tensor : expected.tensors().keySet()) {
+                assertArrayEquals(expected.readAll(tensor), found.readAll(tensor), 1e-6f, tensor);
+            }
+        }
+        try (TensorSource reference = TinyModel.open(adapter.resolve("reference.safetensors"));
+                TensorSource lengths = TinyModel.open(fixtures.resolve("reference.safetensors"));
+                LoadedModel model = LoadedModel.open(target, 1, 64)) {
+            int[] sequence = TinyModel.sequences(lengths, "", 0, 1).get(0);
+            float[] expected = reference.readAll("merged/logits");
+            float[][] found = model.allLogits(List.of(sequence));
+            for (int t = 0; t < sequence.length; t++) {
+                for (int v = 0; v < found[t].length; v++) {
+                    assertEquals(expected[t * found[t].length + v], found[t][v], 1e-4, "token " + t);
+                }
+            }
+        }
+    }
+
+    @Test
+    void whatIsWrittenIsReadBack() throws Exception {
+        Path source = fixtures.resolve("lora-all");
+        TuningMethod method = AdapterFiles.read(source).method();
+        try (TensorSource trained = WeightsDirectory.openAdapter(source)) {
+            AdapterFiles.write(directory, method, base, trained);
+            AdapterFiles.Description read = AdapterFiles.read(directory);
+            assertEquals(base, read.base());
+            TuningMethod.Lora lora = (TuningMethod.Lora) read.method();
+            assertEquals(8, lora.rank());
+            assertEquals(4.0, lora.scale());
+            try (TensorSource again = WeightsDirectory.openAdapter(directory)) {
+                assertEquals(trained.tensors(), again.tensors());
+                for (String name : trained.tensors().keySet()) {
+                    assertArrayEquals(trained.readAll(name), again.readAll(name), name);
+                }
+            }
+        }
+    }
+
+    @Test
+    void aJobThatStartsFromAnAdapterMustHaveItsRankAndScale() throws Exception {
+        Path adapter = fixtures.resolve("lora-qkv");
+        AdapterFiles.requireLike(adapter, new TuningMethod.Lora(8, 32, 0.1, List.of("all")));
+        for (TuningMethod other : List.of(
+                new TuningMethod.Lora(8, 16, 0, List.of("query_key_value")),
+                new TuningMethod.Lora(4, 32, 0, List.of("query_key_value")),
+                new TuningMethod.PTuningV2(8, false))) {
+            String message = assertThrows(TuningException.class, () -> AdapterFiles.requireLike(adapter, other))
+                    .getMessage();
+            assertTrue(message.contains("was trained with"), message);
+        }
+        assertThrows(TuningException.class, () -> AdapterFiles.requireLike(base, new TuningMethod.PTuningV2(8, false)));
+    }
+
+    @Test
+    void aWholeModelHasNoBase() {
+        assertThrows(IllegalArgumentException.class, () -> ModelSource.of(base, base));
+    }
+
+    @Test
+    void anAdapterWithoutItsBaseOrOfAnUnknownKindIsRefused() throws Exception {
+        Path adapter = fixtures.resolve("lora-qkv");
+        String message = assertThrows(TuningException.class, () -> ModelSource.of(adapter, null))
+                .getMessage();
+        assertTrue(message.contains("--base"), message);
+        String config = Files.readString(adapter.resolve("adapter_config.json"));
+        Files.writeString(
+                directory.resolve("adapter_config.json"), config.replace("\"use_dora\": false", "\"use_dora\": true"));
+        message = assertThrows(TuningException.class, () -> ModelSource.of(directory, base))
+                .getMessage();
+        assertTrue(message.contains("use_dora"), message);
+    }
+}

@@ -1,0 +1,159 @@
+package org.shardloom.worker.zero;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.collective.LocalCollectives;
+import org.shardloom.kernels.cpu.CpuDevice;
+import org.shardloom.kernels.device.Inputs;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.protocol.config.ModelConfigSource;
+import org.shardloom.protocol.config.TuningMethod;
+import org.shardloom.protocol.plan.StepShares;
+import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.model.PackedBatch;
+import org.shardloom.worker.model.ParameterSpec;
+import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.weights.SharedFixtures;
+import org.shardloom.worker.weights.TensorSource;
+
+/** Loss, gradients and training traces of the tuning methods against those of the original implementations. */
+class TuningMethodsTest {
+    private static final List<String> METHODS =
+            List.of("lora-qkv", "lora-all", "ptuning-embedding", "ptuning-projection", "freeze");
+
+    static Stream<Arguments> fixtures() {
+        return Stream.of("tiny-chatglm2", "tiny-chatglm3").flatMap(model -> METHODS.stream()
+                .flatMap(method -> Stream.of(true, false).map(r -> Arguments.of(model, method, r))));
+    }
+
+    @ParameterizedTest
+    @MethodSource("fixtures")
+    void lossAndGradientsEqualTheReference(String model, String method, boolean recompute) throws Exception {
+        Path directory = SharedFixtures.require(model);
+        try (TensorSource reference = TinyModel.open(directory.resolve(method).resolve("reference.safetensors"));
+                TensorSource lengths = TinyModel.open(directory.resolve("reference.safetensors"));
+                CpuDevice device = new CpuDevice(1);
+                ZeroEngine engine = open(directory, method, 3, recompute, device, new LocalCollectives())) {
+            PackedBatch batch = TinyModel.batch(lengths, "", 0, 3);
+            double targets = batch.targets().length;
+            StepResult result = engine.step(new StepInput(List.of(batch), List.of(targets), 1, 0));
+            assertEquals(reference.readAll("loss")[0], result.loss(), 1e-5);
+            assertEquals(reference.readAll("grad_norm")[0], result.gradNorm(), 1e-4);
+            int compared = 0;
+            for (int u = 0; u < engine.units().size(); u++) {
+                float[] flat = Inputs.toFloats(device, engine.gradientSum(u));
+                for (ParameterSpec p : engine.units().get(u).parameters().values()) {
+                    for (ParameterSpec.Source s : p.sources()) {
+                        float[] expected = reference.readAll("grad/" + s.name());
+                        int at = (int) (p.offset() + s.firstRow() * p.columns());
+                        TinyChatglmTest.assertRelative(s.name(), expected, flat, at, 1e-4);
+                        compared++;
+                    }
+                }
+            }
+            long gradients = reference.tensors().keySet().stream()
+                    .filter(n -> n.startsWith("grad/"))
+                    .count();
+            assertEquals(gradients, compared);
+        }
+    }
+
+    static Stream<Arguments> traces() {
+        return METHODS.stream().flatMap(method -> Stream.of(1, 2, 3, 4)
+                .flatMap(world -> Stream.of(2, 3).map(stage -> Arguments.of(method, world, stage))));
+    }
+
+    @ParameterizedTest
+    @MethodSource("traces")
+    void fiveStepsEqualTheReferenceOnAnyNumberOfRanks(String method, int world, int stage) throws Exception {
+        Path directory = SharedFixtures.require("tiny-chatglm3");
+        Ranks.run(world, (rank, group) -> {
+            try (TensorSource reference =
+                            TinyModel.open(directory.resolve(method).resolve("reference.safetensors"));
+                    TensorSource train = TinyModel.open(directory.resolve("train.safetensors"));
+                    CpuDevice device = new CpuDevice(1);
+                    ZeroEngine engine = open(directory, method, stage, stage == 3, device, group)) {
+                float[] losses = reference.readAll("trace/loss");
+                float[] norms = reference.readAll("trace/grad_norm");
+                for (int step = 1; step <= losses.length; step++) {
+                    StepResult result = step(engine, TinyModel.microBatches(train, 1, 4), TinyModel.rate(step));
+                    assertEquals(losses[step - 1], result.loss(), 1e-4 * losses[step - 1], "loss of step " + step);
+                    assertEquals(norms[step - 1], result.gradNorm(), 1e-3 * norms[step - 1], "norm of step " + step);
+                }
+            }
+            return null;
+        });
+    }
+
+    @ParameterizedTest
+    @MethodSource("traces")
+    void frozenUnitsCostNoGradientsAndNoState(String method, int world, int stage) throws Exception {
+        Path directory = SharedFixtures.require("tiny-chatglm3");
+        Ranks.run(world, (rank, group) -> {
+            try (CpuDevice device = new CpuDevice(1);
+                    ZeroEngine engine = open(directory, method, stage, true, device, group)) {
+                long trained =
+                        engine.units().stream().mapToLong(UnitSpec::elements).sum();
+                long all = engine.model().units().stream()
+                        .mapToLong(UnitSpec::elements)
+                        .sum();
+                assertTrue(trained < all / 2, trained + " of " + all);
+                long owned = 0;
+                for (int u = 0; u < engine.units().size(); u++) {
+                    owned += engine.plan().sliceElements(u);
+                }
+                assertEquals(12 * owned, device.statistics().currentByPurpose().get(Purpose.OPTIMIZER));
+            }
+            return null;
+        });
+    }
+
+    private static StepResult step(ZeroEngine engine, List<PackedBatch> all, double rate) {
+        double targets = all.stream().mapToInt(b -> b.targets().length).sum();
+        StepShares share =
+                new StepShares(all.size(), engine.group().size(), engine.group().rank());
+        List<PackedBatch> own = new ArrayList<>();
+        List<Double> divisors = new ArrayList<>();
+        for (int m : share.own()) {
+            own.add(all.get(m));
+            divisors.add(targets);
+        }
+        return engine.step(new StepInput(own, divisors, share.rounds(), rate));
+    }
+
+    private static ZeroEngine open(
+            Path directory, String method, int stage, boolean recompute, CpuDevice device, Collectives group)
+            throws IOException {
+        Path base = directory.resolve("safetensors-fp32");
+        EngineConfig config = new EngineConfig(DType.F32, stage, recompute, TinyModel.ADAMW, 1.0, 128);
+        ZeroEngine engine =
+                new ZeroEngine(Tuning.of(ModelConfigReader.read(base), method(method)), config, device, group);
+        Optional<Path> adapter = method.equals("freeze") ? Optional.empty() : Optional.of(directory.resolve(method));
+        StartWeights.fillAll(new ModelConfigSource(base, ModelConfigSource.Init.PRETRAINED, adapter), 1, engine);
+        engine.publishMaster();
+        return engine;
+    }
+
+    private static TuningMethod method(String fixture) {
+        return switch (fixture) {
+            case "lora-qkv" -> new TuningMethod.Lora(8, 32, 0, List.of("query_key_value"));
+            case "lora-all" -> new TuningMethod.Lora(8, 32, 0, List.of("all"));
+            case "ptuning-embedding" -> new TuningMethod.PTuningV2(8, false);
+            case "ptuning-projection" -> new TuningMethod.PTuningV2(8, true);
+            default -> new TuningMethod.Freeze(List.of("layers.2."), 0);
+        };
+    }
+}
