@@ -109,9 +109,11 @@ public final class ControlServer implements AutoCloseable {
         return error == null ? status(exchange) : mapper.createObjectNode().put("error", error);
     }
 
-    private ObjectNode stop(HttpExchange exchange) {
-        coordinator.tell(new CoordinatorActor.Stop("true".equals(parameter(exchange, "now", "false"))));
-        return mapper.createObjectNode().put("stopping", true);
+    private ObjectNode stop(HttpExchange exchange) throws Exception {
+        CompletableFuture<String> answer = new CompletableFuture<>();
+        coordinator.tell(new CoordinatorActor.Stop("true".equals(parameter(exchange, "now", "false")), answer));
+        String ended = answer.get(10, TimeUnit.SECONDS);
+        return mapper.createObjectNode().put("stopping", true).put("ended", ended);
     }
 
     private static String parameter(HttpExchange exchange, String name, String otherwise) {

@@ -31,7 +31,6 @@ final class CheckpointProgress {
     private long step;
     private String last;
     private long lastStep = -1;
-    private long retryAt = -1;
 
     CheckpointProgress(String resume) {
         last = resume;
@@ -104,14 +103,11 @@ final class CheckpointProgress {
                 .toList();
     }
 
-    /** The checkpoint exists. Returns whether the run was paused for it. */
-    boolean committed(long ofStep, String directory) {
+    /** The checkpoint exists. */
+    void committed(long ofStep, String directory) {
         last = directory;
         lastStep = ofStep;
         phase = Phase.IDLE;
-        boolean paused = retryAt >= 0;
-        retryAt = -1;
-        return paused;
     }
 
     /** The attempt has ended without a checkpoint. */
@@ -125,19 +121,15 @@ final class CheckpointProgress {
         if (writing) {
             phase = Phase.IDLE;
         }
-        retryAt = -1;
         return writing;
     }
 
-    /** Another attempt, not before that time. Returns whether it is the first pause. */
-    boolean pauseUntil(long time) {
-        boolean first = retryAt < 0;
-        retryAt = time;
-        return first;
-    }
-
-    boolean mayTry(long now) {
-        return now >= retryAt;
+    /** How many of the steps up to this one no checkpoint holds; 0 as long as it is not known what the last one holds. */
+    long unsaved(long reachedStep) {
+        if (last == null) {
+            return reachedStep;
+        }
+        return lastStep < 0 ? 0 : Math.max(0, reachedStep - lastStep);
     }
 
     /** All workers hold the state of the last checkpoint, or of the beginning where there is none. */

@@ -63,6 +63,7 @@ public final class MetricsLog implements AutoCloseable {
                 .put("seconds", m.seconds())
                 .put("device_memory_peak_bytes", m.deviceMemoryPeakBytes())
                 .put("host_memory_peak_bytes", m.hostMemoryPeakBytes());
+        m.workerHostMemoryPeakBytes().forEach(json.putArray("worker_host_memory_peak_bytes")::add);
         ObjectNode phases = json.putObject("phase_seconds");
         m.phaseSeconds().forEach(phases::put);
         pending.add((mapper.writeValueAsString(json) + "\n").getBytes(StandardCharsets.UTF_8));

@@ -1,6 +1,7 @@
 package org.shardloom.coordinator.run;
 
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -99,7 +100,11 @@ final class Roster {
                 .toList();
     }
 
-    Collection<WorkerInfo> infos() {
-        return List.copyOf(workers.values());
+    /** What people are told of the workers: by rank, those without one at the end. */
+    List<WorkerInfo> infos() {
+        return workers.values().stream()
+                .sorted(Comparator.comparingInt((WorkerInfo w) -> w.rank() < 0 ? Integer.MAX_VALUE : w.rank())
+                        .thenComparingInt(WorkerInfo::id))
+                .toList();
     }
 }

@@ -20,4 +20,9 @@ public record RunSettings(
         double minStepSeconds,
         long joinTimeoutMillis,
         String outputDir,
-        String resume) {}
+        String resume) {
+    /** Workers that the run cannot do without. */
+    int leastWorkers() {
+        return Math.max(1, minWorkers);
+    }
+}

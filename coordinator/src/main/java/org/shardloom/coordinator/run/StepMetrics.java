@@ -5,7 +5,13 @@ import java.util.List;
 import java.util.Map;
 import org.shardloom.protocol.message.StepReport;
 
-/** What is known of a step once every worker has reported: one line of metrics.jsonl. */
+/**
+ * What is known of a step once every worker has reported: one line of metrics.jsonl.
+ *
+ * @param deviceMemoryPeakBytes most of any rank in this generation
+ * @param hostMemoryPeakBytes most of any rank in this generation
+ * @param workerHostMemoryPeakBytes by rank
+ */
 public record StepMetrics(
         long step,
         long totalSteps,
@@ -21,11 +27,13 @@ public record StepMetrics(
         double seconds,
         long deviceMemoryPeakBytes,
         long hostMemoryPeakBytes,
+        List<Long> workerHostMemoryPeakBytes,
         Map<String, Double> phaseSeconds) {
 
     /**
      * Combines the ranks' reports.
      *
+     * @param reports in rank order
      * @param seconds wall time of the step as the coordinator saw it
      */
     static StepMetrics of(long step, long totalSteps, long generation, double seconds, List<StepReport> reports) {
@@ -50,6 +58,7 @@ public record StepMetrics(
                 seconds,
                 reports.stream().mapToLong(StepReport::devicePeakBytes).max().orElse(0),
                 reports.stream().mapToLong(StepReport::residentPeakBytes).max().orElse(0),
+                reports.stream().map(StepReport::residentPeakBytes).toList(),
                 phases);
     }
 }

@@ -69,6 +69,8 @@ class ControlServerTest {
                 get.answer().complete(view);
             } else if (message instanceof CoordinatorActor.Scale scale) {
                 scale.answer().complete(scale.workers() == 7 ? "the run is ending" : null);
+            } else if (message instanceof CoordinatorActor.Stop stop) {
+                stop.answer().complete(stop.immediately() ? "stopped at step 3" : null);
             }
             return Behaviors.same();
         }));
@@ -175,9 +177,13 @@ class ControlServerTest {
 
     @Test
     void stoppingIsPassedOn() throws Exception {
-        assertTrue(json(200, "POST", "/stop").get("stopping").asBoolean());
+        JsonNode stopping = json(200, "POST", "/stop");
+        assertTrue(stopping.get("stopping").asBoolean());
+        assertTrue(stopping.get("ended").isNull());
         assertFalse(((CoordinatorActor.Stop) heard.poll(5, TimeUnit.SECONDS)).immediately());
-        json(200, "POST", "/stop?now=true");
+        assertEquals(
+                "stopped at step 3",
+                json(200, "POST", "/stop?now=true").get("ended").asText());
         assertTrue(((CoordinatorActor.Stop) heard.poll(5, TimeUnit.SECONDS)).immediately());
     }
 

@@ -142,9 +142,9 @@ class CheckpointFilesTest {
         files.discard(6);
         files.discard(6);
         assertEquals(Set.of("checkpoint-4", "checkpoint-8.writing", "job.yaml"), names());
-        files.discardAll();
+        CheckpointFiles.heal(out);
         assertEquals(Set.of("checkpoint-4", "job.yaml"), names());
-        new CheckpointFiles(out.resolve("absent"), 1).discardAll();
+        CheckpointFiles.heal(out.resolve("absent"));
     }
 
     @Test
@@ -153,8 +153,25 @@ class CheckpointFilesTest {
         Files.writeString(elsewhere.resolve("precious"), "x");
         CheckpointFiles files = new CheckpointFiles(out, 2);
         Files.createSymbolicLink(files.prepare(4, 1000).resolve("link"), elsewhere);
-        files.discardAll();
+        CheckpointFiles.heal(out);
         assertTrue(Files.exists(elsewhere.resolve("precious")));
+    }
+
+    @Test
+    void aCheckpointThatWasBeingReplacedWhenTheRunWasKilledIsThereAgain() throws IOException {
+        CheckpointFiles files = new CheckpointFiles(out, 2);
+        write(files, 4);
+        Files.move(write(files, 6), out.resolve("checkpoint-6.replaced"));
+        Files.createDirectory(out.resolve("checkpoint-6.writing"));
+        Files.createDirectory(out.resolve("final.replaced"));
+        Files.createDirectory(out.resolve("mine.replaced"));
+        CheckpointFiles.heal(out);
+        assertEquals(Set.of("checkpoint-4", "checkpoint-6", "final", "mine.replaced"), names());
+        assertEquals(Optional.of(out.resolve("checkpoint-6")), CheckpointFiles.latest(out));
+        Files.createDirectory(out.resolve("checkpoint-6.replaced"));
+        CheckpointFiles.heal(out);
+        assertEquals(Set.of("checkpoint-4", "checkpoint-6", "final", "mine.replaced"), names());
+        assertEquals("abc", Files.readString(out.resolve("checkpoint-6/shard-0-of-2.safetensors")));
     }
 
     @Test

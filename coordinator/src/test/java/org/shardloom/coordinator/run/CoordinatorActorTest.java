@@ -5,210 +5,20 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import akka.actor.testkit.typed.javadsl.ActorTestKit;
 import akka.actor.testkit.typed.javadsl.TestProbe;
-import akka.actor.typed.ActorRef;
-import akka.cluster.typed.Cluster;
-import akka.cluster.typed.Join;
-import com.typesafe.config.ConfigFactory;
-import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.Path;
-import java.time.Duration;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
-import java.util.function.BiConsumer;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.protocol.message.CoordinatorMessage;
 import org.shardloom.protocol.message.Member;
-import org.shardloom.protocol.message.RunSecret;
-import org.shardloom.protocol.message.StepReport;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.message.WorkerMessage;
 import org.shardloom.protocol.plan.UnitSize;
 
-/** The actor in a cluster of one node; the test plays the workers. */
-@Timeout(60)
-class CoordinatorActorTest {
-    private static final Duration PATIENCE = Duration.ofSeconds(10);
-    private static ActorTestKit kit;
-
-    @TempDir
-    Path out;
-
-    private final RunSecret secret = RunSecret.random();
-    private final FakeLauncher launcher = new FakeLauncher();
-    private final List<String> notices = new CopyOnWriteArrayList<>();
-    private final CompletableFuture<CoordinatorActor.Outcome> outcome = new CompletableFuture<>();
-    private ActorRef<CoordinatorMessage> coordinator;
-
-    private static final class FakeLauncher implements WorkerLauncher {
-        final List<Integer> launched = new CopyOnWriteArrayList<>();
-        final List<Integer> killed = new CopyOnWriteArrayList<>();
-        volatile BiConsumer<Integer, String> onExit;
-
-        @Override
-        public void launch(int workerId, String address, BiConsumer<Integer, String> whenEnded) {
-            assertTrue(address.matches("127\\.0\\.0\\.1:\\d+"), address);
-            onExit = whenEnded;
-            launched.add(workerId);
-        }
-
-        @Override
-        public void kill(int workerId) {
-            killed.add(workerId);
-        }
-
-        @Override
-        public void killAll() {}
-
-        @Override
-        public int running() {
-            return 0;
-        }
-    }
-
-    private final RunListener listener = new RunListener() {
-        @Override
-        public void onNotice(boolean warning, String text) {
-            notices.add(text);
-        }
-
-        @Override
-        public void onStep(StepMetrics metrics) {}
-
-        @Override
-        public void onState(RunView view) {}
-    };
-
-    @BeforeAll
-    static void startNode() {
-        kit = ActorTestKit.create(
-                "coordinator-test",
-                ConfigFactory.parseString(
-                                """
-                                akka.actor.provider = cluster
-                                akka.remote.artery.canonical { hostname = "127.0.0.1", port = 0 }
-                                akka.cluster.jmx.multi-mbeans-in-same-jvm = on
-                                akka.coordinated-shutdown.exit-jvm = off
-                                """)
-                        .withFallback(ConfigFactory.load()));
-        Cluster cluster = Cluster.get(kit.system());
-        cluster.manager().tell(Join.create(cluster.selfMember().address()));
-    }
-
-    @AfterAll
-    static void stopNode() {
-        kit.shutdownTestKit();
-    }
-
-    @AfterEach
-    void stopActor() {
-        if (coordinator != null) {
-            kit.stop(coordinator, PATIENCE);
-        }
-    }
-
-    private void begin(int workers, long every) {
-        coordinator = kit.spawn(CoordinatorActor.create(new CoordinatorActor.Setup(
-                new RunSettings(workers, 1, true, every, 0, 30_000, out.toString(), null),
-                secret,
-                "the job",
-                "fingerprint",
-                "run",
-                16,
-                new CheckpointFiles(out, 2),
-                out.resolve("metrics.jsonl"),
-                launcher,
-                listener,
-                outcome)));
-    }
-
-    private TestProbe<WorkerMessage> register(int id, RunSecret with, String fingerprint) {
-        TestProbe<WorkerMessage> worker = kit.createTestProbe(WorkerMessage.class);
-        coordinator.tell(new CoordinatorMessage.Register(
-                id, with.proof(CoordinatorActor.REGISTER), fingerprint, "127.0.0.1", "key", 1, "cpu", worker.getRef()));
-        return worker;
-    }
-
-    private TestProbe<WorkerMessage> join(int id) {
-        TestProbe<WorkerMessage> worker = register(id, secret, "fingerprint");
-        assertEquals(
-                "the job",
-                worker.expectMessageClass(WorkerMessage.Registered.class, PATIENCE)
-                        .jobYaml());
-        return worker;
-    }
-
-    private RunView view() throws Exception {
-        CompletableFuture<RunView> answer = new CompletableFuture<>();
-        coordinator.tell(new CoordinatorActor.GetView(answer));
-        return answer.get(10, TimeUnit.SECONDS);
-    }
-
-    private void ready(TestProbe<WorkerMessage> worker, int id) {
-        WorkerMessage.StartGeneration start = worker.expectMessageClass(WorkerMessage.StartGeneration.class, PATIENCE);
-        coordinator.tell(new CoordinatorMessage.Ready(
-                start.generation(), id, 3, List.of(new UnitSize("u", 10)), "{}", "data", start.state()));
-    }
-
-    private void step(TestProbe<WorkerMessage> worker, int id) {
-        WorkerMessage.RunStep order = worker.expectMessageClass(WorkerMessage.RunStep.class, PATIENCE);
-        coordinator.tell(new CoordinatorMessage.StepDone(
-                order.generation(),
-                id,
-                new TrainingState(order.step(), order.step(), 0, 0),
-                new StepReport(1, 1, true, 1, 1, 1, 1, Map.of(), 1, 1)));
-    }
-
-    private void save(TestProbe<WorkerMessage> worker, int id, int rank) throws IOException {
-        WorkerMessage.SaveCheckpoint order = worker.expectMessageClass(WorkerMessage.SaveCheckpoint.class, PATIENCE);
-        Files.writeString(Path.of(order.directory()).resolve("shard-" + rank), "x");
-        coordinator.tell(new CoordinatorMessage.ShardWritten(
-                order.generation(), id, order.step(), rank, "shard-" + rank, 1, new byte[32]));
-    }
-
-    @Test
-    void whoDoesNotKnowTheSecretIsRefused() throws Exception {
-        begin(1, 0);
-        TestProbe<WorkerMessage> stranger = register(0, RunSecret.random(), "fingerprint");
-        assertTrue(stranger.expectMessageClass(WorkerMessage.Refused.class, PATIENCE)
-                .reason()
-                .contains("secret"));
-        assertEquals(List.of(), view().workers());
-    }
-
-    @Test
-    void aWorkerOfAnotherJobIsRefusedAndOneWithoutAJobIsNot() throws Exception {
-        begin(2, 0);
-        TestProbe<WorkerMessage> other = register(0, secret, "another");
-        assertTrue(other.expectMessageClass(WorkerMessage.Refused.class, PATIENCE)
-                .reason()
-                .contains("another job"));
-        TestProbe<WorkerMessage> byHand = register(0, secret, "");
-        byHand.expectMessageClass(WorkerMessage.Registered.class, PATIENCE);
-        assertEquals(1, view().workers().size());
-    }
-
-    @Test
-    void aSecondWorkerOfTheSameNumberIsRefused() throws Exception {
-        begin(2, 0);
-        join(0);
-        TestProbe<WorkerMessage> twin = register(0, secret, "fingerprint");
-        assertTrue(twin.expectMessageClass(WorkerMessage.Refused.class, PATIENCE)
-                .reason()
-                .contains("already"));
-        assertEquals(1, view().workers().size());
-    }
-
+/** How the actor carries a run out. */
+class CoordinatorActorTest extends CoordinatorFixture {
     @Test
     void aShortRunGoesFromTheFirstWorkerToTheExport() throws Exception {
         begin(2, 2);
@@ -284,11 +94,15 @@ class CoordinatorActorTest {
         coordinator.tell(new CoordinatorActor.Scale(3, first));
         coordinator.tell(new CoordinatorActor.Scale(2, second));
         assertTrue(first.get(10, TimeUnit.SECONDS).startsWith("replaced"));
-        coordinator.tell(new CoordinatorActor.Stop(false));
+        CompletableFuture<String> stopping = new CompletableFuture<>();
+        coordinator.tell(new CoordinatorActor.Stop(false, stopping));
         coordinator.tell(new CoordinatorActor.Scale(4, late));
         assertEquals("the run is ending", late.get(10, TimeUnit.SECONDS));
         assertFalse(second.isDone());
-        coordinator.tell(new CoordinatorActor.Stop(true));
+        CompletableFuture<String> stopped = new CompletableFuture<>();
+        coordinator.tell(new CoordinatorActor.Stop(true, stopped));
+        assertNull(stopping.get(10, TimeUnit.SECONDS));
+        assertEquals("stopped at step 0, no checkpoint", stopped.get(10, TimeUnit.SECONDS));
         assertTrue(second.get(10, TimeUnit.SECONDS).startsWith("the run has ended"));
         assertTrue(outcome.get(10, TimeUnit.SECONDS).success());
     }

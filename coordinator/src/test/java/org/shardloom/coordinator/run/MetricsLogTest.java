@@ -60,6 +60,7 @@ class MetricsLogTest {
         assertEquals(2, json.get("workers").asInt());
         assertEquals(9, json.get("device_memory_peak_bytes").asLong());
         assertEquals(70, json.get("host_memory_peak_bytes").asLong());
+        assertEquals("[70,60]", json.get("worker_host_memory_peak_bytes").toString(), "by rank");
         assertEquals(1.5, json.get("phase_seconds").get("forward").asDouble());
     }
 

@@ -93,15 +93,15 @@ class RunMachineLossTest {
     @Test
     void aCommitThatIsUnderWayCountsWhenAWorkerIsLost() {
         SimulatedRun run = begin(3, true, 4, 20);
-        run.commitMillis = 2000;
+        run.disk.commitMillis = 2000;
         run.untilStep(8);
-        run.until(() -> run.unfinished.size() == 1
-                && run.unfinished.values().iterator().next().size() == 3);
+        run.until(() -> run.disk.unfinished.size() == 1
+                && run.disk.unfinished.values().iterator().next().size() == 3);
         run.after(20, "kill", () -> run.kill(run.rank(1)));
         run.untilState(RunState.RECOVERING);
-        assertEquals(List.of(4L), run.committed);
+        assertEquals(List.of(4L), run.disk.committed);
         run.untilState(RunState.LOADING);
-        assertEquals(List.of(4L, 8L), run.committed);
+        assertEquals(List.of(4L, 8L), run.disk.committed);
         assertTrue(run.generations.get(1).checkpoint().endsWith("checkpoint-8"));
         run.finishDone();
         assertEquals(20, run.published.size());
@@ -110,12 +110,12 @@ class RunMachineLossTest {
     @Test
     void aLossWhileShardsAreWrittenDiscardsThem() {
         SimulatedRun run = begin(3, true, 4, 20);
-        run.slowSaveMillis = 3000;
+        run.disk.slowSaveMillis = 3000;
         run.untilStep(8);
-        run.until(() -> run.unfinished.size() == 1);
+        run.until(() -> run.disk.unfinished.size() == 1);
         run.kill(run.rank(1));
         run.untilState(RunState.LOADING);
-        assertTrue(run.unfinished.isEmpty());
+        assertTrue(run.disk.unfinished.isEmpty());
         run.finishDone();
     }
 
@@ -197,26 +197,6 @@ class RunMachineLossTest {
     }
 
     @Test
-    void workersThatKeepDyingBeforeTheyRegisterFailTheRun() {
-        SimulatedRun run = new SimulatedRun(settings(2, true, 0), 20, 3);
-        run.launchesToFail = 100;
-        Effect.End end = run.begin().finish();
-        assertFalse(end.success());
-        assertTrue(end.message().contains("keep ending"), end.message());
-        assertTrue(run.workers.size() <= 8);
-    }
-
-    @Test
-    void replacementsThatKeepDyingAreDoneWithout() {
-        SimulatedRun run = begin(3, true, 4, 30);
-        run.untilStep(6);
-        run.launchesToFail = 100;
-        run.kill(run.rank(1));
-        run.finishDone();
-        assertEquals(2, run.published.get(run.published.size() - 1).workers());
-    }
-
-    @Test
     void aWorkerThatDiesAtTheSameStepAgainAndAgainFailsTheRun() {
         SimulatedRun run = begin(2, true, 2, 30);
         for (int i = 0; i < 20 && run.end == null; i++) {
@@ -239,51 +219,6 @@ class RunMachineLossTest {
         run.untilState(RunState.RECOVERING);
         assertEquals(3, run.workers.size(), "no replacement may be started");
         assertEquals("only 2 of 3 workers came within 10 s", run.finish().message());
-    }
-
-    @Test
-    void aWorkerThatJoinsByHandReplacesALostOne() {
-        SimulatedRun run =
-                new SimulatedRun(new RunSettings(3, 3, false, 0, 0, 10_000, SimulatedRun.OUT, null), 50, 3).begin();
-        run.untilStep(5);
-        run.kill(run.rank(1));
-        run.untilState(RunState.RECOVERING);
-        run.after(3000, "join", run::joinByHand);
-        run.finishDone();
-        assertEquals(3, run.published.get(run.published.size() - 1).workers());
-    }
-
-    @Test
-    void aWaitingNewWorkerThatDiesChangesNothing() {
-        for (RunState state : List.of(RunState.LOADING, RunState.TRAINING)) {
-            SimulatedRun run = begin(2, true, 0, 100);
-            if (state == RunState.TRAINING) {
-                run.untilStep(3);
-            }
-            run.untilState(state);
-            long request = run.scale(4);
-            run.until(() -> run.machine.view().workers().size() == 3);
-            run.kill(run.machine.view().workers().get(2).id());
-            run.until(() -> run.scaleAnswers.containsKey(request));
-            assertTrue(run.scaleAnswers.get(request).contains("ended before"));
-            run.until(() -> run.living() == 2);
-            run.finishDone();
-            assertEquals(1, run.generations.size());
-        }
-    }
-
-    @Test
-    void aNewWorkerThatCannotPrepareIsSentAway() {
-        SimulatedRun run = begin(2, true, 0, 60);
-        run.untilStep(3);
-        int id = run.joinByHand();
-        run.apply(t -> run.machine.failed(new WorkerFailed(-1, id, true, "no such file"), t));
-        run.until(() -> run.living() == 2);
-        run.finishDone();
-        SimulatedRun first = begin(2, true, 0, 60);
-        first.untilState(RunState.LOADING);
-        first.apply(t -> first.machine.failed(new WorkerFailed(-1, 0, true, "no such file"), t));
-        assertEquals("no such file", first.finish().message());
     }
 
     @Test
@@ -321,9 +256,9 @@ class RunMachineLossTest {
     @Test
     void aStopWhileRecoveringWaitsForTheCommitUnderWay() {
         SimulatedRun run = begin(3, true, 4, 20);
-        run.commitMillis = 2000;
-        run.until(() -> run.unfinished.size() == 1
-                && run.unfinished.values().iterator().next().size() == 3);
+        run.disk.commitMillis = 2000;
+        run.until(() -> run.disk.unfinished.size() == 1
+                && run.disk.unfinished.values().iterator().next().size() == 3);
         run.after(20, "kill", () -> run.kill(run.rank(1)));
         run.untilState(RunState.RECOVERING);
         run.stop(false);

@@ -44,9 +44,9 @@ class RunMachineRandomTest {
         run.launchFailures = chance.nextInt(3) == 0 ? 0.2 : 0;
         run.detectMillis = chance.nextInt(4) == 0 ? 500 + chance.nextInt(1500) : chance.nextInt(60);
         run.survivorMillis = chance.nextInt(4) == 0 ? 5000 : chance.nextInt(100);
-        run.commitMillis = chance.nextInt(3) == 0 ? 300 : 5;
-        run.fileMillis = chance.nextInt(3) == 0 ? 300 : 5;
-        run.slowSaveMillis = chance.nextInt(3) == 0 ? 6000 : 0;
+        run.disk.commitMillis = chance.nextInt(3) == 0 ? 300 : 5;
+        run.disk.fileMillis = chance.nextInt(3) == 0 ? 300 : 5;
+        run.disk.slowSaveMillis = chance.nextInt(3) == 0 ? 6000 : 0;
         run.begin();
         long horizon = 6000;
         for (int i = 0; i < kills; i++) {
@@ -64,8 +64,8 @@ class RunMachineRandomTest {
         }
         if (chance.nextInt(4) == 0) {
             int begin = chance.nextInt((int) horizon);
-            run.after(begin, "disk full", () -> run.diskFull = true);
-            run.after(begin + 8000, "space again", () -> run.diskFull = false);
+            run.after(begin, "disk full", () -> run.disk.full = true);
+            run.after(begin + 8000, "space again", () -> run.disk.full = false);
         }
         boolean stops = chance.nextInt(5) == 0;
         if (stops) {
@@ -75,7 +75,7 @@ class RunMachineRandomTest {
         Effect.End end = run.finish();
         if (end.success() && !end.message().startsWith("stopped")) {
             assertEquals(run.totalSteps, run.step(), run::tail);
-            assertTrue(run.complete.containsValue(run.totalSteps), run::tail);
+            assertTrue(run.disk.complete.containsValue(run.totalSteps), run::tail);
         }
         assertTrue(stops || !end.message().startsWith("stopped"), run::tail);
         if (replacement && run.launchFailures == 0 && kills <= 2) {

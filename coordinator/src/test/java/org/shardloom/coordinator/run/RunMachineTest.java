@@ -31,7 +31,7 @@ class RunMachineTest {
         assertEquals(
                 LongStream.rangeClosed(1, 10).boxed().toList(),
                 run.published.stream().map(StepMetrics::step).toList());
-        assertEquals(List.of(4L, 8L, 10L), run.committed);
+        assertEquals(List.of(4L, 8L, 10L), run.disk.committed);
         assertEquals(
                 List.of(RunState.ASSEMBLING, RunState.LOADING, RunState.TRAINING, RunState.FINISHING, RunState.DONE),
                 run.states);
@@ -42,7 +42,7 @@ class RunMachineTest {
     void aCheckpointThatFallsOnTheLastStepIsWrittenOnce() {
         SimulatedRun run = begin(2, 5, 10);
         run.finishDone();
-        assertEquals(List.of(5L, 10L), run.committed);
+        assertEquals(List.of(5L, 10L), run.disk.committed);
     }
 
     @Test
@@ -66,7 +66,7 @@ class RunMachineTest {
         SimulatedRun run = new SimulatedRun(resumed, 10, 3).begin();
         run.finishDone();
         assertEquals(7, run.published.get(0).step());
-        assertEquals(List.of(10L), run.committed);
+        assertEquals(List.of(10L), run.disk.committed);
     }
 
     @Test
@@ -129,11 +129,11 @@ class RunMachineTest {
     @Test
     void scalingWaitsForTheStepAndTheCheckpointInHand() {
         SimulatedRun run = begin(4, 3, 30);
-        run.commitMillis = 500;
+        run.disk.commitMillis = 500;
         run.untilStep(3);
         long request = run.scale(2);
         run.until(() -> run.scaleAnswers.containsKey(request));
-        assertEquals(List.of(3L), run.committed);
+        assertEquals(List.of(3L), run.disk.committed);
         run.finishDone();
     }
 
@@ -222,20 +222,6 @@ class RunMachineTest {
     }
 
     @Test
-    void fullDisksPauseTheRunUntilThereIsSpace() {
-        SimulatedRun run = begin(3, 5, 20);
-        run.diskFull = true;
-        run.slowSaveMillis = 6000;
-        run.until(() -> run.machine.view().detail().startsWith("paused"));
-        run.after(30_000, "space", () -> run.diskFull = false);
-        run.finishDone();
-        assertEquals(List.of(5L, 10L, 15L, 20L), run.committed);
-        assertEquals(
-                1, run.notices.stream().filter(n -> n.contains("space again")).count());
-        assertEquals(20, run.published.size());
-    }
-
-    @Test
     void stoppingInEveryStateEndsTheRunAndKeepsTheWork() {
         for (boolean immediately : List.of(false, true)) {
             for (RunState state : List.of(
@@ -265,7 +251,7 @@ class RunMachineTest {
                 assertTrue(run.finish().success(), state + " " + immediately);
                 boolean checkpointed = !immediately && (state == RunState.TRAINING || state == RunState.RESIZING);
                 if (checkpointed) {
-                    assertTrue(run.committed.get(run.committed.size() - 1) >= step, run::tail);
+                    assertTrue(run.disk.committed.get(run.disk.committed.size() - 1) >= step, run::tail);
                 }
                 if (immediately) {
                     assertEquals(0, run.endedAt - asked);
@@ -275,16 +261,6 @@ class RunMachineTest {
                         run.end.message().startsWith("done"));
             }
         }
-    }
-
-    @Test
-    void aStopLeavesNothingUnfinishedBehind() {
-        SimulatedRun run = begin(2, 3, 30);
-        run.slowSaveMillis = 1000;
-        run.until(() -> run.unfinished.size() == 1);
-        run.stop(true);
-        run.finish();
-        assertEquals(Map.of(), run.unfinished);
     }
 
     @Test

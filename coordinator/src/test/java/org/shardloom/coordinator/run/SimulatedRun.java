@@ -2,25 +2,18 @@ package org.shardloom.coordinator.run;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.PriorityQueue;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 import java.util.function.LongFunction;
-import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
-import org.shardloom.protocol.message.WorkerMessage.Origin;
-import org.shardloom.protocol.message.WorkerMessage.RunStep;
-import org.shardloom.protocol.message.WorkerMessage.SaveCheckpoint;
 import org.shardloom.protocol.message.WorkerMessage.StartGeneration;
 
 /**
@@ -36,22 +29,17 @@ final class SimulatedRun {
     final Map<Integer, SimulatedWorker> workers = new TreeMap<>();
     final List<StepMetrics> published = new ArrayList<>();
     final List<String> notices = new ArrayList<>();
-    final List<Long> committed = new ArrayList<>();
     final List<StartGeneration> generations = new ArrayList<>();
     final List<RunState> states = new ArrayList<>();
     final Map<Long, String> scaleAnswers = new HashMap<>();
     final Map<String, SimulatedGroup> groups = new HashMap<>();
-    /** Directories of checkpoints that are being written, with the files in them; a new list for every attempt. */
-    final Map<String, List<String>> unfinished = new HashMap<>();
-    /** Complete checkpoints and their steps. */
-    final Map<String, Long> complete = new HashMap<>();
-
-    final List<String> trace = new ArrayList<>();
+    final Timeline timeline;
+    final SimulatedDisk disk;
+    private final RunInvariants invariants;
     Effect.End end;
     /** Knobs. */
-    boolean diskFull;
-
     int launchesToFail;
+
     boolean hangLaunches;
     int hangLaunchesAfter = Integer.MAX_VALUE;
     long endedAt;
@@ -59,35 +47,19 @@ final class SimulatedRun {
     long detectMillis = 20;
     long survivorMillis = 30;
     long stepMillis = 40;
-    long fileMillis = 5;
-    long commitMillis = 5;
-    long slowSaveMillis;
 
-    private record Event(long time, long number, String what, Runnable action) {}
-
-    private final PriorityQueue<Event> events =
-            new PriorityQueue<>(Comparator.comparingLong(Event::time).thenComparingLong(Event::number));
-    private final Map<String, Long> links = new HashMap<>();
     private final Set<Integer> registered = new HashSet<>();
     private final Map<Long, Integer> wishes = new HashMap<>();
-    private long now = 1000;
-    private long number;
-    private long filesFreeAt;
     private long requests;
-    private long lastCommitted = -1;
-    private long expectedStep = 1;
-    private int inFlight;
 
     SimulatedRun(RunSettings settings, long totalSteps, long seed) {
         this.settings = settings;
         this.totalSteps = totalSteps;
         this.random = new Random(seed);
         this.machine = new RunMachine(settings);
-        if (settings.resume() != null) {
-            String name = settings.resume();
-            complete.put(name, Long.parseLong(name.substring(name.lastIndexOf('-') + 1)));
-            lastCommitted = complete.get(name);
-        }
+        this.timeline = new Timeline(random);
+        this.invariants = new RunInvariants(this);
+        this.disk = new SimulatedDisk(this, settings.resume());
     }
 
     static RunSettings settings(int workers, boolean replacement, long every) {
@@ -108,7 +80,7 @@ final class SimulatedRun {
     }
 
     long now() {
-        return now;
+        return timeline.now();
     }
 
     RunState state() {
@@ -121,19 +93,17 @@ final class SimulatedRun {
 
     /** Something happens later. */
     void after(long millis, String what, Runnable action) {
-        events.add(new Event(now + millis, number++, what, action));
+        timeline.after(millis, what, action);
     }
 
     /** A message from one end to another; later ones on the same way do not overtake it. */
     void send(String way, String what, Runnable action) {
-        long time = Math.max(now + 1 + random.nextInt(4), links.getOrDefault(way, 0L));
-        links.put(way, time);
-        events.add(new Event(time, number++, what, action));
+        timeline.send(way, what, action);
     }
 
     /** Tells the machine something and does what it wants. */
     void apply(LongFunction<List<Effect>> event) {
-        for (Effect effect : event.apply(now)) {
+        for (Effect effect : event.apply(now())) {
             perform(effect);
         }
         RunState state = state();
@@ -143,14 +113,10 @@ final class SimulatedRun {
     }
 
     void until(BooleanSupplier condition) {
-        long deadline = now + 3_600_000;
+        long deadline = now() + 3_600_000;
         while (!condition.getAsBoolean()) {
-            assertTrue(now < deadline, () -> "nothing comes of it: " + machine + "\n" + tail());
-            Event next = events.poll();
-            assertNotNull(next, () -> "nothing happens any more: " + machine + "\n" + tail());
-            now = next.time();
-            trace(next.what());
-            next.action().run();
+            assertTrue(now() < deadline, () -> "nothing comes of it: " + machine + "\n" + tail());
+            assertTrue(timeline.next(state().toString()), () -> "nothing happens any more: " + machine + "\n" + tail());
         }
     }
 
@@ -167,9 +133,9 @@ final class SimulatedRun {
     /** Until the run is over and everything that was under way has arrived. */
     Effect.End finish() {
         until(() -> end != null);
-        long quiet = now + 60_000;
+        long quiet = now() + 60_000;
         after(60_000, "quiet", () -> {});
-        until(() -> now >= quiet);
+        until(() -> now() >= quiet);
         assertTrue(state().isFinal(), this::tail);
         assertEquals(wishes.keySet(), scaleAnswers.keySet(), "scale requests without an answer");
         for (SimulatedWorker worker : workers.values()) {
@@ -183,7 +149,7 @@ final class SimulatedRun {
     void finishDone() {
         assertTrue(finish().success(), this::tail);
         assertEquals(totalSteps, published.get(published.size() - 1).step());
-        assertTrue(complete.containsValue(totalSteps));
+        assertTrue(disk.complete.containsValue(totalSteps));
     }
 
     long scale(int count) {
@@ -257,17 +223,17 @@ final class SimulatedRun {
             });
         } else if (effect instanceof Effect.Tell e) {
             assertTrue(registered.contains(e.workerId()), () -> "a message to an unknown worker: " + e);
-            check(e);
+            invariants.told(e);
             send("to " + e.workerId(), e.toString(), () -> workers.get(e.workerId())
                     .receive(e.message()));
         } else if (effect instanceof Effect.PrepareCheckpoint e) {
-            onFiles(fileMillis, "prepare " + e.step(), () -> prepare(e.step()));
+            disk.prepare(e.step());
         } else if (effect instanceof Effect.CommitCheckpoint e) {
-            onFiles(commitMillis, "commit " + e.state().step(), () -> commit(e));
+            disk.commit(e);
         } else if (effect instanceof Effect.DiscardCheckpoint e) {
-            onFiles(1, "discard " + e.step(), () -> unfinished.remove(temporary(e.step())));
+            disk.discard(e.step());
         } else if (effect instanceof Effect.PublishStep e) {
-            publish(e.metrics());
+            invariants.published(e.metrics());
         } else if (effect instanceof Effect.AnswerScale e) {
             assertTrue(wishes.containsKey(e.request()));
             assertFalse(scaleAnswers.containsKey(e.request()), "answered twice");
@@ -281,7 +247,7 @@ final class SimulatedRun {
             assertEquals(null, end, "a second end");
             assertFalse(e.message().isBlank());
             end = e;
-            endedAt = now;
+            endedAt = now();
         }
     }
 
@@ -305,82 +271,11 @@ final class SimulatedRun {
         });
     }
 
-    private void check(Effect.Tell tell) {
-        if (tell.message() instanceof StartGeneration m) {
-            inFlight = 0;
-            if (generations.isEmpty() || generations.get(generations.size() - 1).generation() != m.generation()) {
-                long before = generations.isEmpty()
-                        ? 0
-                        : generations.get(generations.size() - 1).generation();
-                assertTrue(m.generation() > before, "a generation that does not increase");
-                generations.add(m);
-                if (m.checkpoint() != null && m.origin() != Origin.RESHARD) {
-                    assertEquals(lastCommitted, complete.get(m.checkpoint()), "not the last checkpoint");
-                    expectedStep = lastCommitted + 1;
-                } else if (m.checkpoint() == null) {
-                    assertEquals(-1, lastCommitted, "a checkpoint is ignored");
-                    expectedStep = m.origin() == Origin.START ? 1 : m.state().step() + 1;
-                }
-            }
-        } else if (tell.message() instanceof RunStep m) {
-            assertEquals(expectedStep, m.step(), "a step out of order");
-            assertEquals(m.generation(), machine.view().generation());
-            inFlight++;
-            assertTrue(inFlight <= ranked());
-        } else if (tell.message() instanceof SaveCheckpoint m) {
-            assertEquals(0, inFlight, "a checkpoint while a step is in flight");
-            assertEquals(expectedStep - 1, m.step());
-        }
-    }
-
-    private void publish(StepMetrics metrics) {
-        assertEquals(expectedStep, metrics.step(), "a step lost or done twice");
-        assertEquals(metrics.workers(), inFlight, "a step without all its workers");
-        inFlight = 0;
-        expectedStep++;
-        published.add(metrics);
-    }
-
-    static String temporary(long step) {
-        return OUT + "/checkpoint-" + step + ".writing";
-    }
-
-    private void onFiles(long millis, String what, Runnable work) {
-        filesFreeAt = Math.max(now, filesFreeAt) + millis;
-        events.add(new Event(filesFreeAt, number++, what, work));
-    }
-
-    private void prepare(long step) {
-        if (diskFull && random.nextInt(3) == 0) {
-            send("files", "prepare failed", () -> apply(t -> machine.checkpointFailed(step, true, "no space", t)));
-            return;
-        }
-        unfinished.put(temporary(step), new ArrayList<>());
-        send("files", "prepared " + step, () -> apply(t -> machine.checkpointPrepared(step, temporary(step), t)));
-    }
-
-    private void commit(Effect.CommitCheckpoint e) {
-        long step = e.state().step();
-        List<String> files = unfinished.remove(temporary(step));
-        assertNotNull(files, () -> "the directory was removed before it was committed\n" + tail());
-        assertEquals(e.worldSize(), files.size(), "shards missing or of another attempt");
-        assertEquals(e.worldSize(), e.shards().size());
-        for (ShardWritten shard : e.shards()) {
-            assertTrue(files.contains(shard.file()), "a shard that is not there");
-        }
-        String directory = OUT + "/checkpoint-" + step;
-        complete.clear(); // keep_last: 1
-        complete.put(directory, step);
-        lastCommitted = step;
-        committed.add(step);
-        send("files", "committed " + step, () -> apply(t -> machine.checkpointCommitted(step, directory, t)));
-    }
-
     void trace(String what) {
-        trace.add(now + " " + state() + " " + what);
+        timeline.note(state().toString(), what);
     }
 
     String tail() {
-        return String.join("\n", trace.subList(Math.max(0, trace.size() - 120), trace.size()));
+        return timeline.tail();
     }
 }

@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Queue;
 import java.util.Set;
 import java.util.stream.Collectors;
+import org.shardloom.protocol.message.CoordinatorMessage.ExportFailed;
 import org.shardloom.protocol.message.CoordinatorMessage.Exported;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardFailed;
@@ -152,13 +153,14 @@ final class SimulatedWorker {
             assertEquals(m.state().step(), holds, () -> "worker " + id + " cannot hand over\n" + run.tail());
         }
         if (m.origin() == WorkerMessage.Origin.CHECKPOINT && m.generation() == generation) {
-            assertTrue(run.complete.containsKey(m.checkpoint()), () -> "no " + m.checkpoint() + "\n" + run.tail());
+            assertTrue(run.disk.complete.containsKey(m.checkpoint()), () -> "no " + m.checkpoint() + "\n" + run.tail());
         }
         together("start " + m.generation(), m.generation(), all, 50, () -> {
             TrainingState state =
                     switch (m.origin()) {
                         case START -> TrainingState.START;
-                        case CHECKPOINT -> new TrainingState(run.complete.getOrDefault(m.checkpoint(), -7L), 0, 0, 0);
+                        case CHECKPOINT -> new TrainingState(
+                                run.disk.complete.getOrDefault(m.checkpoint(), -7L), 0, 0, 0);
                         case RESHARD -> m.state();
                     };
             holds = state.step();
@@ -182,9 +184,9 @@ final class SimulatedWorker {
     private void save(WorkerMessage.SaveCheckpoint m) {
         assertEquals(m.step(), holds);
         int ofRank = rank;
-        List<String> directory = run.unfinished.get(m.directory());
-        alone(10 + run.random.nextInt(30) + (run.random.nextInt(3) == 0 ? run.slowSaveMillis : 0), () -> {
-            if (run.diskFull && run.random.nextInt(3) > 0) {
+        List<String> directory = run.disk.unfinished.get(m.directory());
+        alone(10 + run.random.nextInt(30) + (run.random.nextInt(3) == 0 ? run.disk.slowSaveMillis : 0), () -> {
+            if (run.disk.full && run.random.nextInt(3) > 0) {
                 ShardFailed failure = new ShardFailed(m.generation(), id, m.step(), true, "No space left on device");
                 done(m.generation(), "shard failed", () -> run.apply(t -> run.machine.shardFailed(failure, t)));
                 return;
@@ -199,8 +201,13 @@ final class SimulatedWorker {
     }
 
     private void export(WorkerMessage.ExportFinal m) {
-        assertTrue(run.complete.containsKey(m.checkpoint()));
+        assertTrue(run.disk.complete.containsKey(m.checkpoint()));
         alone(200, () -> {
+            if (run.disk.full) {
+                ExportFailed failure = new ExportFailed(m.generation(), id, "no space for the model");
+                done(m.generation(), "export failed", () -> run.apply(t -> run.machine.exportFailed(failure, t)));
+                return;
+            }
             Exported exported = new Exported(m.generation(), id, m.directory());
             done(m.generation(), "exported", () -> run.apply(t -> run.machine.exported(exported, t)));
         });

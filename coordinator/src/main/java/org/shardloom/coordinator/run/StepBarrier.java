@@ -1,0 +1,74 @@
+package org.shardloom.coordinator.run;
+
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
+import org.shardloom.protocol.message.StepReport;
+import org.shardloom.protocol.message.WorkerMessage.RunStep;
+
+/** The step under way: begun on all ranks, over when all have answered, and not begun faster than the job allows. */
+final class StepBarrier {
+    private final RunStatus status;
+    private final Membership members;
+    private final long leastMillis;
+    private final Map<Integer, StepDone> answers = new HashMap<>();
+    private boolean underWay;
+    private long started;
+    private long nextAt;
+    private long furthest = -1;
+
+    StepBarrier(RunStatus status, Membership members, double minStepSeconds) {
+        this.status = status;
+        this.members = members;
+        this.leastMillis = Math.round(minStepSeconds * 1000);
+    }
+
+    boolean underWay() {
+        return underWay;
+    }
+
+    boolean mayBegin(long now) {
+        return now >= nextAt;
+    }
+
+    void begin(long step, long now) {
+        underWay = true;
+        started = now;
+        answers.clear();
+        members.ranks().forEach(id -> status.tell(id, new RunStep(members.generation(), step)));
+    }
+
+    /** Takes a rank's answer; true once all have answered and the step is done. */
+    boolean answered(StepDone done, long now) {
+        if (!underWay) {
+            return false;
+        }
+        answers.put(done.workerId(), done);
+        if (!answers.keySet().containsAll(members.ranks())) {
+            return false;
+        }
+        underWay = false;
+        nextAt = started + leastMillis;
+        List<StepReport> reports =
+                members.ranks().stream().map(id -> answers.get(id).report()).toList();
+        status.training(answers.get(members.first()).state());
+        StepMetrics metrics = StepMetrics.of(
+                status.training().step(), status.totalSteps(), members.generation(), (now - started) / 1000.0, reports);
+        status.loss(metrics.loss());
+        status.want(new Effect.PublishStep(metrics));
+        return true;
+    }
+
+    /** The step under way is given up. */
+    void abandon() {
+        underWay = false;
+    }
+
+    /** Takes note of how far the run is; whether it was never that far before. */
+    boolean reached(long step) {
+        boolean further = step > furthest;
+        furthest = Math.max(furthest, step);
+        return further;
+    }
+}
