@@ -57,6 +57,8 @@ java_command() {
   if [ -f "$ARCHIVE" ]; then
     JAVA_OPTIONS+=("-XX:SharedArchiveFile=$ARCHIVE" -Xlog:cds=off -Xlog:cds+dynamic=off "-Dshardloom.archive=$ARCHIVE")
   fi
+  # Only the shell knows: the JVM asks for standard input too, which a background process of a script does not have.
+  if [ -t 1 ] && [ "${TERM:-dumb}" != dumb ]; then JAVA_OPTIONS+=(-Dshardloom.terminal=true); fi
   # shellcheck disable=SC2206
   [ -z "${SHARDLOOM_JAVA_OPTS:-}" ] || JAVA_OPTIONS+=(${SHARDLOOM_JAVA_OPTS})
   CLASS_PATH="$(printf '%s:' "$DEPLOY"/target/shardloom-deploy-*.jar)$LIB/*"

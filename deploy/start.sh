@@ -6,20 +6,24 @@
 
 detach=false
 role=run
+join=false
 arguments=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --detach) detach=true ;;
     --role) [ $# -ge 2 ] || usage "--role takes worker"; role="$2"; shift ;;
     --role=*) role="${1#--role=}" ;;
-    *) arguments+=("$1") ;;
+    *)
+      case "$1" in --join | --join=*) join=true ;; esac
+      arguments+=("$1")
+      ;;
   esac
   shift
 done
 
 case "$role" in
   worker) shardloom worker ${arguments[@]+"${arguments[@]}"} ;;
-  run) ;;
+  run) ! $join || usage "--join is for workers: deploy/start.sh --role worker --join HOST:PORT" ;;
   *) usage "--role takes worker, found '$role'" ;;
 esac
 
@@ -52,13 +56,13 @@ fi
 # (A background process of a script does not get Ctrl-C itself.)
 interrupts=0
 
-# What a killed coordinator cannot remove itself: how to reach it, and the checkpoint that was being written.
+# What a killed coordinator cannot remove itself: how to reach it, and what was being written.
 forget() {
   local pointer="${XDG_STATE_HOME:-$HOME/.local/state}/shardloom/last-run" output
   [ -f "$pointer" ] || return 0
   output="$(cat "$pointer")"
   grep -q "\"pid\" : $pid," "$output/run.json" 2>/dev/null || return 0
-  rm -rf "$output/run.json" "$output/run.secret" "$output"/checkpoint-*.writing
+  rm -rf "$output/run.json" "$output/run.secret" "$output"/*.writing
 }
 
 pid=

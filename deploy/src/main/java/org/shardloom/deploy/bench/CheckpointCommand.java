@@ -1,11 +1,9 @@
 package org.shardloom.deploy.bench;
 
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Locale;
 import java.util.concurrent.Callable;
-import org.shardloom.worker.checkpoint.NoSpaceException;
+import org.shardloom.protocol.disk.DiskSpace;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -46,7 +44,7 @@ final class CheckpointCommand implements Callable<Integer> {
             common.require(false, e.getMessage());
             throw e;
         }
-        requireSpace(CheckpointRounds.bytesNeeded(model));
+        DiskSpace.require(directory, CheckpointRounds.bytesNeeded(model), "the benchmark", directory);
         Report report = new Report("checkpoint")
                 .fact("config", config)
                 .fact("parameters", model.parameters())
@@ -72,13 +70,5 @@ final class CheckpointCommand implements Callable<Integer> {
         }
         common.print(report);
         return 0;
-    }
-
-    private void requireSpace(long needed) throws IOException {
-        long free = Files.getFileStore(directory).getUsableSpace();
-        if (free < needed) {
-            throw new NoSpaceException(String.format(
-                    Locale.ROOT, "no space in %s: %.1f MB needed, %.1f MB free", directory, needed / 1e6, free / 1e6));
-        }
     }
 }

@@ -18,6 +18,7 @@ import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.worker.checkpoint.Checkpoint;
+import org.shardloom.worker.checkpoint.CheckpointTensors;
 import org.shardloom.worker.checkpoint.HuggingFaceExport;
 import org.shardloom.worker.checkpoint.ShardFiles;
 import org.shardloom.worker.model.DecoderUnits;
@@ -65,7 +66,7 @@ final class CheckpointRounds implements AutoCloseable {
         device = new CpuDevice(Runtime.getRuntime().availableProcessors());
         memory = device.memory(Purpose.OPTIMIZER);
         state = new OptimizerShard(plan, 0, units, model.optimizer(), memory);
-        MasterWeights.randomize(units, plan, 0, 1, model.decoder().layers(), state);
+        MasterWeights.randomize(units, plan, 0, 1, model.decoder().layers(), state::master);
         emptyModel = Files.createDirectory(scratch.resolve("model"));
     }
 
@@ -98,7 +99,13 @@ final class CheckpointRounds implements AutoCloseable {
                     "export",
                     exported,
                     () -> HuggingFaceExport.write(
-                            checkpoint, units, emptyModel, emptyModel, target, WeightDtype.BF16, 5_000_000_000L));
+                            new CheckpointTensors(checkpoint, units),
+                            units,
+                            emptyModel,
+                            emptyModel,
+                            target,
+                            WeightDtype.BF16,
+                            5_000_000_000L));
             deleteFiles(target);
         }
         deleteFiles(saved);

@@ -2,6 +2,7 @@ package org.shardloom.deploy.bench;
 
 import java.nio.file.Path;
 import java.time.Duration;
+import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.LocalCollectives;
 import org.shardloom.kernels.collective.aeron.AeronCollectives;
@@ -35,9 +36,8 @@ record RankTask(int size, String transport, String secret, StepRank.Setup step, 
         if (transport.equals("shm")) {
             return ShmCollectives.join(meeting, rank, size, TIMEOUT);
         }
-        AeronOptions defaults = AeronOptions.defaults(LOOPBACK);
-        AeronOptions options = new AeronOptions(defaults.mtuBytes(), defaults.termBytes(), directory);
+        AeronOptions options = AeronOptions.defaults(LOOPBACK, size - 1).in(directory);
         byte[] bytes = java.util.HexFormat.of().parseHex(secret);
-        return AeronCollectives.join(meeting, rank, size, LOOPBACK, bytes, TIMEOUT, options);
+        return AeronCollectives.join(meeting, rank, size, LOOPBACK, bytes, TIMEOUT, options, new AbortSignal());
     }
 }

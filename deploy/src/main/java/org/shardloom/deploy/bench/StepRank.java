@@ -70,7 +70,7 @@ final class StepRank {
                     group.rank(),
                     setup.seed,
                     model.decoder().layers(),
-                    engine.optimizer());
+                    engine.optimizer()::master);
             engine.publishMaster();
             Random random = new Random(setup.seed * 31 + group.rank());
             double divisor = (double) model.tokens() * group.size();

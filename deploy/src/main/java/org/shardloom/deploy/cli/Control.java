@@ -8,6 +8,7 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
@@ -31,21 +32,43 @@ final class Control {
                                 "no run was started by this user on this host; name one with --run OUTPUT_DIR"));
         Optional<RunFile> run = RunFile.read(directory);
         if (run.isEmpty()) {
-            throw new Failures.UsageException("no run is under way in " + directory);
+            throw new Failures.UsageException("no run is under way in " + directory + goOn(directory));
         }
-        if (!run.get().isAlive()) {
-            throw new Failures.UsageException("the run in " + directory
-                    + " has ended without tidying up (its coordinator, process "
-                    + run.get().pid() + ", is gone); "
-                    + (CheckpointFiles.latest(directory).isPresent() ? "go on" : "it has no checkpoint: start again")
-                    + " with deploy/start.sh --config " + directory + "/job.yaml"
-                    + (CheckpointFiles.latest(directory).isPresent() ? " --resume latest" : ""));
+        if (!run.get().isOfThisHost()) {
+            throw new Failures.UsageException("the run in " + directory + " has its coordinator on host "
+                    + run.get().host() + ": give the command there");
+        }
+        if (run.get().process().isEmpty()) {
+            run.get().cleanUp();
+            throw new Failures.UsageException("the coordinator of the run in " + directory + " (process "
+                    + run.get().pid() + ") is gone: killed, or its host was restarted" + goOn(directory));
         }
         return new Control(run.get());
     }
 
+    /** How to go on with a run that has ended before it was done. */
+    private static String goOn(Path outputDir) throws IOException {
+        Path job = outputDir.resolve("job.yaml");
+        if (!Files.exists(job) || Files.exists(outputDir.resolve("final"))) {
+            return "";
+        }
+        String again = "deploy/start.sh --config " + job;
+        return CheckpointFiles.latest(outputDir)
+                .map(last -> "; " + again + " --resume latest goes on from " + last.getFileName())
+                .orElse("; it left no checkpoint: start again with " + again);
+    }
+
     RunFile run() {
         return run;
+    }
+
+    /** What there is to say of the run's state; empty when it does not answer any more. */
+    String detail() throws InterruptedException {
+        try {
+            return get("/status").path("detail").asText();
+        } catch (IOException e) {
+            return "";
+        }
     }
 
     JsonNode get(String path) throws IOException, InterruptedException {

@@ -1,45 +1,61 @@
 package org.shardloom.deploy.cli;
 
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.data.Message;
 import org.shardloom.worker.data.Role;
-import org.shardloom.worker.generate.GreedyGenerator;
+import org.shardloom.worker.generate.Continuation;
+import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.LoadedModel;
+import org.shardloom.worker.generate.ModelSource;
+import org.shardloom.worker.generate.SamplingOptions;
 import org.shardloom.worker.loop.TemplateFamily;
-import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.tokenizer.Tokenizer;
 import org.shardloom.worker.tokenizer.Tokenizers;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** {@code shardloom generate}. */
-@Command(name = "generate", description = "Answers a prompt with a model, greedily.", mixinStandardHelpOptions = true)
+@Command(name = "generate", description = "Answers prompts with a model.", mixinStandardHelpOptions = true)
 final class GenerateCommand implements Callable<Integer> {
+    private static final int POSITIONS = 4096;
+
     @Option(
             names = "--model",
             required = true,
             paramLabel = "DIR",
-            description = "A Hugging Face directory, such as a run's final/.")
+            description =
+                    "A Hugging Face directory, an adapter or a prefix, such as a run's final/, or a checkpoint of a run.")
     private Path model;
 
-    @Option(names = "--tokenizer", paramLabel = "DIR", description = "Tokenizer; default: the model directory.")
+    @Option(
+            names = "--base",
+            paramLabel = "DIR",
+            description = "The model that an adapter belongs to; default: the one that it names.")
+    private Path base;
+
+    @Option(names = "--tokenizer", paramLabel = "DIR", description = "Tokenizer; default: the model's.")
     private Path tokenizer;
 
-    @Option(
-            names = "--prompt",
-            required = true,
-            paramLabel = "TEXT",
-            description = "What to answer, or to continue with --template plain.")
-    private String prompt;
+    @ArgGroup(multiplicity = "1")
+    private Prompts prompts;
 
     @Option(
             names = "--template",
             defaultValue = "auto",
-            paramLabel = "auto|chatglm2|chatglm3|plain",
+            paramLabel = "auto|chatglm|chatglm2|chatglm3|plain",
             description = "Conversation format; default: the model's.")
     private DataConfig.Template template;
 
@@ -50,19 +66,75 @@ final class GenerateCommand implements Callable<Integer> {
             description = "Most tokens to generate; default: ${DEFAULT-VALUE}.")
     private int maxNewTokens;
 
+    @Mixin
+    private SamplingFlags sampling;
+
+    @Option(
+            names = "--json",
+            description =
+                    "Write a JSON object a line: prompt, answer, prompt_tokens, answer_tokens, end (stop, length or"
+                            + " positions).")
+    private boolean json;
+
+    @Spec
+    private CommandSpec spec;
+
     @Override
     public Integer call() throws Exception {
-        try (Tokenizer words = Tokenizers.open(
-                        tokenizer == null ? model : tokenizer,
-                        TemplateFamily.of(template, model, ModelConfigReader.read(model)));
+        SamplingOptions options = sampling.options();
+        if (maxNewTokens < 1) {
+            throw new Failures.UsageException("--max-new-tokens is " + maxNewTokens + ", expected 1 or more");
+        }
+        List<String> texts = prompts.read();
+        try (ModelSource source = ModelSource.of(model, base);
+                Tokenizer words = Tokenizers.open(
+                        tokenizer == null ? source.tokenizer() : tokenizer,
+                        TemplateFamily.of(template, source.modelDirectory()));
                 LoadedModel loaded =
-                        LoadedModel.open(model, Runtime.getRuntime().availableProcessors(), 4096)) {
-            int[] ids = ChatTemplate.of(words).prompt(List.of(Message.of(Role.USER, prompt)));
-            int[] answer = new GreedyGenerator(loaded, words.eosId())
-                    .generate(List.of(ids), maxNewTokens)
-                    .get(0);
-            System.out.println(words.decode(answer).strip());
+                        LoadedModel.open(source, Runtime.getRuntime().availableProcessors(), POSITIONS)) {
+            Adaptation.announce(loaded, model);
+            ChatTemplate chat = ChatTemplate.of(words);
+            List<int[]> ids = encode(chat, texts);
+            Generator generator = new Generator(loaded, words.vocabularySize(), chat.stops(), options);
+            Continuation[] answers = new Continuation[texts.size()];
+            int[] written = {0};
+            generator.generate(ids, maxNewTokens, (finished, answer) -> {
+                answers[finished] = answer;
+                while (written[0] < answers.length && answers[written[0]] != null) {
+                    int i = written[0]++;
+                    write(texts.get(i), ids.get(i), answers[i], words);
+                }
+            });
         }
         return 0;
+    }
+
+    private List<int[]> encode(ChatTemplate chat, List<String> texts) {
+        List<int[]> encoded = new ArrayList<>();
+        for (int i = 0; i < texts.size(); i++) {
+            int[] ids = chat.prompt(List.of(Message.of(Role.USER, texts.get(i))));
+            if (ids.length == 0 || ids.length > POSITIONS) {
+                throw new Failures.UsageException(
+                        prompts.where(i) + "the prompt has " + ids.length + " tokens, expected 1 to " + POSITIONS);
+            }
+            encoded.add(ids);
+        }
+        return encoded;
+    }
+
+    private void write(String prompt, int[] promptIds, Continuation continuation, Tokenizer words) {
+        String answer = words.decode(continuation.tokens()).strip();
+        PrintWriter out = spec.commandLine().getOut();
+        if (!json) {
+            out.println(answer);
+            return;
+        }
+        ObjectNode line = JsonNodeFactory.instance.objectNode();
+        line.put("prompt", prompt);
+        line.put("answer", answer);
+        line.put("prompt_tokens", promptIds.length);
+        line.put("answer_tokens", continuation.tokens().length);
+        line.put("end", continuation.end().name().toLowerCase(Locale.ROOT));
+        out.println(line);
     }
 }

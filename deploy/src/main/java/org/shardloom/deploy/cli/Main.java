@@ -1,5 +1,8 @@
 package org.shardloom.deploy.cli;
 
+import java.io.OutputStreamWriter;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import org.shardloom.deploy.bench.BenchCommand;
 import org.shardloom.deploy.bench.BenchRankCommand;
 import picocli.CommandLine;
@@ -10,7 +13,7 @@ import picocli.CommandLine.Command;
         name = "shardloom",
         description = "Fine-tunes large language models on a cluster, from the JVM.",
         mixinStandardHelpOptions = true,
-        version = "shardloom 0.1.0",
+        versionProvider = Version.class,
         subcommands = {
             StartCommand.class,
             StatusCommand.class,
@@ -18,7 +21,9 @@ import picocli.CommandLine.Command;
             StopCommand.class,
             ValidateCommand.class,
             GenerateCommand.class,
+            EvaluateCommand.class,
             ExportCommand.class,
+            MergeCommand.class,
             WorkerCommand.class,
             WarmUpCommand.class,
             BenchCommand.class,
@@ -29,11 +34,18 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] arguments) {
-        System.exit(run(arguments));
+        // Answers and data are UTF-8 whatever the locale.
+        System.exit(run(
+                new PrintWriter(new OutputStreamWriter(System.out, StandardCharsets.UTF_8), true),
+                new PrintWriter(System.err, true),
+                arguments));
     }
 
-    static int run(String... arguments) {
+    /** Runs a command; returns the exit status. */
+    static int run(PrintWriter out, PrintWriter error, String... arguments) {
         return new CommandLine(new Main())
+                .setOut(out)
+                .setErr(error)
                 .setExecutionExceptionHandler((e, command, parsed) -> {
                     command.getErr().println("shardloom: " + Failures.describe(e));
                     return Failures.isUsage(e) ? 2 : 1;

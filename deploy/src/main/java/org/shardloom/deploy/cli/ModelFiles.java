@@ -5,12 +5,18 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.ModelConfigSource;
+import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.checkpoint.Checkpoint;
+import org.shardloom.worker.checkpoint.CheckpointException;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.tuning.AdapterFiles;
+import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsDirectory;
 import org.shardloom.worker.zero.MasterWeights;
@@ -27,16 +33,61 @@ final class ModelFiles {
      */
     static DecoderConfig check(JobConfig job, Optional<Path> checkpoint) throws IOException {
         DecoderConfig model = ModelConfigReader.read(job.model().path());
-        List<UnitSpec> units = DecoderUnits.of(model);
+        TunedModel tuned = Tuning.of(model, job.method().tuning());
         if (checkpoint.isPresent()) {
             try (Checkpoint opened = Checkpoint.open(checkpoint.get(), false)) {
-                opened.requireUnits(ZeroEngine.planOf(units, 1).units());
+                requireSameMethod(opened, checkpoint.get(), job);
+                opened.requireUnits(ZeroEngine.planOf(tuned.trained(), 1).units());
             }
-        } else if (job.model().init() == ModelConfigSource.Init.PRETRAINED) {
-            try (TensorSource source = WeightsDirectory.open(job.model().path())) {
-                MasterWeights.check(units, source, job.model().path().toString());
-            }
+        } else {
+            checkAdapter(job, tuned);
+        }
+        if (checkpoint.isEmpty() || !tuned.units().stream().allMatch(UnitSpec::trained)) {
+            checkWeights(job, model);
         }
         return model;
+    }
+
+    /** Units of equal size would be taken for each other otherwise. */
+    private static void requireSameMethod(Checkpoint opened, Path directory, JobConfig job) throws IOException {
+        TuningMethod was = JobFile.parse(opened.manifest().getJobYaml(), directory + "/manifest.pb", List.of())
+                .config()
+                .method()
+                .tuning();
+        if (!comparable(was).equals(comparable(job.method().tuning()))) {
+            throw new CheckpointException(directory + " was trained with method " + was + ", the job has "
+                    + job.method().tuning() + "; resume with the same method, or start anew");
+        }
+    }
+
+    /** Without what may change from one part of a run to the next. */
+    private static TuningMethod comparable(TuningMethod method) {
+        return method instanceof TuningMethod.Lora lora
+                ? new TuningMethod.Lora(
+                        lora.rank(),
+                        lora.alpha(),
+                        0,
+                        lora.targets().stream().sorted().toList())
+                : method;
+    }
+
+    private static void checkAdapter(JobConfig job, TunedModel tuned) throws IOException {
+        if (job.model().adapter().isPresent()) {
+            Path adapter = job.model().adapter().get();
+            AdapterFiles.requireLike(adapter, job.method().tuning());
+            try (TensorSource source = WeightsDirectory.openAdapter(adapter)) {
+                MasterWeights.check(
+                        tuned.units().stream().filter(UnitSpec::isAdded).toList(), source, adapter.toString());
+            }
+        }
+    }
+
+    private static void checkWeights(JobConfig job, DecoderConfig model) throws IOException {
+        if (job.model().init() == ModelConfigSource.Init.PRETRAINED) {
+            try (TensorSource source = WeightsDirectory.open(job.model().path())) {
+                MasterWeights.check(
+                        DecoderUnits.of(model), source, job.model().path().toString());
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@ package org.shardloom.deploy.cli;
 import java.io.PrintStream;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.Locale;
 import org.shardloom.coordinator.run.CoordinatorActor.Outcome;
 import org.shardloom.coordinator.run.RunListener;
@@ -10,15 +11,25 @@ import org.shardloom.coordinator.run.RunState;
 import org.shardloom.coordinator.run.RunView;
 import org.shardloom.coordinator.run.StepMetrics;
 
-/** Shows how a run goes: one line that is rewritten on a terminal, plain lines every few seconds elsewhere. */
+/**
+ * Shows how a run goes: one line that is rewritten on a terminal, below whatever else is said, and plain lines every few seconds elsewhere.
+ */
 final class Progress implements RunListener {
-    private static final int BAR = 24;
+    private static final int BAR = 16;
+    private static final String CLEAR = "\r\033[K";
+    /** What is too wide for the terminal is cut off: a line that went on below could not be rewritten. */
+    private static final String NO_WRAP = "\033[?7l";
+
+    private static final String WRAP = "\033[?7h";
     private static final long PLAIN_MILLIS = 5000;
     private final PrintStream out;
     private final boolean terminal;
     private final Path outputDir;
+    private List<String> opening = List.of();
     private RunState state;
-    private boolean barShown;
+    /** The line that is rewritten; null when there is none. */
+    private String bar;
+
     private long lastPlain;
     private double secondsPerStep;
     private boolean ended;
@@ -27,6 +38,11 @@ final class Progress implements RunListener {
         this.out = out;
         this.terminal = terminal;
         this.outputDir = outputDir;
+    }
+
+    /** Lines to be shown when the run has begun. */
+    synchronized void open(List<String> lines) {
+        opening = lines;
     }
 
     @Override
@@ -39,22 +55,21 @@ final class Progress implements RunListener {
         secondsPerStep = secondsPerStep == 0 ? m.seconds() : 0.9 * secondsPerStep + 0.1 * m.seconds();
         String text = String.format(
                 Locale.ROOT,
-                "step %d/%d  loss %.4f  norm %.2f  lr %.2e  %,.0f tokens/s  %d workers  left %s%s",
+                "step %d/%d  loss %.4f  %,.0f tokens/s  left %s  %d workers  norm %.2f  lr %.2e%s",
                 m.step(),
                 m.totalSteps(),
                 m.loss(),
+                m.tokensPerSecond(),
+                left(Math.round(secondsPerStep * (m.totalSteps() - m.step()))),
+                m.workers(),
                 m.gradNorm(),
                 m.learningRate(),
-                m.tokensPerSecond(),
-                m.workers(),
-                left(Math.round(secondsPerStep * (m.totalSteps() - m.step()))),
                 m.applied() ? "" : "  (overflow: update skipped)");
         long now = System.currentTimeMillis();
         if (terminal) {
             int filled = m.totalSteps() == 0 ? BAR : (int) (BAR * m.step() / m.totalSteps());
-            out.print("\r\033[K[" + "#".repeat(filled) + "-".repeat(BAR - filled) + "] " + text);
-            out.flush();
-            barShown = true;
+            bar = "[" + "#".repeat(filled) + "-".repeat(BAR - filled) + "] " + text;
+            showBar();
         } else if (now - lastPlain >= PLAIN_MILLIS || m.step() == m.totalSteps() || m.step() == 1) {
             lastPlain = now;
             out.println(text);
@@ -71,6 +86,8 @@ final class Progress implements RunListener {
     @Override
     public synchronized void onState(RunView view) {
         if (view.state() != state) {
+            opening.forEach(this::line);
+            opening = List.of();
             state = view.state();
             if (!state.isFinal() && state != RunState.TRAINING && state != RunState.PLANNING) {
                 line(state.name().toLowerCase(Locale.ROOT) + (view.detail().isEmpty() ? "" : ": " + view.detail()));
@@ -81,6 +98,10 @@ final class Progress implements RunListener {
     synchronized void end(Outcome outcome) {
         if (!ended) {
             ended = true;
+            if (bar != null) {
+                out.println();
+                bar = null;
+            }
             line((outcome.success() ? "" : "failed: ") + outcome.message());
             if (!outcome.success()) {
                 line("logs: " + outputDir.resolve("logs"));
@@ -89,11 +110,15 @@ final class Progress implements RunListener {
     }
 
     private void line(String text) {
-        if (barShown) {
-            out.println();
-            barShown = false;
+        out.println(bar == null ? text : CLEAR + text);
+        if (bar != null) {
+            showBar();
         }
-        out.println(text);
+        out.flush();
+    }
+
+    private void showBar() {
+        out.print(NO_WRAP + CLEAR + bar + WRAP);
         out.flush();
     }
 }

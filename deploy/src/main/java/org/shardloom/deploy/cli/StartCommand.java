@@ -12,6 +12,7 @@ import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.shardloom.coordinator.run.CheckpointFiles;
 import org.shardloom.coordinator.run.CoordinatorActor.Outcome;
+import org.shardloom.deploy.launch.OutputLock;
 import org.shardloom.deploy.launch.Run;
 import org.shardloom.deploy.quickstart.Quickstart;
 import org.shardloom.deploy.quickstart.QuickstartFiles;
@@ -20,6 +21,10 @@ import org.shardloom.protocol.config.JobConfigException;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.JobPreflight;
 import org.shardloom.protocol.config.JobProblem;
+import org.shardloom.protocol.config.MethodConfig;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.tuning.TrainedSummary;
+import org.shardloom.worker.tuning.Tuning;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -31,6 +36,11 @@ import picocli.CommandLine.Option;
             "Runs a fine-tuning job and shows its progress. Without a job file: the quickstart, a small model trained from scratch on this machine."
         },
         footer = {
+            "",
+            "Other uses of deploy/start.sh:",
+            "  --detach                        Returns when training has begun; the run goes on.",
+            "  --role worker --join HOST:PORT  Is one more worker of a run that is under way, on this or another host;",
+            "                                  --role worker --help tells more.",
             "",
             "Ctrl-C writes a checkpoint and stops; a second one stops at once.",
             "Examples:",
@@ -67,11 +77,19 @@ final class StartCommand implements Callable<Integer> {
             description = "Where the quickstart puts its files; default: a new folder in runs/.")
     private Path quickstartDir;
 
+    @Option(names = "--hosts", paramLabel = "FILE", description = "Not available in this version.")
+    private Path hosts;
+
     @Option(names = "--detached-log", hidden = true, description = "Set by start.sh --detach.")
     private Path detachedLog;
 
     @Override
     public Integer call() throws Exception {
+        if (hosts != null) {
+            throw new Failures.UsageException(
+                    "--hosts is not available in this version; start workers on other hosts with "
+                            + "deploy/start.sh --role worker --join HOST:PORT");
+        }
         List<String> all = new ArrayList<>(overrides);
         if (workers != null) {
             all.add("workers=" + workers);
@@ -89,8 +107,11 @@ final class StartCommand implements Callable<Integer> {
         JobFile file = JobFile.load(config, all);
         JobConfig job = checked(file);
         Optional<Path> checkpoint = checkpoint(job);
-        ModelFiles.check(job, checkpoint);
-        Outcome outcome = run(job, checkpoint);
+        DecoderConfig model = ModelFiles.check(job, checkpoint);
+        List<String> trained =
+                TrainedSummary.lines(Tuning.of(model, job.method().tuning()));
+        boolean everything = job.method().type() == MethodConfig.Type.FULL;
+        Outcome outcome = run(job, checkpoint, everything ? trained.subList(0, 1) : trained);
         if (outcome.success()
                 && quickstart.isPresent()
                 && Files.isDirectory(job.outputDir().resolve("final"))) {
@@ -122,19 +143,26 @@ final class StartCommand implements Callable<Integer> {
             return Optional.empty();
         }
         if (resume.equals("latest")) {
+            OutputLock.heal(job.outputDir());
             return Optional.of(CheckpointFiles.latest(job.outputDir())
                     .orElseThrow(() -> new Failures.UsageException(
                             "no complete checkpoint in " + job.outputDir() + " to resume from")));
         }
         Path directory = Path.of(resume).toAbsolutePath().normalize();
+        if (!Files.exists(directory) && directory.getParent() != null) {
+            OutputLock.heal(directory.getParent());
+        }
         if (!Files.exists(directory.resolve("manifest.pb"))) {
             throw new Failures.UsageException(directory + " is not a complete checkpoint: it has no manifest.pb");
         }
         return Optional.of(directory);
     }
 
-    private Outcome run(JobConfig job, Optional<Path> checkpoint) throws Run.RunException, IOException {
-        Progress progress = new Progress(System.out, System.console() != null && detachedLog == null, job.outputDir());
+    private Outcome run(JobConfig job, Optional<Path> checkpoint, List<String> trained)
+            throws Run.RunException, IOException {
+        Progress progress = new Progress(
+                System.out, Boolean.getBoolean("shardloom.terminal") && detachedLog == null, job.outputDir());
+        progress.open(trained);
         Run run = new Run(job, checkpoint, progress);
         Thread hook = new Thread(
                 () -> {

@@ -1,5 +1,7 @@
 package org.shardloom.deploy.cli;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
@@ -13,7 +15,8 @@ import picocli.CommandLine.Option;
         description = "Stops a run at the next step, with a checkpoint; returns when it has ended.",
         mixinStandardHelpOptions = true)
 final class StopCommand implements Callable<Integer> {
-    private static final long MOST_SECONDS = 600;
+    private static final int MOST_SECONDS = 600;
+    private static final int POLL_SECONDS = 2;
 
     @Option(names = "--now", description = "At once, without a checkpoint.")
     private boolean now;
@@ -24,17 +27,32 @@ final class StopCommand implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         Control control = Control.of(run);
-        control.post("/stop?now=" + now);
-        ProcessHandle process = ProcessHandle.of(control.run().pid()).orElse(null);
+        ProcessHandle process = control.run().process().orElse(null);
+        JsonNode answer = control.post("/stop?now=" + now);
         if (process != null) {
+            await(control, process);
+        }
+        System.out.println(answer.path("ended").asText("stopped"));
+        return 0;
+    }
+
+    /** Waits for the coordinator's end, and says once what keeps it when that is not the checkpoint itself. */
+    private static void await(Control control, ProcessHandle process) throws Exception {
+        boolean told = false;
+        for (int seconds = 0; seconds < MOST_SECONDS; seconds += POLL_SECONDS) {
             try {
-                process.onExit().get(MOST_SECONDS, TimeUnit.SECONDS);
+                process.onExit().get(POLL_SECONDS, TimeUnit.SECONDS);
+                return;
             } catch (TimeoutException e) {
-                throw new java.io.IOException("the coordinator (process "
-                        + control.run().pid() + ") is still there after " + MOST_SECONDS + " s");
+                String detail = told ? "" : control.detail();
+                if (detail.startsWith("paused")) {
+                    told = true;
+                    System.out.println("the run is " + detail
+                            + ". It stops when there is space; stopped once more, it ends without this checkpoint");
+                }
             }
         }
-        System.out.println("stopped");
-        return 0;
+        throw new IOException("the coordinator (process " + process.pid() + ") is still there after " + MOST_SECONDS
+                + " s; deploy/stop.sh --now ends it without a checkpoint");
     }
 }

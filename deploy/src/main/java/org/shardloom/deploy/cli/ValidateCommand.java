@@ -5,13 +5,19 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.JobSchema;
+import org.shardloom.worker.data.Sample;
+import org.shardloom.worker.data.SampleView;
 import org.shardloom.worker.loop.TrainingData;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.tokenizer.Tokenizer;
+import org.shardloom.worker.tuning.TrainedSummary;
+import org.shardloom.worker.tuning.Tuning;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -30,6 +36,15 @@ final class ValidateCommand implements Callable<Integer> {
     @Option(names = "--keys", description = "Lists every key with its type and default, and ends.")
     private boolean keys;
 
+    @Option(
+            names = "--data",
+            arity = "0..1",
+            fallbackValue = "3",
+            defaultValue = "0",
+            paramLabel = "N",
+            description = "Shows the first N samples as tokens, and which of them are learned; without a number: 3.")
+    private int samples;
+
     @Override
     public Integer call() throws Exception {
         if (keys) {
@@ -39,6 +54,9 @@ final class ValidateCommand implements Callable<Integer> {
         if (config == null) {
             throw new Failures.UsageException("name a job file: shardloom validate --config FILE");
         }
+        if (samples < 0) {
+            throw new Failures.UsageException("--data takes a number of samples, not " + samples);
+        }
         JobConfig job = StartCommand.checked(JobFile.load(config, overrides));
         DecoderConfig model = ModelFiles.check(job, Optional.empty());
         List<UnitSpec> units = DecoderUnits.of(model);
@@ -47,10 +65,28 @@ final class ValidateCommand implements Callable<Integer> {
         System.out.printf(
                 "model: %,d parameters, %d layers, hidden size %d, vocabulary %d%n",
                 parameters, model.layers(), model.hidden(), model.vocabulary());
+        TrainedSummary.lines(Tuning.of(model, job.method().tuning())).forEach(System.out::println);
         System.out.println("data: " + data.summary());
         System.out.printf(
                 "steps: %,d of %d samples%n", data.totalSteps(), job.train().globalBatchSize());
+        showSamples(job, data.first(samples));
         System.out.println("the job is valid");
         return 0;
+    }
+
+    private static void showSamples(JobConfig job, List<Sample> samples) {
+        boolean text = job.data().format() != DataConfig.Format.PRETOKENIZED;
+        if (samples.isEmpty()) {
+            return;
+        }
+        try (Tokenizer tokenizer = text ? TrainingData.openTokenizer(job) : null) {
+            for (int i = 0; i < samples.size(); i++) {
+                Sample sample = samples.get(i);
+                System.out.printf(
+                        "sample %d: %,d tokens, %,d learned%s%n",
+                        i + 1, sample.length(), sample.targetTokens(), sample.truncated() ? ", cut to fit" : "");
+                SampleView.lines(sample, tokenizer).forEach(System.out::println);
+            }
+        }
     }
 }

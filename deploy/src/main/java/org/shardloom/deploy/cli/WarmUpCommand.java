@@ -5,20 +5,19 @@ import akka.actor.typed.Behavior;
 import akka.actor.typed.javadsl.Behaviors;
 import akka.cluster.typed.Cluster;
 import akka.cluster.typed.Join;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import java.util.stream.Stream;
 import org.shardloom.deploy.cluster.ClusterSettings;
 import org.shardloom.deploy.quickstart.QuickstartFiles;
+import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.protocol.config.ClusterConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.disk.WholeDirectory;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.protocol.message.TrainingState;
@@ -57,22 +56,15 @@ final class WarmUpCommand implements Callable<Integer> {
                 session.start(
                         new StartGeneration(1, Origin.START, List.of(self), null, TrainingState.START),
                         0,
-                        group -> (key, offer) -> List.of(offer));
+                        group -> (key, offer) -> List.of(offer),
+                        new AbortSignal());
                 session.step(1);
             }
             system.terminate();
             system.getWhenTerminated().toCompletableFuture().get(30, TimeUnit.SECONDS);
             return 0;
         } finally {
-            delete(directory);
-        }
-    }
-
-    private static void delete(Path directory) throws IOException {
-        try (Stream<Path> paths = Files.walk(directory)) {
-            for (Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
-                Files.delete(path);
-            }
+            WholeDirectory.delete(directory);
         }
     }
 }

@@ -78,15 +78,15 @@ final class WorkerCommand implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         Address seed = address(join);
-        if (!insecure && config == null && !InetAddress.getByName(host).isLoopbackAddress()) {
-            throw new Failures.UsageException("listening on " + host
-                    + " lets other hosts reach this worker without TLS; add --insecure if the network is trusted");
-        }
-        RunSecret secret = secret();
         Optional<JobConfig> job = config == null
                 ? Optional.empty()
                 : Optional.of(JobFile.load(config, List.of()).config());
         ClusterConfig cluster = job.map(JobConfig::cluster).orElseGet(ClusterConfig::defaults);
+        if (!insecure && !cluster.insecure() && !InetAddress.getByName(host).isLoopbackAddress()) {
+            throw new Failures.UsageException("listening on " + host
+                    + " lets other hosts reach this worker without TLS; add --insecure if the network is trusted");
+        }
+        RunSecret secret = secret();
         requireListener(seed);
         Config settings = ClusterSettings.of("worker", host, 0, cluster, secret);
         CompletableFuture<String> outcome = new CompletableFuture<>();

@@ -8,12 +8,8 @@ import akka.actor.typed.javadsl.Behaviors;
 import akka.cluster.typed.Cluster;
 import akka.cluster.typed.Join;
 import java.io.IOException;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -62,34 +58,25 @@ public final class Run {
     public Outcome execute() throws RunException, IOException {
         Path output = job.outputDir();
         Files.createDirectories(output);
-        try (FileChannel channel =
-                        FileChannel.open(output.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-                FileLock lock = lock(channel)) {
-            if (lock == null) {
-                throw new RunException(output + " is in use by another run; stop it (deploy/stop.sh --run " + output
-                        + ") or choose another output_dir");
-            }
+        OutputLock lock = OutputLock.tryTake(output)
+                .orElseThrow(() -> new RunException(output + " is in use by another run; stop it (deploy/stop.sh --run "
+                        + output + ") or choose another output_dir"));
+        try {
+            CheckpointFiles.heal(output);
             if (resume.isEmpty() && CheckpointFiles.latest(output).isPresent()) {
                 throw new RunException(
                         output
                                 + " already holds checkpoints; go on from them with --resume latest, or choose another output_dir");
             }
             return executeLocked(output);
-        }
-    }
-
-    private static FileLock lock(FileChannel channel) throws IOException {
-        try {
-            return channel.tryLock();
-        } catch (OverlappingFileLockException e) {
-            return null;
+        } finally {
+            lock.close();
         }
     }
 
     private Outcome executeLocked(Path output) throws IOException, RunException {
         CheckpointFiles checkpoints =
                 new CheckpointFiles(output, job.checkpoint().keepLast());
-        checkpoints.discardAll();
         Path jobFile = output.resolve("job.yaml");
         String yaml = job.toYaml();
         Files.writeString(jobFile, yaml);
@@ -119,8 +106,7 @@ public final class Run {
         try (ControlServer control = new ControlServer(coordinator, secret.proof("control"), output.toString())) {
             String join = Cluster.get(system).selfMember().address().getHost().get() + ":"
                     + Cluster.get(system).selfMember().address().getPort().get();
-            RunFile file =
-                    new RunFile(output, ProcessHandle.current().pid(), control.port(), secret.proof("control"), join);
+            RunFile file = RunFile.ofThisProcess(output, control.port(), secret.proof("control"), join);
             file.write(secret);
             try {
                 return outcome.join();
@@ -188,7 +174,7 @@ public final class Run {
         if (actor == null) {
             outcome.complete(new Outcome(true, "stopped before it began"));
         } else {
-            actor.tell(new CoordinatorActor.Stop(immediately));
+            actor.tell(new CoordinatorActor.Stop(immediately, new CompletableFuture<>()));
         }
     }
 

@@ -7,7 +7,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Instant;
 import java.util.Optional;
+import org.shardloom.coordinator.run.CheckpointFiles;
 import org.shardloom.protocol.message.RunSecret;
 
 /**
@@ -15,14 +17,33 @@ import org.shardloom.protocol.message.RunSecret;
  * Only their owner can read them; they are removed when the run ends. A pointer in the user's state directory names the run that was started last.
  *
  * @param outputDir of the run
+ * @param host of the coordinator, as it calls itself
  * @param pid of the coordinator
+ * @param startedMillis when its process was started, in ms since 1970, which tells it from a later one of the same pid; 0: not known
  * @param port of its HTTP interface on loopback
  * @param token that requests carry
  * @param join host:port that workers join
  */
-public record RunFile(Path outputDir, long pid, int port, String token, String join) {
+public record RunFile(Path outputDir, String host, long pid, long startedMillis, int port, String token, String join) {
     private static final String NAME = "run.json";
     private static final String SECRET = "run.secret";
+
+    /** Start times are known to a second or so. */
+    private static final long SAME_START_MILLIS = 10_000;
+
+    /** Of a run whose coordinator is this process. */
+    static RunFile ofThisProcess(Path outputDir, int port, String token, String join) throws IOException {
+        ProcessHandle self = ProcessHandle.current();
+        return new RunFile(outputDir, thisHost(), self.pid(), startedMillis(self), port, token, join);
+    }
+
+    private static String thisHost() throws IOException {
+        return Files.readString(Path.of("/proc/sys/kernel/hostname")).strip();
+    }
+
+    private static long startedMillis(ProcessHandle process) {
+        return process.info().startInstant().map(Instant::toEpochMilli).orElse(0L);
+    }
 
     /** Writes run.json, the run's secret for workers that are started by hand, and the pointer. */
     public void write(RunSecret secret) throws IOException {
@@ -31,7 +52,9 @@ public record RunFile(Path outputDir, long pid, int port, String token, String j
         String text = mapper.writerWithDefaultPrettyPrinter()
                 .writeValueAsString(mapper.createObjectNode()
                         .put("output_dir", outputDir.toString())
+                        .put("host", host)
                         .put("pid", pid)
+                        .put("started_millis", startedMillis)
                         .put("port", port)
                         .put("token", token)
                         .put("join", join));
@@ -65,7 +88,9 @@ public record RunFile(Path outputDir, long pid, int port, String token, String j
         JsonNode json = new ObjectMapper().readTree(file.toFile());
         return Optional.of(new RunFile(
                 Path.of(json.path("output_dir").asText()),
+                json.path("host").asText(),
                 json.path("pid").asLong(),
+                json.path("started_millis").asLong(),
                 json.path("port").asInt(),
                 json.path("token").asText(),
                 json.path("join").asText()));
@@ -86,8 +111,33 @@ public record RunFile(Path outputDir, long pid, int port, String token, String j
         return base.resolve("shardloom").resolve("last-run");
     }
 
-    /** Whether the coordinator's process is there. */
-    public boolean isAlive() {
-        return ProcessHandle.of(pid).map(ProcessHandle::isAlive).orElse(false);
+    /** Whether the coordinator is, or was, a process of this host. */
+    public boolean isOfThisHost() throws IOException {
+        return host.equals(thisHost());
+    }
+
+    /** The coordinator's process, if it is there; on its host. */
+    public Optional<ProcessHandle> process() {
+        return ProcessHandle.of(pid)
+                .filter(ProcessHandle::isAlive)
+                .filter(process -> Math.abs(startedMillis(process) - startedMillis) < SAME_START_MILLIS);
+    }
+
+    /**
+     * Removes what a coordinator that is gone could not remove itself, and puts its checkpoints right; on its host. Nothing is touched
+     * where another run has begun meanwhile, or where this user may not write.
+     */
+    public void cleanUp() throws IOException {
+        if (process().isEmpty() && Files.isWritable(outputDir)) {
+            Optional<OutputLock> lock = OutputLock.tryTake(outputDir);
+            if (lock.isPresent()) {
+                try {
+                    remove();
+                    CheckpointFiles.heal(outputDir);
+                } finally {
+                    lock.get().close();
+                }
+            }
+        }
     }
 }

@@ -12,8 +12,10 @@ import java.util.Locale;
 import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.data.Message;
 import org.shardloom.worker.data.Role;
-import org.shardloom.worker.generate.GreedyGenerator;
+import org.shardloom.worker.generate.Continuation;
+import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.LoadedModel;
+import org.shardloom.worker.generate.SamplingOptions;
 import org.shardloom.worker.tokenizer.Family;
 import org.shardloom.worker.tokenizer.Tokenizer;
 import org.shardloom.worker.tokenizer.Tokenizers;
@@ -46,7 +48,8 @@ public final class Quickstart {
                 LoadedModel loaded =
                         LoadedModel.open(model, Runtime.getRuntime().availableProcessors(), 128)) {
             ChatTemplate template = ChatTemplate.of(tokenizer);
-            GreedyGenerator generator = new GreedyGenerator(loaded, tokenizer.eosId());
+            Generator generator =
+                    new Generator(loaded, tokenizer.vocabularySize(), template.stops(), SamplingOptions.GREEDY);
             for (int from = 0; from < questions.size(); from += BATCH) {
                 List<JsonNode> batch = questions.subList(from, Math.min(questions.size(), from + BATCH));
                 List<int[]> prompts = batch.stream()
@@ -54,10 +57,10 @@ public final class Quickstart {
                                 Role.USER,
                                 q.path("instruction").asText() + q.path("input").asText()))))
                         .toList();
-                List<int[]> answers = generator.generate(prompts, 24);
+                List<Continuation> answers = generator.generate(prompts, 24);
                 for (int i = 0; i < batch.size(); i++) {
                     String expected = batch.get(i).path("output").asText();
-                    String answer = tokenizer.decode(answers.get(i)).strip();
+                    String answer = tokenizer.decode(answers.get(i).tokens()).strip();
                     boolean exact = answer.equals(expected);
                     right += exact ? 1 : 0;
                     if (from + i < SHOWN) {

@@ -1,5 +1,7 @@
 package org.shardloom.deploy.architecture;
 
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideOutsideOfPackage;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 
 import com.tngtech.archunit.core.importer.ImportOption;
@@ -78,6 +80,42 @@ class LayeringTest {
                     "org.shardloom.worker.zero..",
                     "org.shardloom.worker.loop..",
                     AKKA);
+
+    @ArchTest
+    static final ArchRule onlyEnginesSessionsAndActorsUseCollectives = noClasses()
+            .that()
+            .resideInAPackage("org.shardloom.worker..")
+            .and()
+            .resideOutsideOfPackages(
+                    "org.shardloom.worker.zero..", "org.shardloom.worker.loop..", "org.shardloom.worker.actor..")
+            .should()
+            .dependOnClassesThat()
+            .resideInAPackage("org.shardloom.kernels.collective..");
+
+    @ArchTest
+    static final ArchRule modelsAndTuningMethodsKnowNoParticularDevice = noClasses()
+            .that()
+            .resideInAnyPackage("org.shardloom.worker.model..", "org.shardloom.worker.tuning..")
+            .should()
+            .dependOnClassesThat()
+            .resideInAPackage("org.shardloom.kernels.cpu..");
+
+    @ArchTest
+    static final ArchRule onlyDeployKnowsTheCommandLine = noClasses()
+            .that()
+            .resideOutsideOfPackage("org.shardloom.deploy..")
+            .should()
+            .dependOnClassesThat()
+            .resideInAPackage("picocli..");
+
+    @ArchTest
+    static final ArchRule scoresAreFunctionsOfTexts = noClasses()
+            .that()
+            .resideInAPackage("org.shardloom.worker.evaluate..")
+            .should()
+            .dependOnClassesThat(resideInAPackage("org.shardloom..")
+                    .and(resideOutsideOfPackage("org.shardloom.worker.evaluate.."))
+                    .or(resideInAPackage(AKKA)));
 
     @ArchTest
     static final ArchRule packagesHaveNoCycles = SlicesRuleDefinition.slices()

@@ -60,7 +60,7 @@ class BadInputIT {
     }
 
     private Path modelWith(String configFrom, String configTo) throws IOException {
-        Path target = copy(TinyJob.shared("fixtures/tiny-chatglm3/safetensors-fp32"), directory.resolve("model"));
+        Path target = copy(TinyJob.model("tiny-chatglm3"), directory.resolve("model"));
         Path config = target.resolve("config.json");
         String text = Files.readString(config);
         assertTrue(text.contains(configFrom), configFrom);
@@ -111,7 +111,7 @@ class BadInputIT {
     @Test
     void whatTheJobAsksForButCannotHaveIsRefused() throws Exception {
         invalid(2, List.of("device cuda is not available", "use cpu"), "device=cuda");
-        invalid(2, List.of("'lora' is not available", "method.type: full"), "method.type=lora");
+        invalid(2, List.of("'qlora' is not available", "use full, freeze, lora"), "method.type=qlora");
         invalid(
                 2,
                 List.of("evaluation.every_steps", "is not available", "leave it 0"),
@@ -161,7 +161,7 @@ class BadInputIT {
     @Test
     void aPickleThatAsksForACommandIsRefusedAndNothingRuns() throws Exception {
         Path model = Files.createDirectories(directory.resolve("evil"));
-        Files.copy(TinyJob.shared("fixtures/tiny-chatglm3/safetensors-fp32/config.json"), model.resolve("config.json"));
+        Files.copy(TinyJob.model("tiny-chatglm3").resolve("config.json"), model.resolve("config.json"));
         Path proof = directory.resolve("it-was-run");
         byte[] pickle = ("cos\nsystem\n(S'touch " + proof + "'\ntR.").getBytes(StandardCharsets.US_ASCII);
         try (ZipOutputStream zip = new ZipOutputStream(Files.newOutputStream(model.resolve("pytorch_model.bin")))) {

@@ -1,26 +1,21 @@
 package org.shardloom.deploy.e2e;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
-import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -49,10 +44,7 @@ class BadSituationsIT {
     }
 
     private String[] with(String... settings) {
-        return Stream.concat(
-                        Stream.of("--config", job.toString()),
-                        Stream.of(settings).flatMap(s -> Stream.of("--set", s)))
-                .toArray(String[]::new);
+        return TinyJob.with(job, settings);
     }
 
     /** A run that goes on for minutes and has done a step. */
@@ -62,21 +54,16 @@ class BadSituationsIT {
         return run;
     }
 
-    private static void await(String what, Running run, Callable<Boolean> condition) throws Exception {
-        long end = System.nanoTime() + CleanRoom.LIMIT.toNanos();
-        while (!condition.call()) {
-            assertTrue(System.nanoTime() < end, "waited in vain for " + what + ":\n" + run.output());
-            Thread.sleep(100);
-        }
-    }
-
     @Test
     void everyCommandExplainsItself() throws Exception {
         for (String command : List.of("start.sh", "status.sh", "scale.sh", "stop.sh", "shardloom")) {
             explains(command, "--help");
         }
+        CleanRoom.assertSays(
+                room.run("start.sh", "--help").expect(0).output(),
+                List.of("--detach", "--role worker --join HOST:PORT"));
         explains("start.sh", "--role", "worker", "--help");
-        for (String command : List.of("validate", "generate", "export")) {
+        for (String command : List.of("validate", "generate", "evaluate", "export", "merge", "bench", "worker")) {
             explains("shardloom", command, "--help");
         }
     }
@@ -100,6 +87,24 @@ class BadSituationsIT {
         }
         room.refused(2, List.of("no run is under way in " + directory), "scale.sh", "2", "--run", directory.toString());
         room.refused(2, List.of("HOST:PORT", "'nowhere'"), "start.sh", "--role", "worker", "--join", "nowhere");
+        room.refused(2, List.of("--join", "--role worker"), "start.sh", "--join", "127.0.0.1:1");
+        room.refused(2, List.of("--join", "--role worker"), "start.sh", "--join=127.0.0.1:1");
+        room.refused(
+                2,
+                List.of("--hosts is not available", "--role worker --join HOST:PORT"),
+                "start.sh",
+                "--hosts",
+                "hosts.txt");
+        room.refused(
+                2,
+                List.of("listening on 10.99.7.2", "--insecure"),
+                "start.sh",
+                worker("127.0.0.1:1", "--host", "10.99.7.2"));
+        room.refused(
+                2,
+                List.of("listening on 10.99.7.2", "--insecure"),
+                "start.sh",
+                worker("127.0.0.1:1", "--host", "10.99.7.2", "--config", job.toString()));
     }
 
     @Test
@@ -216,10 +221,13 @@ class BadSituationsIT {
         CleanRoom.assertSays(
                 run.await(CleanRoom.LIMIT).output(), List.of("was killed from outside", "--resume latest"));
         room.assertNoProcesses();
+        String again = "it left no checkpoint: start again with deploy/start.sh --config " + room.output + "/job.yaml";
+        room.refused(2, List.of("the coordinator of the run in " + room.output, "is gone: killed", again), "status.sh");
+        room.assertNothingLeft(room.output);
         for (String command : List.of("status.sh", "stop.sh")) {
-            room.refused(2, List.of("has ended without tidying up", "no checkpoint: start again"), command);
+            room.refused(2, List.of("no run is under way in " + room.output, again), command);
         }
-        room.refused(2, List.of("has ended without tidying up"), "scale.sh", "3");
+        room.refused(2, List.of("no run is under way in " + room.output, again), "scale.sh", "3");
         room.run("start.sh", with("train.max_steps=1")).expect(0);
         room.assertNothingLeft(room.output);
     }
@@ -246,52 +254,5 @@ class BadSituationsIT {
         room.run("stop.sh").expect(0);
         assertTrue(Files.readString(room.output.resolve("logs/start.log")).contains("stopped at step"));
         room.assertNothingLeft(room.output);
-    }
-
-    @Test
-    void aFullDiskPausesTheRunUntilThereIsSpaceAgain() throws Exception {
-        Path disk = Files.createDirectories(directory.resolve("disk"));
-        boolean mounted = new ProcessBuilder("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk.toString())
-                        .start()
-                        .waitFor()
-                == 0;
-        if (!mounted) {
-            System.err.println("*** SKIPPED: mounting is not permitted ***");
-        }
-        Assumptions.assumeTrue(mounted, "mounting is not permitted");
-        try {
-            Path output = disk.resolve("output");
-            String[] steps = {"train.max_steps=12", "train.min_step_seconds=0.2"};
-            room.run("start.sh", with(steps)).expect(0);
-            Running run = room.start(
-                    "start.sh",
-                    with(Stream.concat(Stream.of(steps), Stream.of("output_dir=" + output))
-                            .toArray(String[]::new)));
-            Commands.awaitMetrics(output, CleanRoom.LIMIT, run, m -> true);
-            Path filler = fill(disk);
-            await("the pause", run, () -> run.output().contains("paused after step 12: no space"));
-            JsonNode status = room.commands.status(output);
-            assertTrue(status.path("detail").asText().startsWith("paused: no space"), status.toString());
-            assertEquals(12, status.path("step").asInt());
-            Files.delete(filler);
-            CleanRoom.assertSays(
-                    run.await(CleanRoom.LIMIT).expect(0).output(), List.of("there is space again", "done: 12 steps"));
-            assertArrayEquals(Commands.losses(room.output), Commands.losses(output), 1e-4);
-            room.assertNothingLeft(output);
-        } finally {
-            new ProcessBuilder("umount", "-l", disk.toString()).start().waitFor();
-        }
-    }
-
-    /** A file that takes all the space there is. */
-    private static Path fill(Path disk) throws IOException {
-        Path filler = disk.resolve("filler");
-        try (OutputStream out = Files.newOutputStream(filler)) {
-            for (byte[] piece = new byte[4096]; ; ) {
-                out.write(piece);
-            }
-        } catch (IOException full) {
-            return filler;
-        }
     }
 }

@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import org.shardloom.deploy.e2e.Commands.Result;
 import org.shardloom.deploy.e2e.Commands.Running;
@@ -30,7 +31,14 @@ final class CleanRoom implements AutoCloseable {
     }
 
     Running start(String command, String... arguments) throws IOException {
-        return commands.startIn(environment, command, arguments);
+        return startIn(List.of(), command, arguments);
+    }
+
+    /** With words before the command, such as {@code ip netns exec NAME}. */
+    Running startIn(List<String> prefix, String command, String... arguments) throws IOException {
+        List<String> words =
+                Stream.concat(prefix.stream(), environment.stream()).toList();
+        return commands.startIn(words, command, arguments);
     }
 
     Result run(String command, String... arguments) throws IOException, InterruptedException {
@@ -44,6 +52,15 @@ final class CleanRoom implements AutoCloseable {
         assertTrue(text.startsWith("shardloom: "), text);
         assertEquals(1, text.lines().count(), "more than one line:\n" + text);
         assertSays(text, parts);
+    }
+
+    /** Polls until the condition holds. */
+    static void await(String what, Running run, Callable<Boolean> condition) throws Exception {
+        long end = System.nanoTime() + LIMIT.toNanos();
+        while (!condition.call()) {
+            assertTrue(System.nanoTime() < end, "waited in vain for " + what + ":\n" + run.output());
+            Thread.sleep(100);
+        }
     }
 
     /** Text for people has the parts and no trace of the program's inside. */

@@ -21,7 +21,7 @@ class ElasticIT {
     @TempDir
     Path directory;
 
-    private Running start(Commands commands, Path job, String... more) throws Exception {
+    private Running start(CleanRoom room, Path job, String... more) throws Exception {
         String[] arguments = new String[more.length + 6];
         System.arraycopy(
                 new String[] {
@@ -37,7 +37,7 @@ class ElasticIT {
                 0,
                 6);
         System.arraycopy(more, 0, arguments, 6, more.length);
-        return commands.start("start.sh", arguments);
+        return room.start("start.sh", arguments);
     }
 
     @Test
@@ -46,47 +46,73 @@ class ElasticIT {
         Path job = TinyJob.write(directory, "tiny-chatglm3", 4, 3);
         Path calm = directory.resolve("calm");
         Path output = directory.resolve("output");
-        try (Commands commands = new Commands(directory)) {
-            start(commands, job, "--workers", "1", "--set", "output_dir=" + calm)
+        try (CleanRoom room = new CleanRoom(directory)) {
+            start(room, job, "--workers", "1", "--set", "output_dir=" + calm)
                     .await(LIMIT)
                     .expect(0);
 
-            Running run = start(commands, job, "--set", "train.min_step_seconds=0.25");
+            Running run = start(room, job, "--set", "train.min_step_seconds=0.25");
             Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 5);
             for (int workers : new int[] {2, 3, 4}) {
-                System.err.print(commands.run("scale.sh", String.valueOf(workers), "--run", output.toString())
+                System.err.print(room.run("scale.sh", String.valueOf(workers), "--run", output.toString())
                         .expect(0)
                         .output());
-                assertEquals(workers, commands.status(output).path("workers").size());
+                assertEquals(
+                        workers, room.commands.status(output).path("workers").size());
             }
-            JsonNode before = Commands.awaitMetrics(
-                    output,
-                    LIMIT,
-                    run,
-                    m -> m.path("workers").asInt() == 4 && m.path("step").asInt() >= 22);
-            long victim =
-                    commands.status(output).path("workers").get(2).path("pid").asLong();
-            assertTrue(ProcessHandle.of(victim).orElseThrow().destroyForcibly());
-            long killed = System.nanoTime();
-            Commands.awaitMetrics(
-                    output,
-                    LIMIT,
-                    run,
-                    m -> m.path("generation").asLong()
-                            > before.path("generation").asLong());
-            System.err.printf("training again %.1f s after kill -9%n", (System.nanoTime() - killed) * 1e-9);
+            int step = 22;
+            for (int rank : new int[] {2, 0}) {
+                step = killAndAwaitTraining(room, run, rank, step) + 12;
+            }
             run.await(LIMIT).expect(0);
 
-            double[] expected = Commands.losses(calm);
-            double[] actual = Commands.losses(output);
-            assertEquals(STEPS, expected.length);
-            assertEquals(STEPS, actual.length);
-            for (int i = 0; i < STEPS; i++) {
-                // Not to rounding: gradients are summed in sample order on any number of workers.
-                assertEquals((float) expected[i], (float) actual[i], "loss of step " + (i + 1));
-            }
+            assertSameLosses(calm, output);
             assertStepsAreInOrder(Commands.metrics(output));
-            assertTrue(Commands.processesOf(output).isEmpty(), "processes are left");
+            room.assertNothingLeft(output);
+        }
+    }
+
+    /** Kills the rank's worker once four train together and that step is done; returns the last step before the kill. */
+    private static int killAndAwaitTraining(CleanRoom room, Running run, int rank, int step) throws Exception {
+        JsonNode before = Commands.awaitMetrics(
+                room.output,
+                LIMIT,
+                run,
+                m -> m.path("workers").asInt() == 4 && m.path("step").asInt() >= step);
+        assertTrue(ProcessHandle.of(pidOfRank(room, rank)).orElseThrow().destroyForcibly());
+        long killed = System.nanoTime();
+        awaitNextGeneration(room.output, run, before);
+        double seconds = (System.nanoTime() - killed) * 1e-9;
+        System.err.printf("training again %.1f s after kill -9 of rank %d%n", seconds, rank);
+        assertTrue(seconds < 20, "training again only " + seconds + " s after kill -9 of rank " + rank);
+        return before.path("step").asInt();
+    }
+
+    private static long pidOfRank(CleanRoom room, int rank) throws Exception {
+        for (JsonNode worker : room.commands.status(room.output).path("workers")) {
+            if (worker.path("rank").asInt(-1) == rank) {
+                return worker.path("pid").asLong();
+            }
+        }
+        throw new AssertionError("no worker of rank " + rank);
+    }
+
+    private static void awaitNextGeneration(Path output, Running run, JsonNode before) throws Exception {
+        Commands.awaitMetrics(
+                output,
+                LIMIT,
+                run,
+                m -> m.path("generation").asLong() > before.path("generation").asLong());
+    }
+
+    /** Not to rounding: gradients are summed in sample order on any number of workers. */
+    private static void assertSameLosses(Path calm, Path disturbed) throws Exception {
+        double[] expected = Commands.losses(calm);
+        double[] actual = Commands.losses(disturbed);
+        assertEquals(STEPS, expected.length);
+        assertEquals(STEPS, actual.length);
+        for (int i = 0; i < STEPS; i++) {
+            assertEquals((float) expected[i], (float) actual[i], "loss of step " + (i + 1));
         }
     }
 
@@ -104,30 +130,26 @@ class ElasticIT {
                 recoveries++;
             }
         }
-        assertTrue(recoveries <= 1, recoveries + " recoveries for one kill");
+        assertTrue(recoveries <= 2, recoveries + " recoveries for two kills");
     }
 
     @Test
-    @Timeout(value = 200, unit = TimeUnit.SECONDS)
+    @Timeout(value = 240, unit = TimeUnit.SECONDS)
     void aWorkerThatHangsIsReplaced() throws Exception {
         Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        Path calm = directory.resolve("calm");
         Path output = directory.resolve("output");
-        try (Commands commands = new Commands(directory)) {
-            Running run = start(
-                    commands, job, "--set", "train.min_step_seconds=0.1", "--set", "cluster.lost_after_seconds=4");
+        try (CleanRoom room = new CleanRoom(directory)) {
+            start(room, job, "--set", "output_dir=" + calm).await(LIMIT).expect(0);
+            Running run =
+                    start(room, job, "--set", "train.min_step_seconds=0.1", "--set", "cluster.lost_after_seconds=4");
             JsonNode before = Commands.awaitMetrics(
                     output, LIMIT, run, m -> m.path("step").asInt() >= 12);
-            long victim =
-                    commands.status(output).path("workers").get(1).path("pid").asLong();
-            new ProcessBuilder("kill", "-STOP", String.valueOf(victim)).start().waitFor();
-            Commands.awaitMetrics(
-                    output,
-                    LIMIT,
-                    run,
-                    m -> m.path("generation").asLong()
-                            > before.path("generation").asLong());
+            CleanRoom.signal("STOP", pidOfRank(room, 1));
+            awaitNextGeneration(output, run, before);
             run.await(LIMIT).expect(0);
-            assertTrue(Commands.processesOf(output).isEmpty(), "processes are left");
+            assertSameLosses(calm, output);
+            room.assertNothingLeft(output);
         }
     }
 
@@ -137,11 +159,11 @@ class ElasticIT {
         Path job = TinyJob.write(directory, "tiny-chatglm3", 3, 3);
         Path calm = directory.resolve("calm");
         Path output = directory.resolve("output");
-        try (Commands commands = new Commands(directory)) {
-            start(commands, job, "--workers", "2", "--set", "output_dir=" + calm)
+        try (CleanRoom room = new CleanRoom(directory)) {
+            start(room, job, "--workers", "2", "--set", "output_dir=" + calm)
                     .await(LIMIT)
                     .expect(0);
-            Running run = start(commands, job, "--set", "train.min_step_seconds=0.1");
+            Running run = start(room, job, "--set", "train.min_step_seconds=0.1");
             Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 15);
             run.process()
                     .descendants()
@@ -154,14 +176,11 @@ class ElasticIT {
             }
             assertTrue(Commands.processesOf(output).isEmpty(), "workers outlive their coordinator");
 
-            start(commands, job, "--workers", "2", "--resume", "latest", "--set", "zero.stage=2")
+            start(room, job, "--workers", "2", "--resume", "latest", "--set", "zero.stage=2")
                     .await(LIMIT)
                     .expect(0);
-            double[] expected = Commands.losses(calm);
-            double[] actual = Commands.losses(output);
-            for (int i = 0; i < STEPS; i++) {
-                assertEquals((float) expected[i], (float) actual[i], "loss of step " + (i + 1));
-            }
+            assertSameLosses(calm, output);
+            room.assertNothingLeft(output);
         }
     }
 
@@ -170,8 +189,8 @@ class ElasticIT {
     void ctrlCWritesACheckpointAndStops() throws Exception {
         Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
         Path output = directory.resolve("output");
-        try (Commands commands = new Commands(directory)) {
-            Running run = start(commands, job, "--set", "train.min_step_seconds=0.2");
+        try (CleanRoom room = new CleanRoom(directory)) {
+            Running run = start(room, job, "--set", "train.min_step_seconds=0.2");
             int step = Commands.awaitMetrics(
                             output, LIMIT, run, m -> m.path("step").asInt() >= 3)
                     .path("step")
@@ -186,7 +205,7 @@ class ElasticIT {
                             .anyMatch(p -> p.getFileName().toString().matches("checkpoint-\\d+")),
                     text);
             assertTrue(Commands.losses(output).length <= step + 4);
-            assertTrue(Commands.processesOf(output).isEmpty(), "processes are left");
+            room.assertNothingLeft(output);
         }
     }
 }

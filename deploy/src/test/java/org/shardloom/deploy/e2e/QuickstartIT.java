@@ -20,8 +20,8 @@ class QuickstartIT {
     @Test
     @Timeout(value = 900, unit = TimeUnit.SECONDS)
     void learnsItsTaskAndAnswersMostHeldOutQuestions() throws Exception {
-        try (Commands commands = new Commands(directory)) {
-            String text = commands.start(
+        try (CleanRoom room = new CleanRoom(directory)) {
+            String text = room.start(
                             "start.sh",
                             "--quickstart-dir",
                             directory.resolve("quickstart").toString())
@@ -33,7 +33,7 @@ class QuickstartIT {
             assertTrue(share.find(), text);
             assertEquals(200, Integer.parseInt(share.group(2)));
             assertTrue(Integer.parseInt(share.group(1)) > 100, text);
-            assertTrue(Commands.processesOf(directory).isEmpty(), "processes are left");
+            room.assertNothingLeft(directory.resolve("quickstart/output"));
         }
     }
 }

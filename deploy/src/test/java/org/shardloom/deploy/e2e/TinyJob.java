@@ -3,18 +3,16 @@ package org.shardloom.deploy.e2e;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 
 /** Job files over the tiny reference models. */
-final class TinyJob {
+public final class TinyJob {
     private TinyJob() {}
 
     /** A file or folder of the shared folder beside the checkout; the test is skipped, loudly, where there is none. */
-    static Path shared(String name) {
-        String override = System.getenv("SHARDLOOM_SHARED");
-        Path path = (override != null ? Path.of(override) : Commands.ROOT.resolve("../shared"))
-                .resolve(name)
-                .normalize();
+    public static Path shared(String name) {
+        Path path = sharedRoot().resolve(name).normalize();
         if (!Files.exists(path)) {
             System.err.println("*** SKIPPED: no " + path + " ***");
         }
@@ -22,9 +20,33 @@ final class TinyJob {
         return path;
     }
 
+    private static Path sharedRoot() {
+        String override = System.getenv("SHARDLOOM_SHARED");
+        return override != null ? Path.of(override) : Commands.ROOT.resolve("../shared");
+    }
+
+    /** The weights and config.json of a tiny model: fp32, or the fp16 copy kept with the tests, which has the same numbers. */
+    static Path model(String model) {
+        Path kept = kept(model);
+        return isShared(model) || !Files.exists(kept) ? shared("fixtures/" + model + "/safetensors-fp32") : kept;
+    }
+
+    /** A file of a tiny model's folder, such as train.jsonl; where there is no shared folder, the copy kept with the tests. */
+    static Path file(String model, String name) {
+        Path kept = kept(model).resolve(name);
+        return isShared(model) || !Files.exists(kept) ? shared("fixtures/" + model + "/" + name) : kept;
+    }
+
+    private static boolean isShared(String model) {
+        return Files.exists(sharedRoot().resolve("fixtures").resolve(model));
+    }
+
+    private static Path kept(String model) {
+        return Commands.ROOT.resolve("worker/src/test/resources").resolve(model);
+    }
+
     /** The 20-step trace of a tiny model: micro-batches of four rows, means of means, as the reference was computed. */
-    static Path write(Path directory, String model, int workers, int stage) throws IOException {
-        Path fixture = shared("fixtures").resolve(model);
+    public static Path write(Path directory, String model, int workers, int stage) throws IOException {
         Path job = directory.resolve("job.yaml");
         Files.writeString(
                 job,
@@ -53,11 +75,15 @@ final class TinyJob {
                 output_dir: %s
                 """
                         .formatted(
-                                fixture.resolve("safetensors-fp32"),
-                                fixture.resolve("train.jsonl"),
-                                stage,
-                                workers,
-                                directory.resolve("output")));
+                                model(model), file(model, "train.jsonl"), stage, workers, directory.resolve("output")));
         return job;
+    }
+
+    /** Arguments that start the job with other values of some keys. */
+    static String[] with(Path job, String... settings) {
+        return Stream.concat(
+                        Stream.of("--config", job.toString()),
+                        Stream.of(settings).flatMap(s -> Stream.of("--set", s)))
+                .toArray(String[]::new);
     }
 }

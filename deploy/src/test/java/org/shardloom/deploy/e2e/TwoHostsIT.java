@@ -85,11 +85,11 @@ class TwoHostsIT {
         String[] common = {
             "--config", job.toString(), "--set", "train.max_steps=400", "--set", "checkpoint.every_steps=20"
         };
-        try (Commands commands = new Commands(directory)) {
-            commands.start("start.sh", with(common, "--set", "output_dir=" + calm))
+        try (CleanRoom room = new CleanRoom(directory)) {
+            room.start("start.sh", with(common, "--set", "output_dir=" + calm))
                     .await(LIMIT)
                     .expect(0);
-            Running run = commands.startIn(
+            Running run = room.startIn(
                     List.of("ip", "netns", "exec", FIRST),
                     "start.sh",
                     with(
@@ -104,7 +104,7 @@ class TwoHostsIT {
                             "train.min_step_seconds=0.15"));
             Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 2);
 
-            Running remote = join(commands, output);
+            Running remote = join(room, output);
             JsonNode together = Commands.awaitMetrics(
                     output,
                     LIMIT,
@@ -121,11 +121,11 @@ class TwoHostsIT {
             assertEquals(1, remote.await(LIMIT).status(), "the cut-off worker ends by itself");
 
             assertTrue(ip("-n", FIRST, "link", "set", LINK + "a", "up"));
-            Running back = join(commands, output);
+            Running back = join(room, output);
             Commands.awaitMetrics(output, LIMIT, run, m -> m.path("workers").asInt() == 3);
             // Three ranks over Aeron on one small machine are slow: a few steps together are enough.
             Thread.sleep(3000);
-            commands.startIn(List.of("ip", "netns", "exec", FIRST), "stop.sh", "--run", output.toString())
+            room.startIn(List.of("ip", "netns", "exec", FIRST), "stop.sh", "--run", output.toString())
                     .await(LIMIT)
                     .expect(0);
             run.await(LIMIT).expect(0);
@@ -138,6 +138,7 @@ class TwoHostsIT {
             for (int i = 0; i < actual.length; i++) {
                 assertEquals((float) expected[i], (float) actual[i], "loss of step " + (i + 1));
             }
+            room.assertNothingLeft(output);
         }
     }
 
@@ -147,12 +148,12 @@ class TwoHostsIT {
         return all;
     }
 
-    private static Running join(Commands commands, Path output) throws IOException {
+    private static Running join(CleanRoom room, Path output) throws IOException {
         String address = new ObjectMapper()
                 .readTree(output.resolve("run.json").toFile())
                 .path("join")
                 .asText();
-        return commands.startIn(
+        return room.startIn(
                 List.of("ip", "netns", "exec", SECOND),
                 "start.sh",
                 "--role",

@@ -1,0 +1,114 @@
+package org.shardloom.deploy.e2e;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.TreeSet;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.shardloom.protocol.config.TuningMethod;
+import org.shardloom.worker.tuning.AdapterFiles;
+import org.shardloom.worker.weights.SafetensorsFile;
+import org.shardloom.worker.weights.TensorSource;
+import org.shardloom.worker.weights.WeightsDirectory;
+
+/** The references' training traces of every tuning method through deploy/start.sh. */
+class TuningIT {
+    @TempDir
+    Path directory;
+
+    @ParameterizedTest
+    @CsvSource({
+        "lora-qkv,1,2",
+        "lora-all,4,3",
+        "ptuning-embedding,4,3",
+        "ptuning-projection,1,2",
+        "freeze,4,3",
+        "freeze,1,2",
+    })
+    @Timeout(value = 120, unit = TimeUnit.SECONDS)
+    void lossesEqualTheReferenceAndWhatWasTrainedIsLeft(String method, int workers, int stage) throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", workers, stage);
+        Path fixture = TinyJob.shared("fixtures/tiny-chatglm3/" + method);
+        Path output = directory.resolve("output");
+        Path data = directory.resolve("batch.jsonl");
+        Files.write(
+                data,
+                Files.readAllLines(TinyJob.shared("fixtures/tiny-chatglm3/train.jsonl"))
+                        .subList(0, 16));
+        String settings = Files.readString(job)
+                .replaceFirst("max_steps: 20", "max_steps: 5")
+                .replaceFirst("loss_reduction: micro_batch", "loss_reduction: token")
+                .replaceFirst("train: \\[.*\\]", "train: [" + data + "]");
+        boolean freeze = method.equals("freeze");
+        if (!freeze) {
+            settings = settings.replace("init: pretrained", "init: pretrained, adapter: " + adapter(fixture, method));
+        }
+        Files.writeString(job, settings + "method: " + options(method) + "\n");
+        try (Commands commands = new Commands(directory);
+                TensorSource reference = SafetensorsFile.open(fixture.resolve("reference.safetensors"))) {
+            String printed = commands.start("start.sh", "--config", job.toString())
+                    .await(Duration.ofSeconds(110))
+                    .expect(0)
+                    .output();
+            assertTrue(printed.contains("trained: "), printed);
+            float[] losses = reference.readAll("trace/loss");
+            float[] norms = reference.readAll("trace/grad_norm");
+            List<JsonNode> metrics = Commands.metrics(output);
+            assertEquals(losses.length, metrics.size());
+            for (int i = 0; i < losses.length; i++) {
+                assertEquals(losses[i], metrics.get(i).path("loss").asDouble(), 1e-4 * losses[i], "step " + (i + 1));
+                assertEquals(norms[i], metrics.get(i).path("grad_norm").asDouble(), 1e-3 * norms[i], "step " + (i + 1));
+            }
+            Path made = output.resolve("final");
+            try (TensorSource found = freeze ? WeightsDirectory.open(made) : WeightsDirectory.openAdapter(made)) {
+                assertTrained(reference, found);
+            }
+            assertEquals(!freeze, !Files.exists(made.resolve("model.safetensors")));
+        }
+    }
+
+    /** Every tensor that the reference trained is there, and equal. */
+    private static void assertTrained(TensorSource reference, TensorSource found) throws Exception {
+        TreeSet<String> names = new TreeSet<>();
+        for (String name : reference.tensors().keySet()) {
+            if (name.startsWith("trace/final/") && !name.endsWith("query_key_value.bias")) {
+                String parameter = name.substring("trace/final/".length());
+                names.add(parameter);
+                assertArrayEquals(reference.readAll(name), found.readAll(parameter), 2e-4f, parameter);
+            }
+        }
+        assertTrue(names.size() > 0, "the reference has trained parameters");
+    }
+
+    /** The fixtures' prefixes have no configuration file of ours. */
+    private Path adapter(Path fixture, String method) throws Exception {
+        if (method.startsWith("lora")) {
+            return fixture;
+        }
+        Path made = Files.createDirectories(directory.resolve("prefix"));
+        try (TensorSource prefix = WeightsDirectory.openAdapter(fixture)) {
+            AdapterFiles.write(made, new TuningMethod.PTuningV2(8, method.endsWith("projection")), fixture, prefix);
+        }
+        return made;
+    }
+
+    private static String options(String method) {
+        return switch (method) {
+            case "lora-qkv" -> "{type: lora, rank: 8, alpha: 32, targets: [query_key_value]}";
+            case "lora-all" -> "{type: lora, rank: 8, alpha: 32, targets: all}";
+            case "ptuning-embedding" -> "{type: p_tuning_v2, prefix_length: 8}";
+            case "ptuning-projection" -> "{type: p_tuning_v2, prefix_length: 8, projection: true}";
+            default -> "{type: freeze, train: [layers.2.]}";
+        };
+    }
+}
