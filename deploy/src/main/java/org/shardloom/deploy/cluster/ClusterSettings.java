@@ -59,6 +59,9 @@ public final class ClusterSettings {
                       active-strategy = keep-oldest
                       stable-after = 2s
                       keep-oldest.down-if-alone = off
+                      # Else several losses within a few seconds would down all members, the coordinator too. The oldest member is
+                      # always the coordinator, so both sides of a cut decide alike however often they see changes.
+                      down-all-when-unstable = off
                     }
                     configuration-compatibility-check.checkers.shardloom = "org.shardloom.deploy.cluster.SameRunChecker"
                   }

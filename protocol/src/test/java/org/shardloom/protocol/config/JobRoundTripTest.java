@@ -35,6 +35,14 @@ class JobRoundTripTest {
     }
 
     @Test
+    void aCharacterOfTwoHalvesMayStandAnywhere() {
+        for (int spaces = 900; spaces < 1100; spaces++) {
+            String yaml = Jobs.MINIMAL + "#" + " ".repeat(spaces) + "\n# \ud83d\ude00\n";
+            assertEquals(Jobs.parse(Jobs.MINIMAL), Jobs.parse(yaml), "after " + spaces + " spaces");
+        }
+    }
+
+    @Test
     void theRenderingIsReadable() {
         String yaml = Jobs.parse(Jobs.MINIMAL).toYaml();
         assertTrue(
