@@ -39,7 +39,8 @@ record YamlSource(String name, Path base, boolean override) {
                 .setLabel(name)
                 .setUseMarks(true)
                 .setCodePointLimit(MAX_CHARACTERS)
-                // The library's reader fails where its buffer ends between the two halves of a character, so the buffer takes it all.
+                // The library's reader fails where its buffer ends between the two halves of a character, so the buffer
+                // takes it all.
                 .setBufferSize(text.length() + 2)
                 .build();
         try {
