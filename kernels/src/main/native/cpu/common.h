@@ -39,7 +39,7 @@ template <class F> inline void withType(int dtype, F&& f) {
 /** Scratch memory of the calling thread, kept between calls; slot separates uses that live at once. */
 float* scratch(int slot, size_t floats);
 
-enum class Isa { Baseline, Avx2, Avx512 };
+enum class Isa { Baseline, Avx2, Avx512, Amx };
 Isa isa();
 
 /** How attention finds its rows: packed sequences, one row of q|k|v a token. */

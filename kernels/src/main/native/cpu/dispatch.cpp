@@ -22,32 +22,35 @@ static Isa detect() {
             && __builtin_cpu_supports("avx512vl") ? Isa::Avx512
         : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
             && __builtin_cpu_supports("bmi2") ? Isa::Avx2 : Isa::Baseline;
+    if (best == Isa::Avx512 && amx::available()) best = Isa::Amx;
     const char* limit = getenv("SHARDLOOM_ISA");  // for tests: the highest instruction set to use
-    if (limit && !strcmp(limit, "baseline")) return Isa::Baseline;
-    if (limit && !strcmp(limit, "avx2") && best == Isa::Avx512) return Isa::Avx2;
+    const char* names[] = {"baseline", "avx2", "avx512"};
+    for (int i = 0; limit && i < 3; i++)
+        if (!strcmp(limit, names[i]) && int(best) > i) return Isa(i);
     return best;
 }
 Isa isa() { static const Isa chosen = detect(); return chosen; }
 
 #define ON_ISA(call) \
     switch (isa()) { \
-        case Isa::Avx512: avx512::call; break; \
+        case Isa::Amx: case Isa::Avx512: avx512::call; break; \
         case Isa::Avx2: avx2::call; break; \
         default: baseline::call; \
     }
 #define FOR_TYPE(code, T, body) withType(code, [&](auto* type_) { typedef std::remove_pointer_t<decltype(type_)> T; body; })
 
 int instructionSet() { return int(isa()); }
-bool usesOnednnBf16() { return isa() == Isa::Avx512 && onednnHasBf16(); }
+bool hasBf16() { return isa() == Isa::Amx || (isa() == Isa::Avx512 && onednnHasBf16()); }
 void useThreads(int threads) { omp_set_num_threads(threads); }
 
 void gemm(int64_t m, int64_t n, int64_t k, int64_t a, int aType, int64_t aRow, int64_t aColumn, int64_t b, int bType, int64_t bRow,
           int64_t bColumn, int64_t c, int cType, int64_t ldc, bool accumulate) {
     // fp32 stays with our own kernel: its sums do not depend on the number of threads, so runs repeat exactly on any number of workers.
-    bool onednn = aType == BF16 && bType == BF16 && usesOnednnBf16() && (cType == F32 || cType == BF16)
-        && m > 0 && n > 0 && k > 0 && double(m) * n * k > 1e5;
-    if (onednn) onednnGemm(m, n, k, at<void>(a), aType, aRow, aColumn, at<void>(b), bType, bRow, bColumn, at<void>(c), cType, ldc, accumulate);
-    else gemmOwn(m, n, k, a, aType, aRow, aColumn, b, bType, bRow, bColumn, c, cType, ldc, accumulate);
+    const bool bf16Units = aType == BF16 && bType == BF16 && (cType == F32 || cType == BF16) && hasBf16() && double(m) * n * k > 1e5;
+    if (!bf16Units) gemmOwn(m, n, k, a, aType, aRow, aColumn, b, bType, bRow, bColumn, c, cType, ldc, accumulate);
+    else if (isa() == Isa::Amx && (aRow == 1 || aColumn == 1) && (bRow == 1 || bColumn == 1))
+        amx::gemm(m, n, k, {at<void>(a), aType, aRow, aColumn}, {at<void>(b), bType, bColumn, bRow}, {at<void>(c), cType, ldc, accumulate});
+    else onednnGemm(m, n, k, at<void>(a), aType, aRow, aColumn, at<void>(b), bType, bRow, bColumn, at<void>(c), cType, ldc, accumulate);
 }
 
 void gemmOwn(int64_t m, int64_t n, int64_t k, int64_t a, int aType, int64_t aRow, int64_t aColumn, int64_t b, int bType, int64_t bRow,
@@ -71,7 +74,8 @@ void rotary(int64_t qkv, int64_t bias, int dtype, int64_t table, int64_t positio
 }
 void attentionForward(int64_t context, int64_t logSums, int64_t qkv, int dtype, int64_t starts, int sequences, int heads, int groups, int headSize) {
     AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
-    FOR_TYPE(dtype, T, ON_ISA(attentionForward(at<T>(context), at<float>(logSums), at<T>(qkv), shape)));
+    if (dtype == BF16 && isa() == Isa::Amx) amx::attentionForward(at<bf16>(context), at<float>(logSums), at<bf16>(qkv), shape);
+    else FOR_TYPE(dtype, T, ON_ISA(attentionForward(at<T>(context), at<float>(logSums), at<T>(qkv), shape)));
 }
 void attentionWithCache(int64_t context, int64_t cache, int64_t qkv, int dtype, int64_t starts, int64_t cacheStarts, int64_t past,
                         int sequences, int heads, int groups, int headSize) {
@@ -82,7 +86,9 @@ void attentionWithCache(int64_t context, int64_t cache, int64_t qkv, int dtype, 
 void attentionBackward(int64_t gradQkv, int64_t gradContext, int64_t context, int64_t logSums, int64_t qkv, int dtype, int64_t starts,
                        int sequences, int heads, int groups, int headSize) {
     AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
-    FOR_TYPE(dtype, T, ON_ISA(attentionBackward(at<T>(gradQkv), at<T>(gradContext), at<T>(context), at<float>(logSums), at<T>(qkv), shape)));
+    if (dtype == BF16 && isa() == Isa::Amx)
+        amx::attentionBackward(at<bf16>(gradQkv), at<bf16>(gradContext), at<bf16>(context), at<float>(logSums), at<bf16>(qkv), shape);
+    else FOR_TYPE(dtype, T, ON_ISA(attentionBackward(at<T>(gradQkv), at<T>(gradContext), at<T>(context), at<float>(logSums), at<T>(qkv), shape)));
 }
 void swigluForward(int64_t out, int64_t gateUp, int dtype, int64_t rows, int64_t n) {
     FOR_TYPE(dtype, T, ON_ISA(swigluForward(at<T>(out), at<T>(gateUp), rows, n)));

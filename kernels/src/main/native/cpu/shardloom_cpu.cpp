@@ -5,5 +5,6 @@ void gemmOwn(int64_t, int64_t, int64_t, int64_t, int, int64_t, int64_t, int64_t,
 }
 #include "onednn.cpp"
 #include "variants.cpp"
+#include "amx.cpp"
 #include "sharedmemory.cpp"
 #include "dispatch.cpp"

@@ -27,7 +27,7 @@ final class Report {
         facts.put("processor", processor());
         facts.put("processors", Runtime.getRuntime().availableProcessors());
         facts.put("instruction_set", instructionSet());
-        facts.put("native_bf16", NativeCpu.usesOnednnBf16());
+        facts.put("native_bf16", NativeCpu.hasBf16());
         facts.put("load_average_before", loadAverage());
     }
 
@@ -124,7 +124,8 @@ final class Report {
         return switch (NativeCpu.instructionSet()) {
             case 0 -> "baseline";
             case 1 -> "avx2";
-            default -> "avx512";
+            case 2 -> "avx512";
+            default -> "amx";
         };
     }
 

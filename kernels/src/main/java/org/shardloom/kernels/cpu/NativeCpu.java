@@ -22,11 +22,11 @@ public final class NativeCpu {
 
     private NativeCpu() {}
 
-    /** 0: any x86-64, 1: AVX2, 2: AVX-512. */
+    /** 0: any x86-64, 1: AVX2, 2: AVX-512, 3: AVX-512 with AMX for bf16. */
     public static native int instructionSet();
 
-    /** Whether bf16 products run on the processor's own instructions (AVX-512 BF16 or AMX) through oneDNN. */
-    public static native boolean usesOnednnBf16();
+    /** Whether bf16 products run on the processor's own instructions: AMX, or AVX-512 BF16 through oneDNN. */
+    public static native boolean hasBf16();
 
     /** OpenMP threads for calls from this thread, from now on. */
     public static native void useThreads(int threads);

@@ -137,6 +137,20 @@ class GemmTest {
         new Case(33, 401, 513, dtype, dtype, DType.BF16, true, false, 3, true).check();
     }
 
+    /** Blocks of the AMX code: 1,024 or 512 of the shorter side, 4,096 terms, 1,024 of the longer side where there are more terms. */
+    @Test
+    void productsLargerThanEveryBlockOfTheTileUnitAreRight() {
+        int[][] shapes = {{1100, 1090, 33}, {530, 550, 520}, {70, 40, 8300}, {1060, 33, 4130}, {34, 300, 1030}};
+        for (int[] shape : shapes) {
+            for (int form = 0; form < 4; form++) {
+                boolean aTransposed = form % 2 == 1, bTransposed = form / 2 == 1;
+                DType c = form == 1 ? DType.BF16 : DType.F32;
+                new Case(shape[0], shape[1], shape[2], DType.BF16, DType.BF16, c, aTransposed, bTransposed, 3, form > 0)
+                        .check();
+            }
+        }
+    }
+
     @Test
     void longAndThinProductsAreRight() {
         int[][] shapes = {{1, 700, 600}, {700, 1, 600}, {257, 255, 1}, {3, 2, 20000}, {1, 1, 100_001}, {2, 65_537, 1}};

@@ -21,14 +21,16 @@ class InstructionSetTest {
                 .findFirst()
                 .orElse("");
         Set<String> has = Set.of(flags.substring(flags.indexOf(':') + 1).trim().split(" "));
-        int best = has.containsAll(Set.of("avx512f", "avx512bw", "avx512dq", "avx512vl"))
-                ? 2
-                : has.containsAll(Set.of("avx2", "fma", "f16c", "bmi2")) ? 1 : 0;
+        boolean avx512 = has.containsAll(Set.of("avx512f", "avx512bw", "avx512dq", "avx512vl"));
+        int best = avx512 && has.containsAll(Set.of("amx_tile", "amx_bf16"))
+                ? 3
+                : avx512 ? 2 : has.containsAll(Set.of("avx2", "fma", "f16c", "bmi2")) ? 1 : 0;
         int allowed =
                 switch (System.getenv().getOrDefault("SHARDLOOM_ISA", "")) {
                     case "baseline" -> 0;
                     case "avx2" -> 1;
-                    default -> 2;
+                    case "avx512" -> 2;
+                    default -> 3;
                 };
         assertEquals(Math.min(best, allowed), NativeCpu.instructionSet());
     }

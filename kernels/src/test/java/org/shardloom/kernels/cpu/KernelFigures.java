@@ -13,7 +13,7 @@ import org.shardloom.kernels.tensor.Tensor;
 
 /**
  * Prints how fast the kernels are here; asserts nothing and is no test. Run its {@code main} from the test class path, with
- * {@code SHARDLOOM_ISA=baseline} or {@code avx2} in the environment to see another instruction set.
+ * {@code SHARDLOOM_ISA=baseline}, {@code avx2} or {@code avx512} in the environment to see another instruction set.
  */
 final class KernelFigures {
     private static final long TOKENS = 2048, WIDE = 2752, HIDDEN = 512;
