@@ -36,6 +36,11 @@ template <class F> inline void withType(int dtype, F&& f) {
     }
 }
 
+/** Memory of the system: 0 where there is none. Of a huge page or more, it is asked for in huge pages. */
+constexpr int64_t HUGE_PAGE = 2 << 20;
+int64_t allocate(int64_t bytes);
+void release(int64_t address, int64_t bytes);
+
 /** Scratch memory of the calling thread, kept between calls; slot separates uses that live at once. */
 float* scratch(int slot, size_t floats);
 

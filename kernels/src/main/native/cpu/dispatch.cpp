@@ -4,16 +4,23 @@
 namespace shardloom {
 
 float* scratch(int slot, size_t floats) {
-    struct Buffer { float* data = nullptr; size_t size = 0; ~Buffer() { free(data); } };
+    struct Buffer {
+        int64_t address = 0, bytes = 0;
+        void free() { if (address) release(address, bytes); address = bytes = 0; }
+        ~Buffer() { free(); }
+    };
     static thread_local Buffer buffers[8];
     Buffer& b = buffers[slot];
-    if (b.size < floats) {
-        free(b.data);
-        b.data = static_cast<float*>(aligned_alloc(64, (floats * 4 + 63) / 64 * 64));
-        if (!b.data) { b.size = 0; throw std::bad_alloc(); }
-        b.size = floats;
+    int64_t bytes = int64_t(floats) * 4;
+    if (b.bytes < bytes || !b.address) {
+        b.free();
+        const int64_t unit = bytes > HUGE_PAGE / 8 ? HUGE_PAGE : 4096;
+        bytes = bytes < unit ? unit : (bytes + unit - 1) / unit * unit;
+        b.address = allocate(bytes);
+        if (!b.address) throw std::bad_alloc();
+        b.bytes = bytes;
     }
-    return b.data;
+    return at<float>(b.address);
 }
 
 static Isa detect() {

@@ -42,7 +42,7 @@ int64_t allocate(int64_t bytes) {
         size_t whole = size_t(bytes);
         p = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED) return 0;
-        if (bytes >= (16 << 20)) madvise(p, whole, MADV_HUGEPAGE);  // fewer page faults; a hint, so its answer does not matter
+        if (bytes >= HUGE_PAGE) madvise(p, whole, MADV_HUGEPAGE);  // fewer faults and look-ups; a hint, so its answer does not matter
         return reinterpret_cast<int64_t>(p);
     }
     return posix_memalign(&p, 64, bytes < 64 ? 64 : bytes) == 0 ? reinterpret_cast<int64_t>(p) : 0;

@@ -16,8 +16,8 @@ import org.shardloom.kernels.tensor.Tensor;
 final class DecoderHead {
     /** Bytes of fp32 logits that may exist at a time, where that is enough rows. */
     private static final long CHUNK_BYTES = 8L << 20;
-    /** Fewer rows would read the weights too often. */
-    private static final long LEAST_ROWS = 128;
+    /** Fewer rows would read the weights, and read and write their gradients, too often. */
+    private static final long LEAST_ROWS = 256;
 
     private final DecoderConfig config;
     private final Device device;

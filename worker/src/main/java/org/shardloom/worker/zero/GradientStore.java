@@ -21,6 +21,9 @@ import org.shardloom.worker.model.UnitSpec;
  * this rank's slice over the step. Neighbouring layers use two sets of buffers by turns, so that one is reduced while the next is
  * filled; head and embedding, the first and the last of a backward pass, share one unless their weights are tied. Units are counted
  * among the trained ones.
+ *
+ * <p>A rank that is alone has nothing to reduce: the first micro-batch of a step fills the sums themselves, and there are buffers only
+ * once a second one comes.
  */
 final class GradientStore implements AutoCloseable {
     private static final Object EDGE = "embedding and head";
@@ -36,6 +39,8 @@ final class GradientStore implements AutoCloseable {
     /** Whether a unit of another layout shares the buffer, whose values may stand in this one's padding. */
     private final boolean[] padded;
 
+    private final long[] bufferElements;
+    private final boolean alone;
     private final Pending[] pending;
     private final Tensor[] sums;
     private boolean accumulate;
@@ -50,6 +55,7 @@ final class GradientStore implements AutoCloseable {
         this.plan = plan;
         this.ops = device.ops();
         this.statistics = device.statistics();
+        this.alone = group.size() == 1;
         List<UnitSpec> trained = model.trained();
         bufferOf = new int[trained.size()];
         Map<Object, Integer> slots = new LinkedHashMap<>();
@@ -58,6 +64,7 @@ final class GradientStore implements AutoCloseable {
         }
         buffers = new Tensor[slots.size()];
         pending = new Pending[slots.size()];
+        bufferElements = new long[slots.size()];
         padded = new boolean[bufferOf.length];
         slots.forEach((key, b) -> {
             long elements = 0;
@@ -69,16 +76,29 @@ final class GradientStore implements AutoCloseable {
                             && trained.get(0).block() == 0;
                 }
             }
-            buffers[b] = group.allocateShared(DType.F32, elements);
+            bufferElements[b] = elements;
+            if (!alone) {
+                buffer(b);
+            }
         });
-        for (Tensor buffer : buffers) {
-            ops.zero(buffer);
-            statistics.allocated(buffer.bytes(), Purpose.GRADIENTS);
-        }
         sums = new Tensor[bufferOf.length];
         for (int u = 0; u < sums.length; u++) {
             sums[u] = memory.allocate(DType.F32, plan.sliceElements(u));
+            ops.zero(sums[u]);
         }
+    }
+
+    private Tensor buffer(int b) {
+        if (buffers[b] == null) {
+            buffers[b] = group.allocateShared(DType.F32, bufferElements[b]);
+            ops.zero(buffers[b]);
+            statistics.allocated(buffers[b].bytes(), Purpose.GRADIENTS);
+        }
+        return buffers[b];
+    }
+
+    private boolean fillsSums() {
+        return alone && !accumulate;
     }
 
     /** Units with equal slots share a buffer. */
@@ -104,9 +124,12 @@ final class GradientStore implements AutoCloseable {
 
     /** The unit's gradient buffer, free for writing; its padding is zero, but for the embedding's, which the caller zeroes whole. */
     Tensor acquire(int unit) {
+        if (fillsSums()) {
+            return sums[unit];
+        }
         int b = bufferOf[unit];
         finish(b);
-        Tensor buffer = buffers[b].slice(0, plan.paddedElements(unit));
+        Tensor buffer = buffer(b).slice(0, plan.paddedElements(unit));
         if (padded[unit]) {
             ops.zero(buffer);
         }
@@ -119,11 +142,14 @@ final class GradientStore implements AutoCloseable {
      * @param nothing take part with nothing to add
      */
     void reduce(int unit, boolean nothing) {
+        if (fillsSums() && !nothing) {
+            return;
+        }
         int b = bufferOf[unit];
         if (nothing) {
             finish(b);
         }
-        Tensor gradient = nothing ? null : buffers[b].slice(0, plan.paddedElements(unit));
+        Tensor gradient = nothing ? null : buffer(b).slice(0, plan.paddedElements(unit));
         pending[b] = group.reduceScatter(sums[unit], gradient, DType.F32, accumulate);
     }
 
@@ -143,7 +169,9 @@ final class GradientStore implements AutoCloseable {
     @Override
     public void close() {
         for (Tensor buffer : buffers) {
-            statistics.released(buffer.bytes(), Purpose.GRADIENTS);
+            if (buffer != null) {
+                statistics.released(buffer.bytes(), Purpose.GRADIENTS);
+            }
         }
     }
 
