@@ -55,7 +55,7 @@ class BenchCommandTest {
         assertEquals(3, json.path("micro_batch").asInt());
         assertEquals(3, json.path("measured_steps").asInt());
         assertEquals(1, json.path("warmup_steps").asInt());
-        assertTrue(List.of("baseline", "avx2", "avx512")
+        assertTrue(List.of("baseline", "avx2", "avx512", "amx")
                 .contains(json.path("instruction_set").asText()));
         double step = json.path("step_ms").asDouble();
         assertEquals(48 * workers / step * 1e3, json.path("tokens_per_second").asDouble(), 1e-6 * 48 / step * 1e3);
