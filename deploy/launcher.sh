@@ -41,8 +41,8 @@ build() {
 
 # Records the classes that a run loads, so that its processes start faster. A run works without.
 archive() {
+  rm -f "$ARCHIVE"  # first: java_command names it where it exists, and it cannot be read and written at once
   java_command
-  rm -f "$ARCHIVE"
   "$JAVA" "${JAVA_OPTIONS[@]}" -XX:ArchiveClassesAtExit="$ARCHIVE" -Xlog:cds=off -Xlog:cds+dynamic=off -cp "$CLASS_PATH" \
     org.shardloom.deploy.cli.Main warm-up >>"$DEPLOY/target/build.log" 2>&1 \
     || echo "shardloom: no class archive was made (see deploy/target/build.log); processes start slower" >&2

@@ -1,8 +1,8 @@
 // Products of bf16 matrices on the processor's tile unit (Intel AMX): TDPBF16PS multiplies a tile of 16 rows by 32 values of the
 // sum with one of 16 pairs of these by 16 columns, and adds to 16 x 16 fp32 sums. Operands are packed into panels of 32 rows, or
-// columns, so that a tile is 1,024 bytes one after the other; four tiles of sums are computed at once. Every sum is taken in the
-// order of its terms, so results depend neither on the number of threads nor on the shape of the blocks. The unit takes subnormal
-// values for zero.
+// columns, so that a tile is 1,024 bytes one after the other; four tiles of sums are computed at once. Terms are summed in groups of
+// 32 from the first on, the groups in order, wherever blocks end: results depend neither on the number of threads nor on the shape
+// of the blocks. The unit takes subnormal values for zero.
 #include "common.h"
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -32,16 +32,17 @@ inline bool available() {
 constexpr int64_t PANEL = 32, STEP = 32, STEP_BYTES = PANEL * STEP * 2;
 /** Steps that are multiplied at once: a panel of them stays in the nearest cache. Terms of the shared side that are packed at once. */
 constexpr int64_t NEAR_STEPS = 16, NEAR = NEAR_STEPS * STEP, TERMS = 4096;
+static_assert(TERMS % NEAR == 0, "blocks of terms end where groups end");
 
 /** g++ does not know that tiles are loaded from memory: what was written before must not be left for later, or out. */
-inline void finishWrites() { asm volatile("" ::: "memory"); }
+inline void compilerBarrier() { asm volatile("" ::: "memory"); }
 
 /** Eight tiles of 16 rows of 64 bytes, for the calling thread, while this lives. */
 struct Tiles {
     Tiles() {
         struct alignas(64) { uint8_t palette = 1, start = 0, reserved[14] = {}; uint16_t bytes[16] = {}; uint8_t rows[16] = {}; } config;
         for (int t = 0; t < 8; t++) { config.bytes[t] = 64; config.rows[t] = 16; }
-        finishWrites();
+        compilerBarrier();
         _tile_loadconfig(&config);
     }
     ~Tiles() { _tile_release(); }
@@ -134,8 +135,8 @@ struct Panels {
     char* data;
     int64_t count, steps;
 
-    /** Steps that are multiplied together with this one, the first of them. */
-    int64_t near(int64_t step) const { return least(steps - step, NEAR_STEPS); }
+    /** How many steps are multiplied together from that one on, the first of them. */
+    int64_t near(int64_t first) const { return least(steps - first, NEAR_STEPS); }
     char* at(int64_t panel, int64_t step) const {
         const int64_t first = step / NEAR_STEPS * NEAR_STEPS;
         return data + (first * count + panel * near(first) + step - first) * STEP_BYTES;
@@ -145,7 +146,7 @@ struct Panels {
 /** Panels of a side that are being packed, a tile at a time, in the order of the side's memory. */
 class Packing {
     Side side;
-    int64_t from, count, term, terms, panel = 0, step = 0, lastPanel = 0, endPanel = 0;
+    int64_t from, count, term, terms, panel = 0, step = 0, firstPanel = 0, endPanel = 0;
     bool byPairs, half = false;
     Panels to;
 
@@ -154,7 +155,7 @@ public:
     /** Packs panels [firstPanel, endPanel) of to, which has them for the side from from on, count long. */
     Packing(const Side& side, int64_t from, int64_t count, int64_t term, int64_t terms, bool byPairs, const Panels& to, int64_t firstPanel,
             int64_t endPanel)
-        : side(side), from(from), count(count), term(term), terms(terms), panel(firstPanel), lastPanel(firstPanel), endPanel(endPanel),
+        : side(side), from(from), count(count), term(term), terms(terms), panel(firstPanel), firstPanel(firstPanel), endPanel(endPanel),
           byPairs(byPairs), to(to) {}
 
     bool done() const { return panel == endPanel; }
@@ -167,10 +168,10 @@ public:
         if ((half = !half)) return;
         if (side.term == 1) {
             if (++step == to.steps) step = 0, panel++;
-        } else if (++panel == endPanel && ++step < to.steps) panel = lastPanel;
+        } else if (++panel == endPanel && ++step < to.steps) panel = firstPanel;
     }
     void finish() { while (!done()) some(); }
-    int64_t tiles() const { return 2 * (endPanel - lastPanel) * to.steps; }
+    int64_t tiles() const { return 2 * (endPanel - firstPanel) * to.steps; }
 };
 
 /** A matrix of sums: fp32 or bf16. */
@@ -214,7 +215,6 @@ struct Chores {
         sums = block; out = to; row = 0; rows = height; columns = width; rowsPerStep = (PANEL + steps - 1) / steps;
     }
     void finishWriting() {
-        finishWrites();
         for (; row < rows; row++) out.write(sums + row * PANEL, row, columns);
     }
     void step() {
@@ -226,7 +226,7 @@ struct Chores {
 /** sums[32, 32] = (sums or 0) + a b over steps. */
 inline void multiply(const char* a, const char* b, int64_t steps, float* sums, bool accumulate, Chores& chores) {
     constexpr int64_t STRIDE = 128, RIGHT = 16, BELOW = 16 * PANEL;
-    finishWrites();
+    compilerBarrier();
     if (accumulate) {
         _tile_loadd(0, sums, STRIDE);
         _tile_loadd(1, sums + RIGHT, STRIDE);
@@ -277,63 +277,96 @@ inline void multiplyPanels(const Panels& a, int64_t leftStep, const Panels& b, i
 }
 
 /**
+ * How a product is cut. What a thread multiplies together stays in its second cache: 512 KiB of the shared side, 512 KiB of its own
+ * pieces (one that is multiplied, one that is being packed) and 512 KiB of sums; where there are so few terms that no sums are kept,
+ * 1 MiB and 256 KiB.
+ */
+struct Blocks {
+    bool left;  // the left side is the shorter one, which is packed for all threads
+    bool once;  // all terms are near: sums are complete after one pass
+    bool keep;  // sums stay between blocks of terms
+    int64_t commonCount, ownCount, piece, commonMost, ownMost;
+
+    Blocks(int64_t m, int64_t n, int64_t k, int threads) : left(m < n), once(k <= NEAR), keep(k > TERMS), commonCount(left ? m : n), ownCount(left ? n : m) {
+        piece = once ? 128 : 256;
+        while (piece > PANEL && ownCount < 2 * threads * piece) piece /= 2;
+        commonMost = least(panels(commonCount) * PANEL, once ? 1024 : 512);
+        ownMost = keep ? least(ownCount, (threads < 4 ? 4 : threads) * piece) : ownCount;
+    }
+    int64_t pieceBytes() const { return piece / PANEL * NEAR_STEPS * STEP_BYTES; }
+    int64_t sumsOfPiece() const { return once ? 2 * PANEL * PANEL : commonMost * piece; }
+};
+
+/**
  * C[m, n] (+)= A[m, k] B[k, n]. The shorter side is packed for all threads; pieces of the longer one are packed by the thread that
- * multiplies them, the next piece while it multiplies the one before. What is multiplied together fits a core's second cache.
+ * multiplies them, the next piece while it multiplies the one before.
+ *
+ * @throws std::bad_alloc
  */
 void gemm(int64_t m, int64_t n, int64_t k, const Side& a, const Side& b, const Out& out) {
-    const bool left = m < n, once = k <= NEAR, keep = k > TERMS;  // left: the left side is shared; keep: sums stay between blocks of terms
-    const Side &common = left ? a : b, &own = left ? b : a;
-    const int64_t commonCount = left ? m : n, ownCount = left ? n : m;
-    const int64_t piece = once ? 128 : 256, commonMost = least(panels(commonCount) * PANEL, once ? 1024 : 512), ownMost = keep ? least(ownCount, 1024) : ownCount;
-    const int64_t pieceSums = once ? 2 * PANEL * PANEL : commonMost * piece, pieceBytes = piece / PANEL * NEAR_STEPS * STEP_BYTES;
-    char* shared = reinterpret_cast<char*>(scratch(0, size_t(commonMost / PANEL * stepsOf(least(k, TERMS)) * STEP_BYTES / 4)));
-    float* kept = keep ? scratch(1, size_t((ownMost + piece - 1) / piece * pieceSums)) : nullptr;
     const int threads = omp_in_parallel() || double(m) * n * k < 1e6 ? 1 : omp_get_max_threads();
+    const Blocks cut(m, n, k, threads);
+    const Side &common = cut.left ? a : b, &own = cut.left ? b : a;
+    char* shared = reinterpret_cast<char*>(scratch(0, size_t(cut.commonMost / PANEL * stepsOf(least(k, TERMS)) * STEP_BYTES / 4)));
+    float* kept = cut.keep ? scratch(1, size_t((cut.ownMost + cut.piece - 1) / cut.piece * cut.sumsOfPiece())) : nullptr;
     std::atomic<int64_t> next{0};
+    std::atomic<bool> noMemory{false};
 #pragma omp parallel num_threads(threads)
     {
+        char* buffers = nullptr;
+        float* mySums = nullptr;
+        try {  // one block, so that it is one huge page
+            buffers = reinterpret_cast<char*>(scratch(2, size_t(2 * cut.pieceBytes() / 4 + (cut.keep ? 0 : cut.sumsOfPiece()))));
+            mySums = reinterpret_cast<float*>(buffers + 2 * cut.pieceBytes());
+        } catch (const std::bad_alloc&) {
+            noMemory = true;
+        }
         Tiles tiles;
-        char* buffers = reinterpret_cast<char*>(scratch(2, size_t(2 * pieceBytes / 4)));
-        float* mySums = keep ? nullptr : scratch(3, size_t(pieceSums));
         Chores chores;
-        for (int64_t c0 = 0; c0 < commonCount; c0 += commonMost)
-            for (int64_t o0 = 0; o0 < ownCount; o0 += ownMost)
+#pragma omp barrier
+        for (int64_t c0 = 0; c0 < cut.commonCount && !noMemory; c0 += cut.commonMost)
+            for (int64_t o0 = 0; o0 < cut.ownCount; o0 += cut.ownMost)
                 for (int64_t p0 = 0; p0 < k; p0 += TERMS) {
-                    const int64_t commonHere = least(commonCount - c0, commonMost), ownHere = least(ownCount - o0, ownMost), terms = least(k - p0, TERMS);
+                    const int64_t commonHere = least(cut.commonCount - c0, cut.commonMost), ownHere = least(cut.ownCount - o0, cut.ownMost);
+                    const int64_t terms = least(k - p0, TERMS);
                     const Panels all{shared, panels(commonHere), stepsOf(terms)};
-                    if (keep || o0 == 0) {
+                    if (cut.keep || o0 == 0) {
 #pragma omp for schedule(static)
-                        for (int64_t c = 0; c < all.count; c++) Packing(common, c0, commonHere, p0, terms, !left, all, c, c + 1).finish();
+                        for (int64_t c = 0; c < all.count; c++) Packing(common, c0, commonHere, p0, terms, !cut.left, all, c, c + 1).finish();
                     }
 #pragma omp single
                     next = 0;
                     int turn = 0;
-                    auto panelsOf = [&](int64_t o, int64_t step) { return Panels{buffers + turn * pieceBytes, panels(least(ownHere - o, piece)), all.near(step)}; };
+                    auto panelsOf = [&](int64_t o, int64_t step) {
+                        return Panels{buffers + turn * cut.pieceBytes(), panels(least(ownHere - o, cut.piece)), all.near(step)};
+                    };
                     auto pack = [&](int64_t o, int64_t step) {
                         const Panels to = panelsOf(o, step);
-                        chores.packing = Packing(own, o0 + o, least(ownHere - o, piece), p0 + step * STEP, least(terms - step * STEP, NEAR), left, to, 0, to.count);
+                        chores.packing = Packing(own, o0 + o, least(ownHere - o, cut.piece), p0 + step * STEP, least(terms - step * STEP, NEAR),
+                                                 cut.left, to, 0, to.count);
                     };
-                    int64_t o = next++ * piece;
+                    int64_t o = next++ * cut.piece;
                     if (o < ownHere) pack(o, 0);
                     for (int64_t step = 0, after; o < ownHere; o = after) {
                         chores.packing.finish();
                         const Panels mine = panelsOf(o, step);
-                        const int64_t here = least(ownHere - o, piece), from = step;
+                        const int64_t here = least(ownHere - o, cut.piece), from = step;
                         step += mine.steps;
-                        after = step < all.steps ? o : next++ * piece;
+                        after = step < all.steps ? o : next++ * cut.piece;
                         if (step == all.steps) step = 0;
                         turn = 1 - turn;
                         chores.packing = Packing();
                         if (after < ownHere) pack(after, step);
                         chores.stepsPerTile = atLeastOne(all.count * mine.count * mine.steps / atLeastOne(chores.packing.tiles()));
                         const bool first = p0 == 0 && from == 0, last = p0 + terms == k && from + mine.steps == all.steps;
-                        const Sums sums{keep ? kept + o / piece * pieceSums : mySums, once, first, last};
-                        if (left) multiplyPanels(all, from, mine, 0, mine.steps, sums, commonHere, here, out.at(c0, o0 + o), chores);
+                        const Sums sums{cut.keep ? kept + o / cut.piece * cut.sumsOfPiece() : mySums, cut.once, first, last};
+                        if (cut.left) multiplyPanels(all, from, mine, 0, mine.steps, sums, commonHere, here, out.at(c0, o0 + o), chores);
                         else multiplyPanels(mine, 0, all, from, mine.steps, sums, here, commonHere, out.at(o0 + o, c0), chores);
                     }
 #pragma omp barrier
                 }
     }
+    if (noMemory) throw std::bad_alloc();
 }
 
 /** What attention is written with: small products on the calling thread, of which fp32 sides are rounded to bf16. */

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <vector>
 #include <atomic>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <type_traits>

@@ -14,7 +14,7 @@ float* scratch(int slot, size_t floats) {
     int64_t bytes = int64_t(floats) * 4;
     if (b.bytes < bytes || !b.address) {
         b.free();
-        const int64_t unit = bytes > HUGE_PAGE / 8 ? HUGE_PAGE : 4096;
+        const int64_t unit = bytes >= HUGE_PAGE / 2 ? HUGE_PAGE : 4096;
         bytes = bytes < unit ? unit : (bytes + unit - 1) / unit * unit;
         b.address = allocate(bytes);
         if (!b.address) throw std::bad_alloc();
@@ -25,16 +25,18 @@ float* scratch(int slot, size_t floats) {
 
 static Isa detect() {
     __builtin_cpu_init();
-    Isa best = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
-            && __builtin_cpu_supports("avx512vl") ? Isa::Avx512
-        : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
-            && __builtin_cpu_supports("bmi2") ? Isa::Avx2 : Isa::Baseline;
-    if (best == Isa::Avx512 && amx::available()) best = Isa::Amx;
     const char* limit = getenv("SHARDLOOM_ISA");  // for tests: the highest instruction set to use
     const char* names[] = {"baseline", "avx2", "avx512"};
+    int most = int(Isa::Amx);
     for (int i = 0; limit && i < 3; i++)
-        if (!strcmp(limit, names[i]) && int(best) > i) return Isa(i);
-    return best;
+        if (!strcmp(limit, names[i])) most = i;
+    Isa best = Isa::Baseline;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        best = Isa::Avx512;
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2"))
+        best = Isa::Avx2;
+    if (int(best) >= most) return Isa(most);
+    return best == Isa::Avx512 && amx::available() ? Isa::Amx : best;
 }
 Isa isa() { static const Isa chosen = detect(); return chosen; }
 
@@ -53,11 +55,12 @@ void useThreads(int threads) { omp_set_num_threads(threads); }
 void gemm(int64_t m, int64_t n, int64_t k, int64_t a, int aType, int64_t aRow, int64_t aColumn, int64_t b, int bType, int64_t bRow,
           int64_t bColumn, int64_t c, int cType, int64_t ldc, bool accumulate) {
     // fp32 stays with our own kernel: its sums do not depend on the number of threads, so runs repeat exactly on any number of workers.
-    const bool bf16Units = aType == BF16 && bType == BF16 && (cType == F32 || cType == BF16) && hasBf16() && double(m) * n * k > 1e5;
-    if (!bf16Units) gemmOwn(m, n, k, a, aType, aRow, aColumn, b, bType, bRow, bColumn, c, cType, ldc, accumulate);
-    else if (isa() == Isa::Amx && (aRow == 1 || aColumn == 1) && (bRow == 1 || bColumn == 1))
+    const bool bf16Units = aType == BF16 && bType == BF16 && (cType == F32 || cType == BF16) && double(m) * n * k > 1e5;
+    if (bf16Units && isa() == Isa::Amx && (aRow == 1 || aColumn == 1) && (bRow == 1 || bColumn == 1))
         amx::gemm(m, n, k, {at<void>(a), aType, aRow, aColumn}, {at<void>(b), bType, bColumn, bRow}, {at<void>(c), cType, ldc, accumulate});
-    else onednnGemm(m, n, k, at<void>(a), aType, aRow, aColumn, at<void>(b), bType, bRow, bColumn, at<void>(c), cType, ldc, accumulate);
+    else if (bf16Units && isa() == Isa::Avx512 && onednnHasBf16())
+        onednnGemm(m, n, k, at<void>(a), aType, aRow, aColumn, at<void>(b), bType, bRow, bColumn, at<void>(c), cType, ldc, accumulate);
+    else gemmOwn(m, n, k, a, aType, aRow, aColumn, b, bType, bRow, bColumn, c, cType, ldc, accumulate);
 }
 
 void gemmOwn(int64_t m, int64_t n, int64_t k, int64_t a, int aType, int64_t aRow, int64_t aColumn, int64_t b, int bType, int64_t bRow,
@@ -88,7 +91,8 @@ void attentionWithCache(int64_t context, int64_t cache, int64_t qkv, int dtype, 
                         int sequences, int heads, int groups, int headSize) {
     AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
     AttentionCache keys{at<void>(cache), at<int32_t>(cacheStarts), at<int32_t>(past)};
-    FOR_TYPE(dtype, T, ON_ISA(attentionWithCache(at<T>(context), keys, at<T>(qkv), shape)));
+    if (dtype == BF16 && isa() == Isa::Amx) amx::attentionWithCache(at<bf16>(context), keys, at<bf16>(qkv), shape);
+    else FOR_TYPE(dtype, T, ON_ISA(attentionWithCache(at<T>(context), keys, at<T>(qkv), shape)));
 }
 void attentionBackward(int64_t gradQkv, int64_t gradContext, int64_t context, int64_t logSums, int64_t qkv, int dtype, int64_t starts,
                        int sequences, int heads, int groups, int headSize) {

@@ -40,9 +40,18 @@ int64_t allocate(int64_t bytes) {
     void* p = nullptr;
     if (bytes >= (1 << 20)) {  // mapped directly, so that freeing gives the pages back at once
         size_t whole = size_t(bytes);
-        p = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        const size_t more = bytes >= HUGE_PAGE ? HUGE_PAGE : 0;  // older kernels do not begin a mapping where a huge page does
+        p = mmap(nullptr, whole + more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED) return 0;
-        if (bytes >= HUGE_PAGE) madvise(p, whole, MADV_HUGEPAGE);  // fewer faults and look-ups; a hint, so its answer does not matter
+        if (more) {
+            char* from = static_cast<char*>(p);
+            const size_t before = (more - reinterpret_cast<size_t>(from) % more) % more, after = more - before, page = 4096;
+            if (before) munmap(from, before);
+            const size_t end = (before + whole + page - 1) / page * page;
+            if (before + whole + after > end) munmap(from + end, before + whole + after - end);
+            p = from + before;
+            madvise(p, whole, MADV_HUGEPAGE);  // fewer faults and look-ups; a hint, so its answer does not matter
+        }
         return reinterpret_cast<int64_t>(p);
     }
     return posix_memalign(&p, 64, bytes < 64 ? 64 : bytes) == 0 ? reinterpret_cast<int64_t>(p) : 0;

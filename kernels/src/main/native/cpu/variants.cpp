@@ -1,4 +1,4 @@
-// The same sources compiled for three instruction sets; dispatch.cpp chooses among them at run time. What the sources
+// The same sources compiled for three instruction sets; dispatch.cpp chooses among them at run time. amx.cpp compiles attention.inc once more. What the sources
 // need to know is said here: g++ before 13 does not define __F16C__ and its like for a target pragma.
 #include "common.h"
 

@@ -7,12 +7,16 @@ import org.shardloom.protocol.message.RunSecret;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Who may take part in a run: who knows its secret and has prepared for its job, as long as it goes on. */
+/**
+ * Who may take part in a run: who knows its secret, has prepared for its job and has read the same model configuration and samples as
+ * the first that took part, as long as the run goes on.
+ */
 final class Admission {
     private static final Logger LOG = LoggerFactory.getLogger(Admission.class);
     private final RunSecret secret;
     private final String jobFingerprint;
     private final RunListener listener;
+    private String contentDigest = "";
     private boolean ended;
 
     Admission(RunSecret secret, String jobFingerprint, RunListener listener) {
@@ -42,6 +46,14 @@ final class Admission {
             problem = "this worker was started with another job's configuration";
         } else if (problem == null && taken.test(m.workerId())) {
             problem = "worker " + m.workerId() + " is there already";
+        } else if (problem == null && !m.contentDigest().isEmpty()) {
+            if (contentDigest.isEmpty()) {
+                contentDigest = m.contentDigest();
+            } else if (!contentDigest.equals(m.contentDigest())) {
+                problem =
+                        "the model's configuration, tokenizer or training data that it has read are not those of the run; "
+                                + "put the same files under the same paths";
+            }
         }
         return refused(m.workerId(), m.host(), m.pid(), problem);
     }

@@ -134,6 +134,25 @@ public final class CheckpointFiles {
         return target;
     }
 
+    /**
+     * Renames the checkpoints of later steps, which a run that goes on from the step will not lead to: the newest is its own from now on.
+     *
+     * @return their new names
+     */
+    public static List<Path> setAside(Path outputDir, long step) throws IOException {
+        List<Path> moved = new ArrayList<>();
+        for (Path later : list(outputDir)) {
+            if (step(later) > step) {
+                Path name = later.resolveSibling(later.getFileName() + ".set-aside");
+                for (int n = 2; Files.exists(name); n++) {
+                    name = later.resolveSibling(later.getFileName() + ".set-aside-" + n);
+                }
+                moved.add(Files.move(later, name));
+            }
+        }
+        return moved;
+    }
+
     /** The newest complete checkpoint of the output directory. */
     public static Optional<Path> latest(Path outputDir) throws IOException {
         return list(outputDir).stream().max(Comparator.comparingLong(CheckpointFiles::step));
@@ -151,12 +170,13 @@ public final class CheckpointFiles {
         }
     }
 
-    private static long step(Path checkpoint) {
+    /** The step of a checkpoint directory; -1 where its name is another. */
+    public static long step(Path checkpoint) {
         Matcher matcher = NAME.matcher(checkpoint.getFileName().toString());
         return matcher.matches() ? Long.parseLong(matcher.group(1)) : -1;
     }
 
-    /** Removes the oldest up to the newest one. Those of later steps are an earlier run's, which went on further: not ours. */
+    /** Removes the oldest. Those of later steps than the newest of this run are not its own. */
     private void retain(long newest) throws IOException {
         List<Path> all = list(outputDir);
         all.removeIf(checkpoint -> step(checkpoint) > newest);

@@ -57,6 +57,20 @@ class CheckpointFilesTest {
     }
 
     @Test
+    void aRunThatGoesOnFromAnEarlierCheckpointSetsTheLaterOnesAside() throws IOException {
+        CheckpointFiles files = new CheckpointFiles(out, 5);
+        for (long step : new long[] {10, 20, 30}) {
+            write(files, step);
+        }
+        assertEquals(2, CheckpointFiles.setAside(out, 10).size());
+        assertEquals(Set.of("checkpoint-10", "checkpoint-20.set-aside", "checkpoint-30.set-aside"), names());
+        write(files, 20);
+        assertEquals(Optional.of(out.resolve("checkpoint-20")), CheckpointFiles.latest(out));
+        assertEquals(List.of(out.resolve("checkpoint-20.set-aside-2")), CheckpointFiles.setAside(out, 10));
+        assertEquals(List.of(), CheckpointFiles.setAside(out, 10));
+    }
+
+    @Test
     void aCommittedCheckpointHasItsManifestAndItsShards() throws IOException {
         Path checkpoint = write(new CheckpointFiles(out, 2), 4);
         assertEquals(out.resolve("checkpoint-4"), checkpoint);

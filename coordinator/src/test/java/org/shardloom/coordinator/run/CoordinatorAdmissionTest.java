@@ -56,6 +56,7 @@ class CoordinatorAdmissionTest extends CoordinatorFixture {
                 -1,
                 secret.proof(CoordinatorActor.REGISTER),
                 "fingerprint",
+                "content",
                 "10.0.0.7",
                 "key",
                 77,
@@ -72,6 +73,18 @@ class CoordinatorAdmissionTest extends CoordinatorFixture {
         WorkerMessage.StartGeneration start = byHand.expectMessageClass(WorkerMessage.StartGeneration.class, PATIENCE);
         assertEquals(WorkerMessage.Origin.RESHARD, start.origin());
         assertEquals(2, start.members().size());
+    }
+
+    @Test
+    void aWorkerThatHasReadOtherDataIsRefused() throws Exception {
+        begin(2, 0);
+        join(0);
+        TestProbe<WorkerMessage> other = register(1, secret, "fingerprint", "other content");
+        String reason =
+                other.expectMessageClass(WorkerMessage.Refused.class, PATIENCE).reason();
+        assertTrue(reason.contains("training data") && reason.contains("not those of the run"), reason);
+        // One that could not read its files says so itself once it takes part.
+        register(1, secret, "fingerprint", "").expectMessageClass(WorkerMessage.Registered.class, PATIENCE);
     }
 
     @Test

@@ -128,9 +128,21 @@ abstract class CoordinatorFixture {
     }
 
     TestProbe<WorkerMessage> register(int id, RunSecret with, String fingerprint) {
+        return register(id, with, fingerprint, "content");
+    }
+
+    TestProbe<WorkerMessage> register(int id, RunSecret with, String fingerprint, String content) {
         TestProbe<WorkerMessage> worker = kit.createTestProbe(WorkerMessage.class);
         coordinator.tell(new CoordinatorMessage.Register(
-                id, with.proof(CoordinatorActor.REGISTER), fingerprint, "127.0.0.1", "key", 1, "cpu", worker.getRef()));
+                id,
+                with.proof(CoordinatorActor.REGISTER),
+                fingerprint,
+                content,
+                "127.0.0.1",
+                "key",
+                1,
+                "cpu",
+                worker.getRef()));
         return worker;
     }
 

@@ -12,6 +12,7 @@ import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.worker.model.Decoder;
 import org.shardloom.worker.model.DecoderConfig;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -25,9 +26,6 @@ import picocli.CommandLine.Option;
                         + "(in fp32), for one micro-batch. The output head is cut into chunks of tokens.",
         mixinStandardHelpOptions = true)
 final class GemmCommand implements Callable<Integer> {
-    /** Bytes of fp32 logits that the model's head computes at a time. */
-    private static final long HEAD_CHUNK_BYTES = 32L << 20;
-
     @Option(
             names = "--config",
             paramLabel = "S|M|FILE",
@@ -96,7 +94,7 @@ final class GemmCommand implements Callable<Integer> {
                 new Shape("attention_output", tokens, c.hidden(), c.attention().contextWidth(), false));
         shapes.add(new Shape("gate_up", tokens, 2L * c.feedForward(), c.hidden(), false));
         shapes.add(new Shape("down", tokens, c.hidden(), c.feedForward(), false));
-        long chunk = Math.min(tokens, Math.max(16, HEAD_CHUNK_BYTES / (4L * c.vocabulary())));
+        long chunk = Math.min(tokens, Decoder.headRows(c.vocabulary()));
         shapes.add(new Shape("head", chunk, c.vocabulary(), c.hidden(), true));
         return shapes;
     }

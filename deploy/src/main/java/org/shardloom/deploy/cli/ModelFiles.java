@@ -3,7 +3,9 @@ package org.shardloom.deploy.cli;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.ModelConfigSource;
@@ -15,8 +17,10 @@ import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.optim.NoDecay;
 import org.shardloom.worker.tuning.AdapterFiles;
 import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.tuning.TuningException;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsDirectory;
 import org.shardloom.worker.zero.MasterWeights;
@@ -34,9 +38,14 @@ final class ModelFiles {
     static DecoderConfig check(JobConfig job, Optional<Path> checkpoint) throws IOException {
         DecoderConfig model = ModelConfigReader.read(job.model().path());
         TunedModel tuned = Tuning.of(model, job.method().tuning());
+        requireUsefulPatterns(job, tuned);
         if (checkpoint.isPresent()) {
             try (Checkpoint opened = Checkpoint.open(checkpoint.get(), false)) {
-                requireSameMethod(opened, checkpoint.get(), job);
+                JobConfig was = JobFile.parse(
+                                opened.manifest().getJobYaml(), checkpoint.get() + "/manifest.pb", List.of())
+                        .config();
+                requireSameMethod(was, checkpoint.get(), job);
+                requireSameOrder(was, checkpoint.get(), job);
                 opened.requireUnits(ZeroEngine.planOf(tuned.trained(), 1).units());
             }
         } else {
@@ -49,14 +58,47 @@ final class ModelFiles {
     }
 
     /** Units of equal size would be taken for each other otherwise. */
-    private static void requireSameMethod(Checkpoint opened, Path directory, JobConfig job) throws IOException {
-        TuningMethod was = JobFile.parse(opened.manifest().getJobYaml(), directory + "/manifest.pb", List.of())
-                .config()
-                .method()
-                .tuning();
+    private static void requireSameMethod(JobConfig earlier, Path directory, JobConfig job) throws IOException {
+        TuningMethod was = earlier.method().tuning();
         if (!comparable(was).equals(comparable(job.method().tuning()))) {
             throw new CheckpointException(directory + " was trained with method " + was + ", the job has "
                     + job.method().tuning() + "; resume with the same method, or start anew");
+        }
+    }
+
+    /** A step's samples follow from these: with others, some would be seen twice and some never. */
+    private static void requireSameOrder(JobConfig was, Path directory, JobConfig job) throws IOException {
+        requireSame(
+                "train.global_batch_size",
+                was.train().globalBatchSize(),
+                job.train().globalBatchSize(),
+                directory);
+        requireSame("train.seed", was.train().seed(), job.train().seed(), directory);
+        requireSame("data.shuffle", was.data().shuffle(), job.data().shuffle(), directory);
+        requireSame("data.format", was.data().format(), job.data().format(), directory);
+        requireSame("data.truncate", was.data().truncate(), job.data().truncate(), directory);
+        requireSame("data.max_length", was.data().maxLength(), job.data().maxLength(), directory);
+    }
+
+    private static void requireSame(String key, Object was, Object is, Path directory) throws CheckpointException {
+        if (!was.equals(is)) {
+            throw new CheckpointException(String.format(
+                    Locale.ROOT,
+                    "%s was trained with %s %s, the job has %s: a run that goes on takes its samples in the same order; "
+                            + "set it back, or start anew from the model that the run has written (model.path)",
+                    directory,
+                    key,
+                    String.valueOf(was).toLowerCase(Locale.ROOT),
+                    String.valueOf(is).toLowerCase(Locale.ROOT)));
+        }
+    }
+
+    private static void requireUsefulPatterns(JobConfig job, TunedModel tuned) {
+        List<String> useless = new NoDecay(job.train().optimizer().noDecay()).useless(tuned.trained());
+        if (!useless.isEmpty()) {
+            throw new TuningException("train.optimizer.no_decay: no trained parameter's name has "
+                    + useless.stream().map(p -> "'" + p + "'").collect(Collectors.joining(" or "))
+                    + "; 'bias' and 'norm' are usual, shardloom validate lists the names");
         }
     }
 

@@ -43,6 +43,8 @@ import picocli.CommandLine.Option;
             "                                  --role worker --help tells more.",
             "",
             "Ctrl-C writes a checkpoint and stops; a second one stops at once.",
+            "Exit status: 0 done, or stopped by deploy/stop.sh; 1 failed; 2 wrong usage or a bad job file;",
+            "143 ended by Ctrl-C or SIGTERM, with a checkpoint.",
             "Examples:",
             "  deploy/start.sh",
             "  deploy/start.sh --config job.yaml --workers 4 --set train.learning_rate=5e-5",

@@ -68,6 +68,12 @@ public final class Run {
                         output
                                 + " already holds checkpoints; go on from them with --resume latest, or choose another output_dir");
             }
+            if (resume.isPresent() && output.equals(resume.get().getParent())) {
+                for (Path aside : CheckpointFiles.setAside(output, CheckpointFiles.step(resume.get()))) {
+                    listener.onNotice(
+                            true, "a later checkpoint is kept as " + aside + "; remove it when you do not need it");
+                }
+            }
             return executeLocked(output);
         } finally {
             lock.close();

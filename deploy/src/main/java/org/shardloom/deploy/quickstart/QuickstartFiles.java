@@ -116,7 +116,7 @@ public record QuickstartFiles(Path job, Path model, Path train, Path heldOut, Pa
                     betas: [0.9, 0.95]
                     eps: 1.0e-8
                     weight_decay: 0.1
-                    no_decay: []              # name patterns of parameters that do not decay
+                    no_decay: []              # parts of the names of parameters that do not decay
                   max_grad_norm: 1.0
                   loss_reduction: token       # every answer token of a step counts the same
                   min_step_seconds: 0         # slows the run down, to watch it

@@ -222,6 +222,14 @@ class BadInputIT {
     }
 
     @Test
+    void aPatternThatExemptsNothingFromDecayIsNamed() throws Exception {
+        invalid(
+                1,
+                List.of("train.optimizer.no_decay", "'gamma'", "'bias' and 'norm'"),
+                "train.optimizer.no_decay=[norm, gamma]");
+    }
+
+    @Test
     void aDamagedOrForeignCheckpointIsNotResumed() throws Exception {
         room.refused(
                 2,
@@ -251,6 +259,7 @@ class BadInputIT {
         copy(whole, broken);
         Path other = modelWith("\"num_layers\": 3", "\"num_layers\": 2");
         refusedToResume(broken, "checkpoint of another model", "--set", "model.path=" + other);
+        refusedToResume(whole, "train.seed 1234, the job has 7", "--set", "train.seed=7");
 
         Path shard = broken.resolve(SHARD);
         flip(shard, (int) Files.size(shard) - 9);

@@ -55,6 +55,11 @@ class AttentionTest {
         check(shape, dtype, 1e-4, 17);
     }
 
+    /** On AMX probabilities are rounded to bf16 before they are multiplied: 2^-8 is as large as so many roundings to fp32. */
+    static double operandRoundings(DType dtype) {
+        return dtype == DType.BF16 && NativeCpu.instructionSet() == 3 ? 1 << 16 : 0;
+    }
+
     private void check(AttentionShape shape, DType dtype, double range, int... lengths) {
         int[] starts = new int[lengths.length + 1];
         int longest = 0;
@@ -72,8 +77,7 @@ class AttentionTest {
             AttentionReference reference = new AttentionReference(shape, starts, Guarded.read(qkv));
             double scoreRoundings = 2 * (shape.headSize() + 4) * reference.scoreMagnitude + 8;
             ops.attention(context, logSums, qkv, first, shape);
-            // One rounding to bf16, 2^-8, is as large as so many to fp32.
-            double operands = dtype == DType.BF16 && NativeCpu.instructionSet() == 3 ? 1 << 16 : 0;
+            double operands = operandRoundings(dtype);
             reference.context.check("context of " + what, scoreRoundings + 2 * longest + 8 + operands, context);
             reference.logSums.check("log-sums of " + what, shape.headSize() + longest + 8, logSums);
 

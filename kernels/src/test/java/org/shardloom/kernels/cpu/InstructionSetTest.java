@@ -1,7 +1,7 @@
 package org.shardloom.kernels.cpu;
 
-import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -32,7 +32,9 @@ class InstructionSetTest {
                     case "avx512" -> 2;
                     default -> 3;
                 };
-        assertEquals(Math.min(best, allowed), NativeCpu.instructionSet());
+        int used = NativeCpu.instructionSet();
+        // The system may deny a process the tile unit.
+        assertTrue(used == Math.min(best, allowed) || (best == 3 && allowed == 3 && used == 2), "used " + used);
     }
 
     @Test

@@ -70,6 +70,25 @@ class ThreadsTest {
         }
     }
 
+    /** Several blocks and pieces of the tile unit's code, with and without sums that are kept between blocks of terms. */
+    @Test
+    void productsOfManyBlocksGiveTheSameBitsOnAnyNumberOfThreads() {
+        int[][] shapes = {{40, 1300, 4200}, {600, 700, 600}, {1100, 1100, 40}, {530, 1030, 4200}};
+        for (int[] s : shapes) {
+            try (Guarded memory = new Guarded()) {
+                Tensor x = memory.random(DType.BF16, 1, s[0], s[2]), weight = memory.random(DType.BF16, 1, s[1], s[2]);
+                byte[] alone = null;
+                for (int threads : new int[] {1, 2, 3, 8}) {
+                    NativeCpu.useThreads(threads);
+                    Tensor y = memory.empty(DType.F32, s[0], s[1]);
+                    ops.linear(y, x, weight);
+                    alone = alone == null ? Guarded.bytes(y) : alone;
+                    assertArrayEquals(alone, Guarded.bytes(y), y + ", " + threads + " threads, seed " + memory.seed);
+                }
+            }
+        }
+    }
+
     @Test
     void javaThreadsWithTheirOwnOpenMpThreadsDoNotDisturbEachOther() {
         try (Guarded memory = new Guarded()) {

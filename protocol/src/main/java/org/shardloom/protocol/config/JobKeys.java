@@ -149,7 +149,7 @@ final class JobKeys {
             "train.optimizer.no_decay",
             ValueTypes.TEXTS,
             List.of(),
-            "name patterns of parameters that are not decayed",
+            "parts of the names of parameters that are not decayed, such as [bias, norm]; * stands for anything",
             c -> c.train().optimizer().noDecay());
     static final Key<Double> MAX_GRAD_NORM = DECLARED.key(
             "train.max_grad_norm",
@@ -204,7 +204,7 @@ final class JobKeys {
             "checkpoint.every_steps",
             COUNT,
             500,
-            "steps between checkpoints; 0 writes only the final model",
+            "steps between checkpoints; the last step has one, too; 0: it alone",
             c -> c.checkpoint().everySteps());
     static final Key<Integer> KEEP_LAST =
             DECLARED.key("checkpoint.keep_last", POSITIVE, 2, "newest checkpoints that are kept", c -> c.checkpoint()

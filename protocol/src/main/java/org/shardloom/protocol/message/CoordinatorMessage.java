@@ -20,12 +20,14 @@ public sealed interface CoordinatorMessage extends WireMessage {
      * @param workerId as the launcher numbered it, or -1 for one started by hand
      * @param proof HMAC of the run's secret, see {@code RunSecret}
      * @param jobFingerprint of the job that the worker has prepared for
+     * @param contentDigest of the model's configuration and the samples that it has read; empty where it could not read them
      * @param hostKey equal for workers that can share memory
      */
     record Register(
             int workerId,
             String proof,
             String jobFingerprint,
+            String contentDigest,
             String host,
             String hostKey,
             long pid,

@@ -60,7 +60,7 @@ class MessageSerializationTest {
         List<Member> members = List.of(new Member(0, "a", "k", -1, 0), new Member(5, "::1", "k2", 3, -1));
         return List.of(
                 new AskJob("proof", "host", 1L << 33, worker),
-                new Register(-1, "proof", "f00d", "host", "key", 1L << 33, "cuda:0", worker),
+                new Register(-1, "proof", "f00d", "abcd", "host", "key", 1L << 33, "cuda:0", worker),
                 new RendezvousOffer(3, 1, "ranks/0", 2, 4, BYTES),
                 new Ready(
                         2, 1, 100, List.of(new UnitSize("layers.3", 1L << 35)), "{\"a\": \"ü\"}", "12 samples", state),

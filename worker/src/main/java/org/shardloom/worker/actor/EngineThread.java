@@ -30,12 +30,17 @@ final class EngineThread {
     });
     private Session session;
 
-    /** Reads configuration and data. */
-    CompletableFuture<Void> prepare(JobConfig job, RunSecret secret) {
+    /** Reads configuration and data; the result is their digest. */
+    CompletableFuture<String> prepare(JobConfig job, RunSecret secret) {
         int threads = job.threadsPerWorker() > 0
                 ? job.threadsPerWorker()
                 : Math.max(1, Runtime.getRuntime().availableProcessors() / job.workers());
-        return CompletableFuture.runAsync(() -> session = new Session(job, secret, threads), thread);
+        return CompletableFuture.supplyAsync(
+                () -> {
+                    session = new Session(job, secret, threads);
+                    return session.contentDigest();
+                },
+                thread);
     }
 
     /** Does the work after what was given before. */

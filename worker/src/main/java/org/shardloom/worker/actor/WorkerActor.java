@@ -54,7 +54,7 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
             String device,
             CompletableFuture<String> outcome) {}
 
-    private record Prepared(Throwable failure) implements WorkerMessage.Local {}
+    private record Prepared(String digest, Throwable failure) implements WorkerMessage.Local {}
 
     private record Answer(long generation, CoordinatorMessage message, Throwable failure)
             implements WorkerMessage.Local {}
@@ -150,7 +150,7 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
         getContext()
                 .pipeToSelf(
                         engine.prepare(job, setup.secret()),
-                        (nothing, failure) -> new Prepared(EngineThread.unwrap(failure)));
+                        (digest, failure) -> new Prepared(digest, EngineThread.unwrap(failure)));
     }
 
     /** Who was started by hand tells the one who did it what is wrong; else it is for the run to say, which waits for this worker. */
@@ -168,6 +168,7 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
                         setup.workerId(),
                         setup.secret().proof("register"),
                         jobFingerprint,
+                        m.digest == null ? "" : m.digest,
                         setup.host(),
                         setup.hostKey(),
                         ProcessHandle.current().pid(),

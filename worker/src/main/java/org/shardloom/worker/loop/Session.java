@@ -79,6 +79,11 @@ public final class Session implements AutoCloseable {
         this.schedule = new LearningRate(job.train().learningRate(), job.train().schedule(), data.totalSteps());
     }
 
+    /** Equal where the model's configuration and the samples are. */
+    public String contentDigest() {
+        return data.digest(model.toString());
+    }
+
     /**
      * Begins a generation: forms its group, and loads, draws or takes over this rank's state.
      *

@@ -65,6 +65,11 @@ public final class TrainingData {
                 TemplateFamily.of(job.data().template(), job.model().path()));
     }
 
+    /** SHA-256, in hexadecimal digits, of the samples and of what comes with them. */
+    public String digest(String with) {
+        return dataset.digest(with);
+    }
+
     public String summary() {
         return dataset.summary().describe();
     }

@@ -44,6 +44,11 @@ public final class Decoder implements AutoCloseable {
                 2);
     }
 
+    /** Rows whose logits are computed at a time. */
+    public static long headRows(long vocabulary) {
+        return DecoderHead.chunkRows(vocabulary);
+    }
+
     public DecoderConfig config() {
         return config;
     }

@@ -14,7 +14,7 @@ import org.shardloom.kernels.tensor.Tensor;
  * exist; the gradient of a chunk is taken at once, while its logits are there.
  */
 final class DecoderHead {
-    /** Bytes of fp32 logits that may exist at a time, where that is enough rows. */
+    /** Bytes of fp32 logits that may exist at a time, where that is enough rows: up to a vocabulary of 8,192. */
     private static final long CHUNK_BYTES = 8L << 20;
     /** Fewer rows would read the weights, and read and write their gradients, too often. */
     private static final long LEAST_ROWS = 256;
@@ -29,8 +29,9 @@ final class DecoderHead {
         this.ops = device.ops();
     }
 
-    long chunkRows() {
-        return Math.max(LEAST_ROWS, CHUNK_BYTES / (4L * config.vocabulary()));
+    /** Rows whose logits are computed at a time. */
+    static long chunkRows(long vocabulary) {
+        return Math.max(LEAST_ROWS, CHUNK_BYTES / (4L * vocabulary));
     }
 
     /**
@@ -68,7 +69,7 @@ final class DecoderHead {
             Tensor losses = work.allocate(DType.F32, rows);
             ops.gatherRows(picked, x, batch.targetRows());
             ops.rmsNorm(normed, inverse, null, picked, null, norm, config.normEpsilon());
-            long most = Math.min(rows, chunkRows());
+            long most = Math.min(rows, chunkRows(config.vocabulary()));
             Tensor logits = work.allocate(DType.F32, most, config.vocabulary());
             Tensor gradLogits = backward ? work.allocate(type, most, config.vocabulary()) : null;
             Tensor gradNormed = backward ? work.allocate(type, rows, config.hidden()) : null;

@@ -32,6 +32,7 @@ public final class OptimizerShard {
     }
 
     private final OptimizerConfig config;
+    private final NoDecay noDecay;
     private final Tensor[][] state;
     private final List<List<DecayRange>> ranges = new ArrayList<>();
     private long updates;
@@ -43,6 +44,7 @@ public final class OptimizerShard {
      */
     public OptimizerShard(ShardPlan plan, int rank, List<UnitSpec> units, OptimizerConfig config, Memory host) {
         this.config = config;
+        this.noDecay = new NoDecay(config.noDecay());
         this.state = new Tensor[units.size()][Part.values().length];
         for (int u = 0; u < units.size(); u++) {
             for (Part part : Part.values()) {
@@ -125,7 +127,7 @@ public final class OptimizerShard {
             if (common.isEmpty()) {
                 continue;
             }
-            boolean decays = !matchesNoDecay(unit, p);
+            boolean decays = !noDecay.matches(unit, p);
             long from = common.from() - slice.from();
             DecayRange last = merged.isEmpty() ? null : merged.get(merged.size() - 1);
             if (last != null && last.decays == decays) {
@@ -135,12 +137,6 @@ public final class OptimizerShard {
             }
         }
         return merged;
-    }
-
-    private boolean matchesNoDecay(UnitSpec unit, ParameterSpec p) {
-        return config.noDecay().stream()
-                .anyMatch(pattern -> (unit.name() + "." + p.name()).contains(pattern)
-                        || p.sources().stream().anyMatch(s -> s.name().contains(pattern)));
     }
 
     private record DecayRange(long from, long count, boolean decays) {}

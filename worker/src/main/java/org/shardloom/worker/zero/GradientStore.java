@@ -84,10 +84,11 @@ final class GradientStore implements AutoCloseable {
         sums = new Tensor[bufferOf.length];
         for (int u = 0; u < sums.length; u++) {
             sums[u] = memory.allocate(DType.F32, plan.sliceElements(u));
-            ops.zero(sums[u]);
+            ops.zero(sums[u]); // what stands in padding is never written where backward fills the sums, but it is read
         }
     }
 
+    /** The buffer; that of a rank alone is there from its first use on. */
     private Tensor buffer(int b) {
         if (buffers[b] == null) {
             buffers[b] = group.allocateShared(DType.F32, bufferElements[b]);
@@ -97,6 +98,7 @@ final class GradientStore implements AutoCloseable {
         return buffers[b];
     }
 
+    /** Whether backward's gradients are the sums: there is one rank, and nothing to add to. */
     private boolean fillsSums() {
         return alone && !accumulate;
     }
@@ -122,7 +124,7 @@ final class GradientStore implements AutoCloseable {
         accumulate = !first;
     }
 
-    /** The unit's gradient buffer, free for writing; its padding is zero, but for the embedding's, which the caller zeroes whole. */
+    /** Where the unit's gradient goes, free for writing: a buffer, or the sum itself. Its padding is zero, but for the embedding's, which the caller zeroes whole. */
     Tensor acquire(int unit) {
         if (fillsSums()) {
             return sums[unit];
