@@ -68,6 +68,7 @@ class ElasticIT {
 
             assertSameLosses(calm, output);
             assertStepsAreInOrder(Commands.metrics(output));
+            assertMemoryFallsAsWorkersAreAdded(Commands.metrics(output));
             room.assertNothingLeft(output);
         }
     }
@@ -114,6 +115,17 @@ class ElasticIT {
         for (int i = 0; i < STEPS; i++) {
             assertEquals((float) expected[i], (float) actual[i], "loss of step " + (i + 1));
         }
+    }
+
+    /** Of a worker's device, whose largest part is optimizer state; the host's peak of so small a model is the program's own. */
+    private static void assertMemoryFallsAsWorkersAreAdded(List<JsonNode> metrics) {
+        long[] peaks = new long[5];
+        for (JsonNode step : metrics) {
+            int workers = step.path("workers").asInt();
+            peaks[workers] = Math.max(
+                    peaks[workers], step.path("device_memory_peak_bytes").asLong());
+        }
+        assertTrue(peaks[2] > peaks[3] && peaks[3] > peaks[4], java.util.Arrays.toString(peaks));
     }
 
     /** Within a generation steps follow one another; a new one goes on where the last ended, or at a checkpoint. */

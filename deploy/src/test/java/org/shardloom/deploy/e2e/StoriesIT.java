@@ -70,7 +70,7 @@ class StoriesIT {
                 assertEquals(
                         norms[i],
                         metrics.get(i).path("grad_norm").asDouble(),
-                        1e-2 * norms[i],
+                        1e-3 * norms[i],
                         "norm of step " + (i + 1));
             }
         }

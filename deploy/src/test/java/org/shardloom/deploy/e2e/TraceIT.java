@@ -9,6 +9,8 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -58,5 +60,38 @@ class TraceIT {
             assertTrue(Files.exists(output.resolve("final/config.json")));
             assertTrue(Commands.processesOf(output).isEmpty(), "processes are left");
         }
+    }
+
+    /** Overflows at the first scale, 65536, are skipped and shown; what is learned is near the fp32 trace. */
+    @Test
+    @Timeout(value = 120, unit = TimeUnit.SECONDS)
+    void fp16SkipsOverflowsAndLearnsLikeFp32AlsoAfterResuming() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        Path output = directory.resolve("output");
+        try (Commands commands = new Commands(directory);
+                TensorSource reference = SafetensorsFile.open(TinyJob.file("tiny-chatglm3", "train.safetensors"))) {
+            String[] common = {"--config", job.toString(), "--set", "precision=fp16"};
+            commands.start("start.sh", with(common, "--set", "train.max_steps=12"))
+                    .await(Duration.ofSeconds(50))
+                    .expect(0);
+            commands.start("start.sh", with(common, "--resume", "latest", "--workers", "3"))
+                    .await(Duration.ofSeconds(50))
+                    .expect(0);
+            List<JsonNode> metrics = Commands.metrics(output);
+            float[] losses = reference.readAll("accum4/loss");
+            assertEquals(20, metrics.size());
+            long applied = metrics.stream()
+                    .filter(step -> step.path("applied").asBoolean())
+                    .count();
+            assertTrue(applied >= 15, applied + " of 20 steps were applied");
+            for (int i = 0; i < 20; i++) {
+                assertEquals(
+                        losses[i], metrics.get(i).path("loss").asDouble(), 0.1 * losses[i], "loss of step " + (i + 1));
+            }
+        }
+    }
+
+    private static String[] with(String[] first, String... more) {
+        return Stream.concat(Stream.of(first), Stream.of(more)).toArray(String[]::new);
     }
 }

@@ -9,7 +9,7 @@
  *
  * <p>{@link org.shardloom.worker.data.DatasetBuilder} reads files, a {@link org.shardloom.worker.data.ChatTemplate}
  * lays tokens out, {@link org.shardloom.worker.data.Dataset} holds the samples, {@link
- * org.shardloom.worker.data.DataOrder} says which comes when, and {@link org.shardloom.worker.data.MicroBatch} pads
- * some of them to a rectangle.
+ * org.shardloom.worker.data.DataOrder} says which comes when. Nothing is padded: {@link org.shardloom.worker.model.PackedBatch} puts
+ * the samples of a micro-batch one after the other.
  */
 package org.shardloom.worker.data;

@@ -11,11 +11,15 @@ import org.shardloom.kernels.collective.aeron.AeronOptions;
 import org.shardloom.kernels.collective.shm.ShmCollectives;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.RunSecret;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Forms groups: one rank alone, ranks of one host through shared memory, ranks of several hosts over Aeron. */
 final class Groups {
     /** Over a network a step in which nothing moves for so long has failed. */
     private static final Duration NETWORK_TIMEOUT = Duration.ofMinutes(2);
+
+    private static final Logger LOG = LoggerFactory.getLogger(Groups.class);
 
     private Groups() {}
 
@@ -36,8 +40,10 @@ final class Groups {
             return new LocalCollectives();
         }
         if (members.stream().map(Member::hostKey).distinct().count() == 1) {
+            LOG.info("rank {} of {} exchanges tensors through shared memory", rank, members.size());
             return ShmCollectives.join(rendezvous, rank, members.size(), timeout, signal);
         }
+        LOG.info("rank {} of {} exchanges tensors over Aeron", rank, members.size());
         Duration shorter = timeout.compareTo(NETWORK_TIMEOUT) < 0 ? timeout : NETWORK_TIMEOUT;
         String host = members.get(rank).host();
         return AeronCollectives.join(

@@ -4,7 +4,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Samples padded on the right to the longest of them. The arrays are the batch's own and must not be changed.
+ * Samples padded on the right to the longest of them, as the reference implementations collate them; training packs them instead. The
+ * arrays are the batch's own and must not be changed.
  *
  * @param rows samples
  * @param columns tokens of the longest
