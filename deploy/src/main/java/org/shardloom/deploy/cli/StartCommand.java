@@ -1,6 +1,7 @@
 package org.shardloom.deploy.cli;
 
 import java.io.IOException;
+import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDateTime;
@@ -12,6 +13,7 @@ import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.shardloom.coordinator.run.CheckpointFiles;
 import org.shardloom.coordinator.run.CoordinatorActor.Outcome;
+import org.shardloom.deploy.launch.HostsFile;
 import org.shardloom.deploy.launch.OutputLock;
 import org.shardloom.deploy.launch.Run;
 import org.shardloom.deploy.quickstart.Quickstart;
@@ -79,7 +81,12 @@ final class StartCommand implements Callable<Integer> {
             description = "Where the quickstart puts its files; default: a new folder in runs/.")
     private Path quickstartDir;
 
-    @Option(names = "--hosts", paramLabel = "FILE", description = "Not available in this version.")
+    @Option(
+            names = "--hosts",
+            paramLabel = "FILE",
+            description =
+                    "Starts workers on these hosts through ssh, too: a file with an address and a number of workers a line. "
+                            + "Needs cluster.host and cluster.insecure; program, model and data lie at the same place everywhere.")
     private Path hosts;
 
     @Option(names = "--detached-log", hidden = true, description = "Set by start.sh --detach.")
@@ -87,14 +94,12 @@ final class StartCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
-        if (hosts != null) {
-            throw new Failures.UsageException(
-                    "--hosts is not available in this version; start workers on other hosts with "
-                            + "deploy/start.sh --role worker --join HOST:PORT");
-        }
+        Optional<HostsFile> places = hosts == null ? Optional.empty() : Optional.of(HostsFile.read(hosts));
         List<String> all = new ArrayList<>(overrides);
         if (workers != null) {
             all.add("workers=" + workers);
+        } else {
+            places.ifPresent(h -> all.add("workers=" + h.workers()));
         }
         if (device != null) {
             all.add("device=" + device);
@@ -108,12 +113,15 @@ final class StartCommand implements Callable<Integer> {
         }
         JobFile file = JobFile.load(config, all);
         JobConfig job = checked(file);
+        if (places.isPresent()) {
+            requireReachable(job, places.get());
+        }
         Optional<Path> checkpoint = checkpoint(job);
         DecoderConfig model = ModelFiles.check(job, checkpoint);
         List<String> trained =
                 TrainedSummary.lines(Tuning.of(model, job.method().tuning()));
         boolean everything = job.method().type() == MethodConfig.Type.FULL;
-        Outcome outcome = run(job, checkpoint, everything ? trained.subList(0, 1) : trained);
+        Outcome outcome = run(job, checkpoint, places, everything ? trained.subList(0, 1) : trained);
         if (outcome.success()
                 && quickstart.isPresent()
                 && Files.isDirectory(job.outputDir().resolve("final"))) {
@@ -160,12 +168,26 @@ final class StartCommand implements Callable<Integer> {
         return Optional.of(directory);
     }
 
-    private Outcome run(JobConfig job, Optional<Path> checkpoint, List<String> trained)
+    private void requireReachable(JobConfig job, HostsFile places) throws IOException {
+        if (config == null
+                || !job.cluster().insecure()
+                || InetAddress.getByName(job.cluster().host()).isLoopbackAddress()) {
+            throw new Failures.UsageException(
+                    "--hosts needs a job file and an address that the other hosts reach: add --config FILE, "
+                            + "--set cluster.host=ADDRESS and, on a trusted network, --set cluster.insecure=true");
+        }
+        if (job.workers() > places.workers()) {
+            throw new Failures.UsageException(
+                    job.workers() + " workers are asked for, but " + hosts + " has room for " + places.workers());
+        }
+    }
+
+    private Outcome run(JobConfig job, Optional<Path> checkpoint, Optional<HostsFile> places, List<String> trained)
             throws Run.RunException, IOException {
         Progress progress = new Progress(
                 System.out, Boolean.getBoolean("shardloom.terminal") && detachedLog == null, job.outputDir());
         progress.open(trained);
-        Run run = new Run(job, checkpoint, progress);
+        Run run = new Run(job, checkpoint, places, progress);
         Thread hook = new Thread(
                 () -> {
                     run.stop(false);

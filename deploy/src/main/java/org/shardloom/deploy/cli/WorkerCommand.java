@@ -10,6 +10,7 @@ import akka.cluster.typed.Cluster;
 import akka.cluster.typed.JoinSeedNodes;
 import com.typesafe.config.Config;
 import java.io.IOException;
+import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
@@ -72,7 +73,11 @@ final class WorkerCommand implements Callable<Integer> {
             description = "Allows an address that other hosts reach, without TLS: for trusted networks.")
     private boolean insecure;
 
-    @Option(names = "--secret-file", paramLabel = "FILE", description = "File that holds the run's secret.")
+    @Option(
+            names = "--secret-file",
+            paramLabel = "FILE|-",
+            description =
+                    "File that holds the run's secret; -: it is the first line of standard input, and the worker ends with that.")
     private Path secretFile;
 
     @Override
@@ -144,11 +149,41 @@ final class WorkerCommand implements Callable<Integer> {
         }
     }
 
+    /** A worker that was started through a connection ends with it. */
+    private static String secretFromInput() throws IOException {
+        InputStream input = System.in;
+        StringBuilder line = new StringBuilder();
+        for (int c = input.read(); c >= 0 && c != '\n' && line.length() < 1024; c = input.read()) {
+            line.append((char) c);
+        }
+        Thread watch = new Thread(
+                () -> {
+                    try {
+                        while (input.read() >= 0) {
+                            LoggerFactory.getLogger(WorkerCommand.class).debug("more input is of no use");
+                        }
+                    } catch (IOException e) {
+                        LoggerFactory.getLogger(WorkerCommand.class).debug("the input is gone", e);
+                    }
+                    endWithParent();
+                },
+                "input");
+        watch.setDaemon(true);
+        watch.start();
+        return line.toString();
+    }
+
     private RunSecret secret() throws IOException {
+        if (secretFile != null && secretFile.toString().equals("-")) {
+            return secretOf(secretFromInput());
+        }
         if (secretFile != null && !Files.isReadable(secretFile)) {
             throw new Failures.UsageException("cannot read the run's secret: no readable file " + secretFile);
         }
-        String hex = secretFile != null ? Files.readString(secretFile) : System.getenv(RunSecret.VARIABLE);
+        return secretOf(secretFile != null ? Files.readString(secretFile) : System.getenv(RunSecret.VARIABLE));
+    }
+
+    private static RunSecret secretOf(String hex) {
         if (hex == null || hex.isBlank()) {
             throw new Failures.UsageException(
                     "the run's secret is needed: set " + RunSecret.VARIABLE + " or give --secret-file");

@@ -32,6 +32,7 @@ public final class Run {
     private final JobConfig job;
     private final RunListener listener;
     private final Optional<Path> resume;
+    private final Optional<HostsFile> hosts;
     private final RunSecret secret = RunSecret.random();
     private final CompletableFuture<Outcome> outcome = new CompletableFuture<>();
     private volatile ActorRef<CoordinatorMessage> coordinator;
@@ -40,10 +41,12 @@ public final class Run {
      * A run that has not begun.
      *
      * @param resume checkpoint directory to go on from
+     * @param hosts where workers are started; none: on this host
      */
-    public Run(JobConfig job, Optional<Path> resume, RunListener listener) {
+    public Run(JobConfig job, Optional<Path> resume, Optional<HostsFile> hosts, RunListener listener) {
         this.job = job;
         this.resume = resume;
+        this.hosts = hosts;
         this.listener = listener;
     }
 
@@ -87,7 +90,12 @@ public final class Run {
         String yaml = job.toYaml();
         Files.writeString(jobFile, yaml);
         ClusterConfig cluster = job.cluster();
-        LocalWorkerLauncher launcher = new LocalWorkerLauncher(jobFile, output.resolve("logs"), secret, cluster.host());
+        LocalCommandLine local = new LocalCommandLine(jobFile, secret, cluster.host());
+        String home = System.getProperty("shardloom.home", ".");
+        WorkerProcesses launcher = new WorkerProcesses(
+                hosts.<WorkerCommandLine>map(h -> new HostsCommandLine(h, local, cluster.host(), home, secret))
+                        .orElse(local),
+                output.resolve("logs"));
         CoordinatorActor.Setup setup = new CoordinatorActor.Setup(
                 new RunSettings(
                         job.workers(),

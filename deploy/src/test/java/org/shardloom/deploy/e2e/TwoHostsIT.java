@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -110,7 +111,7 @@ class TwoHostsIT {
                     LIMIT,
                     run,
                     m -> m.path("workers").asInt() == 2 && m.path("step").asInt() > 25);
-            String log = java.nio.file.Files.readString(output.resolve("logs/worker-0.log"));
+            String log = Files.readString(output.resolve("logs/worker-0.log"));
             assertTrue(ip("-n", FIRST, "link", "set", LINK + "a", "down"));
             Commands.awaitMetrics(
                     output,
@@ -140,6 +141,53 @@ class TwoHostsIT {
             }
             room.assertNothingLeft(output);
         }
+    }
+
+    /** ssh is played by a script that enters the other namespace: what it is called with is what a real one would be. */
+    @Test
+    @Timeout(value = 200, unit = TimeUnit.SECONDS)
+    void workersOfAHostsFileStartThroughSshAndEndWithAKilledCoordinator() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 1, 3);
+        Path output = directory.resolve("output");
+        Path programs = Files.createDirectories(directory.resolve("bin"));
+        Path ssh = Files.writeString(
+                programs.resolve("ssh"),
+                "#!/bin/sh\n[ \"$1 $2 $3\" = \"-o BatchMode=yes 10.99.7.2\" ] || exit 7\nexec ip netns exec " + SECOND
+                        + " sh -c \"$4\"\n");
+        assertTrue(ssh.toFile().setExecutable(true));
+        Path hosts = Files.writeString(directory.resolve("hosts"), "10.99.7.1 1\n10.99.7.2 1\n");
+        try (CleanRoom room = new CleanRoom(directory)) {
+            Running run = room.startIn(
+                    List.of("ip", "netns", "exec", FIRST, "env", "PATH=" + programs + ":" + System.getenv("PATH")),
+                    "start.sh",
+                    "--config",
+                    job.toString(),
+                    "--hosts",
+                    hosts.toString(),
+                    "--set",
+                    "cluster.host=10.99.7.1",
+                    "--set",
+                    "cluster.insecure=true",
+                    "--set",
+                    "train.max_steps=1000");
+            Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 3);
+            assertEquals(2, Commands.metrics(output).get(0).path("workers").asInt());
+            assertEquals(
+                    2,
+                    Commands.processesOf(directory).stream()
+                            .filter(TwoHostsIT::isWorker)
+                            .count());
+            run.process()
+                    .descendants()
+                    .filter(p -> p.info().commandLine().orElse("").contains("cli.Main start"))
+                    .forEach(ProcessHandle::destroyForcibly);
+            run.await(LIMIT);
+            room.assertNoProcesses();
+        }
+    }
+
+    private static boolean isWorker(ProcessHandle process) {
+        return process.info().commandLine().orElse("").contains("cli.Main worker");
     }
 
     private static String[] with(String[] first, String... more) {

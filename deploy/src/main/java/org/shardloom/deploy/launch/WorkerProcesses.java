@@ -3,69 +3,41 @@ package org.shardloom.deploy.launch;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BiConsumer;
 import org.shardloom.coordinator.run.WorkerLauncher;
-import org.shardloom.protocol.message.RunSecret;
 
-/**
- * Worker processes of this host: the same program with the worker command. Each is a session of its own, so that Ctrl-C in a terminal
- * reaches the coordinator alone; each watches its parent, so that none outlives it.
- */
-public final class LocalWorkerLauncher implements WorkerLauncher {
-    private final Path jobFile;
+/** The worker processes of a run, each with a log file. */
+final class WorkerProcesses implements WorkerLauncher {
+    private final WorkerCommandLine commands;
     private final Path logs;
-    private final RunSecret secret;
-    private final String host;
     private final Map<Integer, Process> processes = new ConcurrentHashMap<>();
 
     /**
-     * A launcher of one run.
+     * None yet.
      *
-     * @param jobFile canonical job file of the run
      * @param logs directory for each worker's output
-     * @param host address that workers listen on
      */
-    public LocalWorkerLauncher(Path jobFile, Path logs, RunSecret secret, String host) {
-        this.jobFile = jobFile;
+    WorkerProcesses(WorkerCommandLine commands, Path logs) {
+        this.commands = commands;
         this.logs = logs;
-        this.secret = secret;
-        this.host = host;
     }
 
     @Override
     public void launch(int workerId, String coordinator, BiConsumer<Integer, String> onExit) {
-        List<String> command = new ArrayList<>(List.of("setsid"));
-        command.addAll(JavaCommand.of("worker"));
-        command.addAll(List.of(
-                "--join",
-                coordinator,
-                "--id",
-                String.valueOf(workerId),
-                "--config",
-                jobFile.toString(),
-                "--host",
-                host));
         Path log = logs.resolve("worker-" + workerId + ".log");
         try {
             Files.createDirectories(logs);
-            ProcessBuilder builder =
-                    new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
-            builder.environment().put(RunSecret.VARIABLE, secret.hex());
-            builder.environment()
-                    .put(
-                            "SHARDLOOM_PARENT",
-                            String.valueOf(ProcessHandle.current().pid()));
-            builder.environment().putIfAbsent("OMP_WAIT_POLICY", "PASSIVE");
-            builder.environment().putIfAbsent("MALLOC_ARENA_MAX", "2");
-            Process process = builder.start();
-            process.getOutputStream().close();
+            Process process = commands.start(
+                    workerId,
+                    coordinator,
+                    new ProcessBuilder().redirectErrorStream(true).redirectOutput(log.toFile()));
             processes.put(workerId, process);
             process.onExit().thenAccept(ended -> {
                 processes.remove(workerId, process);
+                commands.ended(workerId);
                 onExit.accept(
                         workerId,
                         "its process ended with status " + describe(ended.exitValue()) + " (see " + log + ")");

@@ -1,0 +1,53 @@
+package org.shardloom.deploy.launch;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.shardloom.protocol.message.RunSecret;
+
+/**
+ * Workers of this host: the same program with the worker command. Each is a session of its own, so that Ctrl-C in a terminal reaches
+ * the coordinator alone; each watches its parent, so that none outlives it.
+ */
+final class LocalCommandLine implements WorkerCommandLine {
+    private final Path jobFile;
+    private final RunSecret secret;
+    private final String host;
+
+    /**
+     * Of one run.
+     *
+     * @param jobFile canonical job file of the run
+     * @param host address that workers listen on
+     */
+    LocalCommandLine(Path jobFile, RunSecret secret, String host) {
+        this.jobFile = jobFile;
+        this.secret = secret;
+        this.host = host;
+    }
+
+    @Override
+    public Process start(int workerId, String coordinator, ProcessBuilder builder) throws IOException {
+        List<String> command = new ArrayList<>(List.of("setsid"));
+        command.addAll(JavaCommand.of("worker"));
+        command.addAll(List.of(
+                "--join",
+                coordinator,
+                "--id",
+                String.valueOf(workerId),
+                "--config",
+                jobFile.toString(),
+                "--host",
+                host));
+        builder.command(command);
+        builder.environment().put(RunSecret.VARIABLE, secret.hex());
+        builder.environment()
+                .put("SHARDLOOM_PARENT", String.valueOf(ProcessHandle.current().pid()));
+        builder.environment().putIfAbsent("OMP_WAIT_POLICY", "PASSIVE");
+        builder.environment().putIfAbsent("MALLOC_ARENA_MAX", "2");
+        Process process = builder.start();
+        process.getOutputStream().close();
+        return process;
+    }
+}
