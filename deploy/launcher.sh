@@ -19,23 +19,33 @@ built() {
   [ -z "$(find "$ROOT"/pom.xml "$ROOT"/*/pom.xml "$ROOT"/*/src/main -newer "$DEPLOY/target/.built" -type f -print -quit)" ]
 }
 
+# An archive of classes is of use with the very jars that it was recorded from; another build, such as mvn verify, makes them anew.
+archived() {
+  [ -f "$DEPLOY/target/.archived" ] || return 1
+  [ -z "$(find "$LIB" "$DEPLOY"/target/shardloom-deploy-*.jar -newer "$DEPLOY/target/.archived" -type f -print -quit)" ]
+}
+
 build() {
   [ -f "$ROOT/pom.xml" ] && [ "${SHARDLOOM_BUILD:-auto}" != never ] || return 0
-  built && return 0
+  built && archived && return 0
   need mvn "Maven builds the program the first time: apt-get install maven"
   need g++ "the kernels are C++: apt-get install g++"
   need flock "util-linux"
   mkdir -p "$DEPLOY/target"
   (
     flock 9
-    built && exit 0
-    echo "building Shardloom (the first time takes a few minutes; log: deploy/target/build.log)" >&2
-    if ! (cd "$ROOT" && mvn -B -q package -DskipTests -Dspotless.check.skip=true) >"$DEPLOY/target/build.log" 2>&1; then
-      tail -n 20 "$DEPLOY/target/build.log" >&2
-      exit 1
+    if ! built; then
+      echo "building Shardloom (the first time takes a few minutes; log: deploy/target/build.log)" >&2
+      if ! (cd "$ROOT" && mvn -B -q package -DskipTests -Dspotless.check.skip=true) >"$DEPLOY/target/build.log" 2>&1; then
+        tail -n 20 "$DEPLOY/target/build.log" >&2
+        exit 1
+      fi
+      touch "$DEPLOY/target/.built"
     fi
-    archive
-    touch "$DEPLOY/target/.built"
+    if ! archived; then
+      archive
+      touch "$DEPLOY/target/.archived"
+    fi
   ) 9>"$DEPLOY/target/.build.lock" || die "the build failed; see deploy/target/build.log"
 }
 

@@ -3,6 +3,7 @@ package org.shardloom.deploy.e2e;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -125,9 +126,19 @@ final class Commands implements AutoCloseable {
     /** Processes of this program whose command line names the directory. */
     static List<ProcessHandle> processesOf(Path outputDir) {
         return ProcessHandle.allProcesses()
-                .filter(p -> p.info().commandLine().orElse("").contains(outputDir.toString()))
-                .filter(p -> p.info().commandLine().orElse("").contains("org.shardloom.deploy.cli.Main"))
+                .filter(p -> commandLine(p).contains(outputDir.toString()))
+                .filter(p -> commandLine(p).contains("org.shardloom.deploy.cli.Main"))
                 .toList();
+    }
+
+    /** Whole: {@link ProcessHandle} knows the first 4,096 bytes only, and the class path of a worker is longer. */
+    static String commandLine(ProcessHandle process) {
+        try {
+            return Files.readString(Path.of("/proc/" + process.pid() + "/cmdline"), StandardCharsets.ISO_8859_1)
+                    .replace('\0', ' ');
+        } catch (IOException e) {
+            return ""; // it has ended
+        }
     }
 
     @Override

@@ -179,7 +179,7 @@ class ElasticIT {
             Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 15);
             run.process()
                     .descendants()
-                    .filter(p -> p.info().commandLine().orElse("").contains("cli.Main start"))
+                    .filter(p -> Commands.commandLine(p).contains("cli.Main start"))
                     .forEach(ProcessHandle::destroyForcibly);
             run.await(LIMIT);
             long end = System.nanoTime() + Duration.ofSeconds(30).toNanos();

@@ -179,7 +179,7 @@ class TwoHostsIT {
                             .count());
             run.process()
                     .descendants()
-                    .filter(p -> p.info().commandLine().orElse("").contains("cli.Main start"))
+                    .filter(p -> Commands.commandLine(p).contains("cli.Main start"))
                     .forEach(ProcessHandle::destroyForcibly);
             run.await(LIMIT);
             room.assertNoProcesses();
@@ -187,7 +187,7 @@ class TwoHostsIT {
     }
 
     private static boolean isWorker(ProcessHandle process) {
-        return process.info().commandLine().orElse("").contains("cli.Main worker");
+        return Commands.commandLine(process).contains("cli.Main worker");
     }
 
     private static String[] with(String[] first, String... more) {
