@@ -36,7 +36,7 @@ build() {
     flock 9
     if ! built; then
       echo "building Shardloom (the first time takes a few minutes; log: deploy/target/build.log)" >&2
-      if ! (cd "$ROOT" && mvn -B -q package -DskipTests -Dspotless.check.skip=true) >"$DEPLOY/target/build.log" 2>&1; then
+      if ! (cd "$ROOT" && mvn -B -q package -DskipTests -Dspotless.check.skip=true) >"$DEPLOY/target/build.log" 2>&1 </dev/null; then
         tail -n 20 "$DEPLOY/target/build.log" >&2
         exit 1
       fi
@@ -54,7 +54,7 @@ archive() {
   rm -f "$ARCHIVE"  # first: java_command names it where it exists, and it cannot be read and written at once
   java_command
   "$JAVA" "${JAVA_OPTIONS[@]}" -XX:ArchiveClassesAtExit="$ARCHIVE" -Xlog:cds=off -Xlog:cds+dynamic=off -cp "$CLASS_PATH" \
-    org.shardloom.deploy.cli.Main warm-up >>"$DEPLOY/target/build.log" 2>&1 \
+    org.shardloom.deploy.cli.Main warm-up >>"$DEPLOY/target/build.log" 2>&1 </dev/null \
     || echo "shardloom: no class archive was made (see deploy/target/build.log); processes start slower" >&2
 }
 
@@ -79,6 +79,7 @@ java_command() {
 
 shardloom() {
   build
+  [ -d "$LIB" ] || die "the program is not built on this host: run deploy/start.sh --help once"
   java_command
   exec "$JAVA" "${JAVA_OPTIONS[@]}" -cp "$CLASS_PATH" org.shardloom.deploy.cli.Main "$@"
 }

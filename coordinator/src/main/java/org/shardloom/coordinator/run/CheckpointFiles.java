@@ -135,14 +135,18 @@ public final class CheckpointFiles {
     }
 
     /**
-     * Renames the checkpoints of later steps, which a run that goes on from the step will not lead to: the newest is its own from now on.
+     * Renames the checkpoints of later steps than that of the resumed one: the run will not lead to them, and its newest is its own from
+     * now on.
      *
+     * @param resumed the directory of the checkpoint that the run goes on from, wherever it is and whatever its name
      * @return their new names
      */
-    public static List<Path> setAside(Path outputDir, long step) throws IOException {
+    public static List<Path> setAside(Path outputDir, Path resumed) throws IOException {
+        long step = Manifest.parseFrom(Files.readAllBytes(resumed.resolve("manifest.pb")))
+                .getStep();
         List<Path> moved = new ArrayList<>();
         for (Path later : list(outputDir)) {
-            if (step(later) > step) {
+            if (step(later) > step && !Files.isSameFile(later, resumed)) {
                 Path name = later.resolveSibling(later.getFileName() + ".set-aside");
                 for (int n = 2; Files.exists(name); n++) {
                     name = later.resolveSibling(later.getFileName() + ".set-aside-" + n);
@@ -170,8 +174,7 @@ public final class CheckpointFiles {
         }
     }
 
-    /** The step of a checkpoint directory; -1 where its name is another. */
-    public static long step(Path checkpoint) {
+    private static long step(Path checkpoint) {
         Matcher matcher = NAME.matcher(checkpoint.getFileName().toString());
         return matcher.matches() ? Long.parseLong(matcher.group(1)) : -1;
     }

@@ -62,12 +62,18 @@ class CheckpointFilesTest {
         for (long step : new long[] {10, 20, 30}) {
             write(files, step);
         }
-        assertEquals(2, CheckpointFiles.setAside(out, 10).size());
+        Path named = Files.createSymbolicLink(out.resolve("best"), out.resolve("checkpoint-30"));
+        assertEquals(List.of(), CheckpointFiles.setAside(out, named));
+        Files.delete(named);
+        assertEquals(
+                2, CheckpointFiles.setAside(out, out.resolve("checkpoint-10")).size());
         assertEquals(Set.of("checkpoint-10", "checkpoint-20.set-aside", "checkpoint-30.set-aside"), names());
         write(files, 20);
         assertEquals(Optional.of(out.resolve("checkpoint-20")), CheckpointFiles.latest(out));
-        assertEquals(List.of(out.resolve("checkpoint-20.set-aside-2")), CheckpointFiles.setAside(out, 10));
-        assertEquals(List.of(), CheckpointFiles.setAside(out, 10));
+        assertEquals(
+                List.of(out.resolve("checkpoint-20.set-aside-2")),
+                CheckpointFiles.setAside(out, out.resolve("checkpoint-10")));
+        assertEquals(List.of(), CheckpointFiles.setAside(out, out.resolve("checkpoint-20.set-aside")));
     }
 
     @Test

@@ -38,7 +38,9 @@ final class ModelFiles {
     static DecoderConfig check(JobConfig job, Optional<Path> checkpoint) throws IOException {
         DecoderConfig model = ModelConfigReader.read(job.model().path());
         TunedModel tuned = Tuning.of(model, job.method().tuning());
-        requireUsefulPatterns(job, tuned);
+        if (checkpoint.isEmpty()) {
+            requireUsefulPatterns(job, tuned);
+        }
         if (checkpoint.isPresent()) {
             try (Checkpoint opened = Checkpoint.open(checkpoint.get(), false)) {
                 JobConfig was = JobFile.parse(
@@ -77,6 +79,12 @@ final class ModelFiles {
         requireSame("data.shuffle", was.data().shuffle(), job.data().shuffle(), directory);
         requireSame("data.format", was.data().format(), job.data().format(), directory);
         requireSame("data.truncate", was.data().truncate(), job.data().truncate(), directory);
+        requireSame("data.template", was.data().template(), job.data().template(), directory);
+        requireSame(
+                "data.max_source_length",
+                was.data().maxSourceLength(),
+                job.data().maxSourceLength(),
+                directory);
         requireSame("data.max_length", was.data().maxLength(), job.data().maxLength(), directory);
     }
 
@@ -93,12 +101,19 @@ final class ModelFiles {
         }
     }
 
+    /** Frozen parameters count: a pattern that suits full fine-tuning does no harm to an adapter's. */
     private static void requireUsefulPatterns(JobConfig job, TunedModel tuned) {
-        List<String> useless = new NoDecay(job.train().optimizer().noDecay()).useless(tuned.trained());
+        List<String> useless = new NoDecay(job.train().optimizer().noDecay()).useless(tuned.units());
         if (!useless.isEmpty()) {
-            throw new TuningException("train.optimizer.no_decay: no trained parameter's name has "
+            throw new TuningException("train.optimizer.no_decay: no parameter's name has "
                     + useless.stream().map(p -> "'" + p + "'").collect(Collectors.joining(" or "))
-                    + "; 'bias' and 'norm' are usual, shardloom validate lists the names");
+                    + " in it; the names are "
+                    + tuned.units().stream()
+                            .flatMap(u -> u.parameters().values().stream())
+                            .flatMap(p -> p.sources().stream())
+                            .map(s -> s.name().replaceFirst("layers\\.\\d+\\.", "layers.N."))
+                            .distinct()
+                            .collect(Collectors.joining(", ")));
         }
     }
 

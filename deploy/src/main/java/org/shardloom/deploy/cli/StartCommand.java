@@ -94,6 +94,10 @@ final class StartCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
+        if (hosts != null && config == null) {
+            throw new Failures.UsageException(
+                    "--hosts needs a job file: the quickstart's files are on this host only; add --config FILE");
+        }
         Optional<HostsFile> places = hosts == null ? Optional.empty() : Optional.of(HostsFile.read(hosts));
         List<String> all = new ArrayList<>(overrides);
         if (workers != null) {
@@ -169,12 +173,11 @@ final class StartCommand implements Callable<Integer> {
     }
 
     private void requireReachable(JobConfig job, HostsFile places) throws IOException {
-        if (config == null
-                || !job.cluster().insecure()
+        if (!job.cluster().insecure()
                 || InetAddress.getByName(job.cluster().host()).isLoopbackAddress()) {
             throw new Failures.UsageException(
-                    "--hosts needs a job file and an address that the other hosts reach: add --config FILE, "
-                            + "--set cluster.host=ADDRESS and, on a trusted network, --set cluster.insecure=true");
+                    "--hosts needs an address that the other hosts reach: add --set cluster.host=ADDRESS and, "
+                            + "on a trusted network, --set cluster.insecure=true");
         }
         if (job.workers() > places.workers()) {
             throw new Failures.UsageException(

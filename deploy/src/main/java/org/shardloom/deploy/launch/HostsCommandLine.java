@@ -2,7 +2,9 @@ package org.shardloom.deploy.launch;
 
 import java.io.IOException;
 import java.io.OutputStream;
+import java.net.InetAddress;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -16,6 +18,7 @@ import org.shardloom.protocol.message.RunSecret;
 final class HostsCommandLine implements WorkerCommandLine {
     private final HostsFile hosts;
     private final LocalCommandLine local;
+    private final Path jobFile;
     private final String own;
     private final String home;
     private final RunSecret secret;
@@ -24,12 +27,14 @@ final class HostsCommandLine implements WorkerCommandLine {
     /**
      * Of one run.
      *
+     * @param jobFile canonical job file of the run, which all hosts see
      * @param own the coordinator's address, whose workers need no ssh
      * @param home directory of the program, on every host
      */
-    HostsCommandLine(HostsFile hosts, LocalCommandLine local, String own, String home, RunSecret secret) {
+    HostsCommandLine(HostsFile hosts, LocalCommandLine local, Path jobFile, String own, String home, RunSecret secret) {
         this.hosts = hosts;
         this.local = local;
+        this.jobFile = jobFile;
         this.own = own;
         this.home = home;
         this.secret = secret;
@@ -39,7 +44,7 @@ final class HostsCommandLine implements WorkerCommandLine {
     public Process start(int workerId, String coordinator, ProcessBuilder builder) throws IOException {
         Host host = place(workerId);
         try {
-            return host.address().equals(own)
+            return isOwn(host)
                     ? local.start(workerId, coordinator, builder)
                     : remote(host, workerId, coordinator, builder);
         } catch (IOException e) {
@@ -48,36 +53,63 @@ final class HostsCommandLine implements WorkerCommandLine {
         }
     }
 
-    /** The first host with room. */
-    private synchronized Host place(int workerId) throws IOException {
+    /**
+     * The first host with room. Where there is none, as while a worker that was dismissed is still ending, the one that is least beyond
+     * what it may have.
+     */
+    private synchronized Host place(int workerId) {
+        Host best = null;
+        double least = Double.MAX_VALUE;
         for (Host host : hosts.hosts()) {
-            if (placed.values().stream().filter(host::equals).count() < host.workers()) {
-                placed.put(workerId, host);
-                return host;
+            long there = placed.values().stream().filter(host::equals).count();
+            if (there < host.workers()) {
+                best = host;
+                break;
+            }
+            double load = (double) there / host.workers();
+            if (load < least) {
+                least = load;
+                best = host;
             }
         }
-        throw new IOException("no host has room for another worker: the hosts file has " + hosts.workers() + " in all");
+        placed.put(workerId, best);
+        return best;
     }
 
+    private boolean isOwn(Host host) throws IOException {
+        return host.address().equals(own)
+                || InetAddress.getByName(host.address()).equals(InetAddress.getByName(own));
+    }
+
+    /** In a session of its own, as a worker of this host: Ctrl-C in a terminal must not end the connection before the checkpoint. */
     private Process remote(Host host, int workerId, String coordinator, ProcessBuilder builder) throws IOException {
         String command = String.join(
                 " ",
                 List.of(
-                        "exec",
+                        "exec env SHARDLOOM_BUILD=never",
                         quoted(home + "/deploy/start.sh"),
-                        "--role",
-                        "worker",
+                        "--role worker --insecure --secret-file -",
                         "--join",
                         coordinator,
                         "--id",
                         String.valueOf(workerId),
+                        "--config",
+                        quoted(jobFile.toString()),
                         "--host",
-                        quoted(host.address()),
-                        "--insecure",
-                        "--secret-file",
-                        "-"));
-        Process process = builder.command("ssh", "-o", "BatchMode=yes", host.address(), command)
-                .start();
+                        quoted(host.address())));
+        builder.command(
+                "setsid",
+                "ssh",
+                "-T",
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "ConnectTimeout=10",
+                "-o",
+                "ServerAliveInterval=15",
+                host.address(),
+                command);
+        Process process = builder.start();
         OutputStream input = process.getOutputStream();
         input.write((secret.hex() + "\n").getBytes(StandardCharsets.US_ASCII));
         input.flush();

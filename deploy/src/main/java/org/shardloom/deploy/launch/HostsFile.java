@@ -47,6 +47,10 @@ public record HostsFile(List<Host> hosts) {
             if (words.length > 2 || words[0].startsWith("-")) {
                 throw new IOException(where + "expected an address and a number of workers, found '" + line + "'");
             }
+            if (words[0].contains("@") || words[0].equals("localhost") || words[0].startsWith("127.")) {
+                throw new IOException(where + words[0] + " is not an address that the other hosts reach"
+                        + (words[0].contains("@") ? "; put the user into ssh's configuration" : ""));
+            }
             if (!seen.add(words[0])) {
                 throw new IOException(where + words[0] + " stands there twice; give its number of workers once");
             }

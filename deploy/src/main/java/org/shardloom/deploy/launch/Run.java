@@ -22,6 +22,7 @@ import org.shardloom.coordinator.run.CoordinatorActor.Outcome;
 import org.shardloom.coordinator.run.RunListener;
 import org.shardloom.coordinator.run.RunSettings;
 import org.shardloom.deploy.cluster.ClusterSettings;
+import org.shardloom.kernels.collective.aeron.AeronOptions;
 import org.shardloom.protocol.config.ClusterConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.message.CoordinatorMessage;
@@ -66,13 +67,14 @@ public final class Run {
                         + output + ") or choose another output_dir"));
         try {
             CheckpointFiles.heal(output);
+            AeronOptions.removeLeftovers();
             if (resume.isEmpty() && CheckpointFiles.latest(output).isPresent()) {
                 throw new RunException(
                         output
                                 + " already holds checkpoints; go on from them with --resume latest, or choose another output_dir");
             }
-            if (resume.isPresent() && output.equals(resume.get().getParent())) {
-                for (Path aside : CheckpointFiles.setAside(output, CheckpointFiles.step(resume.get()))) {
+            if (resume.isPresent()) {
+                for (Path aside : CheckpointFiles.setAside(output, resume.get())) {
                     listener.onNotice(
                             true, "a later checkpoint is kept as " + aside + "; remove it when you do not need it");
                 }
@@ -93,7 +95,7 @@ public final class Run {
         LocalCommandLine local = new LocalCommandLine(jobFile, secret, cluster.host());
         String home = System.getProperty("shardloom.home", ".");
         WorkerProcesses launcher = new WorkerProcesses(
-                hosts.<WorkerCommandLine>map(h -> new HostsCommandLine(h, local, cluster.host(), home, secret))
+                hosts.<WorkerCommandLine>map(h -> new HostsCommandLine(h, local, jobFile, cluster.host(), home, secret))
                         .orElse(local),
                 output.resolve("logs"));
         CoordinatorActor.Setup setup = new CoordinatorActor.Setup(

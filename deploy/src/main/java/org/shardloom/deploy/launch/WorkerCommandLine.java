@@ -13,6 +13,6 @@ interface WorkerCommandLine {
      */
     Process start(int workerId, String coordinator, ProcessBuilder output) throws IOException;
 
-    /** The worker's process has ended. */
+    /** The worker's process has ended, or was told to; may be said twice. */
     default void ended(int workerId) {}
 }

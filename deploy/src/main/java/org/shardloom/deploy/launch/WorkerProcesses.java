@@ -5,8 +5,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BiConsumer;
+import java.util.stream.Stream;
 import org.shardloom.coordinator.run.WorkerLauncher;
 
 /** The worker processes of a run, each with a log file. */
@@ -14,6 +16,8 @@ final class WorkerProcesses implements WorkerLauncher {
     private final WorkerCommandLine commands;
     private final Path logs;
     private final Map<Integer, Process> processes = new ConcurrentHashMap<>();
+    /** Killed, but not gone yet: their successors need not wait for that. */
+    private final Set<Process> ending = ConcurrentHashMap.newKeySet();
 
     /**
      * None yet.
@@ -37,6 +41,7 @@ final class WorkerProcesses implements WorkerLauncher {
             processes.put(workerId, process);
             process.onExit().thenAccept(ended -> {
                 processes.remove(workerId, process);
+                ending.remove(process);
                 commands.ended(workerId);
                 onExit.accept(
                         workerId,
@@ -53,21 +58,30 @@ final class WorkerProcesses implements WorkerLauncher {
 
     @Override
     public void kill(int workerId) {
-        Process process = processes.get(workerId);
+        Process process = processes.remove(workerId);
         if (process != null) {
+            ending.add(process);
+            commands.ended(workerId);
             process.destroyForcibly();
+            if (!process.isAlive()) {
+                ending.remove(process);
+            }
         }
+    }
+
+    private List<Process> all() {
+        return Stream.concat(processes.values().stream(), ending.stream()).toList();
     }
 
     @Override
     public void killAll() {
-        List<Process> all = List.copyOf(processes.values());
+        List<Process> all = all();
         all.forEach(Process::destroyForcibly);
         all.forEach(process -> process.onExit().join());
     }
 
     @Override
     public int running() {
-        return (int) processes.values().stream().filter(Process::isAlive).count();
+        return (int) all().stream().filter(Process::isAlive).count();
     }
 }

@@ -44,11 +44,32 @@ class CommandLineTest {
     }
 
     @Test
-    void hostsFilesAreRefused() {
-        assertEquals(2, run("start", "--hosts", "hosts.txt"));
+    void aHostsFileNeedsAnAddressThatTheOthersReachAndRoomForAllWorkers() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        Path hosts = Files.writeString(directory.resolve("hosts.txt"), "10.99.7.1 2\n10.99.7.2\n");
+        assertEquals(2, run("start", "--hosts", hosts.toString()));
+        assertTrue(error.toString().contains("add --config FILE"), error.toString());
+        assertEquals(1, run("start", "--config", job.toString(), "--hosts", directory + "/nothing.txt"));
+        assertTrue(error.toString().contains("nothing.txt: no such file"), error.toString());
+        assertEquals(2, run("start", "--config", job.toString(), "--hosts", hosts.toString()));
+        assertTrue(error.toString().contains("--set cluster.host=ADDRESS"), error.toString());
+        String[] open = {"cluster.host=10.99.7.1", "cluster.insecure=true"};
         assertEquals(
-                "shardloom: --hosts is not available in this version; start workers on other hosts with "
-                        + "deploy/start.sh --role worker --join HOST:PORT\n",
+                2,
+                run(
+                        "start",
+                        "--config",
+                        job.toString(),
+                        "--hosts",
+                        hosts.toString(),
+                        "--workers",
+                        "4",
+                        "--set",
+                        open[0],
+                        "--set",
+                        open[1]));
+        assertTrue(
+                error.toString().contains("4 workers are asked for, but " + hosts + " has room for 3"),
                 error.toString());
     }
 

@@ -225,7 +225,7 @@ class BadInputIT {
     void aPatternThatExemptsNothingFromDecayIsNamed() throws Exception {
         invalid(
                 1,
-                List.of("train.optimizer.no_decay", "'gamma'", "'bias' and 'norm'"),
+                List.of("train.optimizer.no_decay", "'gamma'", "layers.N."),
                 "train.optimizer.no_decay=[norm, gamma]");
     }
 

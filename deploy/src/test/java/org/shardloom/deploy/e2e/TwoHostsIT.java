@@ -152,8 +152,8 @@ class TwoHostsIT {
         Path programs = Files.createDirectories(directory.resolve("bin"));
         Path ssh = Files.writeString(
                 programs.resolve("ssh"),
-                "#!/bin/sh\n[ \"$1 $2 $3\" = \"-o BatchMode=yes 10.99.7.2\" ] || exit 7\nexec ip netns exec " + SECOND
-                        + " sh -c \"$4\"\n");
+                "#!/bin/sh\n[ \"$2 $3 $8\" = \"-o BatchMode=yes 10.99.7.2\" ] || exit 7\nexec ip netns exec " + SECOND
+                        + " sh -c \"$9\"\n");
         assertTrue(ssh.toFile().setExecutable(true));
         Path hosts = Files.writeString(directory.resolve("hosts"), "10.99.7.1 1\n10.99.7.2 1\n");
         try (CleanRoom room = new CleanRoom(directory)) {
@@ -183,6 +183,9 @@ class TwoHostsIT {
                     .forEach(ProcessHandle::destroyForcibly);
             run.await(LIMIT);
             room.assertNoProcesses();
+            // Not only the cluster's finding, seconds later: the connection's end.
+            String log = Files.readString(output.resolve("logs/worker-1.log"));
+            assertTrue(log.contains("the coordinator's process is gone"), log);
         }
     }
 

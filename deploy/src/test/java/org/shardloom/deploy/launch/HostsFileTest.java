@@ -41,6 +41,8 @@ class HostsFileTest {
         refused("a b c\n", "hosts:1: expected an address");
         refused("-oProxyCommand=x\n", "hosts:1: expected an address");
         refused("a\nb\na 2\n", "hosts:3: a stands there twice");
+        refused("localhost 2\n", "hosts:1: localhost is not an address");
+        refused("me@gpu\n", "hosts:1: me@gpu is not an address");
         refused("# nobody\n", "names no host");
         assertThrows(IOException.class, () -> HostsFile.read(directory.resolve("nothing")));
     }

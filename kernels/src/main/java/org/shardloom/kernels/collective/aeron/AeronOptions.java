@@ -59,6 +59,11 @@ public record AeronOptions(int mtuBytes, int localMtuBytes, int termBytes, Path 
                 Path.of(System.getProperty("java.io.tmpdir")));
     }
 
+    /** Deletes, where {@link #defaults} puts files, those of processes that were killed. */
+    public static void removeLeftovers() {
+        DriverDirectory.sweep(Path.of(System.getProperty("java.io.tmpdir")));
+    }
+
     /** The same with another directory. */
     public AeronOptions in(Path other) {
         return new AeronOptions(mtuBytes, localMtuBytes, termBytes, other);
