@@ -89,12 +89,7 @@ class BadSituationsIT {
         room.refused(2, List.of("HOST:PORT", "'nowhere'"), "start.sh", "--role", "worker", "--join", "nowhere");
         room.refused(2, List.of("--join", "--role worker"), "start.sh", "--join", "127.0.0.1:1");
         room.refused(2, List.of("--join", "--role worker"), "start.sh", "--join=127.0.0.1:1");
-        room.refused(
-                2,
-                List.of("--hosts is not available", "--role worker --join HOST:PORT"),
-                "start.sh",
-                "--hosts",
-                "hosts.txt");
+        room.refused(2, List.of("--hosts needs a job file", "--config FILE"), "start.sh", "--hosts", "hosts.txt");
         room.refused(
                 2,
                 List.of("listening on 10.99.7.2", "--insecure"),
