@@ -34,7 +34,7 @@ command=("$JAVA" "${JAVA_OPTIONS[@]}" -cp "$CLASS_PATH" org.shardloom.deploy.cli
 if $detach; then
   need setsid "util-linux"
   log="$(mktemp "${TMPDIR:-/tmp}/shardloom-start.XXXXXX")"
-  exec 8<"$log" # the program moves the log when it ends
+  exec 8<"$log" # the program moves it into the output directory as soon as that is its own
   setsid "${command[@]}" ${arguments[@]+"${arguments[@]}"} --detached-log "$log" >"$log" 2>&1 </dev/null 8<&- &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do

@@ -30,6 +30,11 @@ final class Admission {
         ended = true;
     }
 
+    /** Of what those that take part have read; empty before the first. */
+    String contentDigest() {
+        return contentDigest;
+    }
+
     /** Why the worker may not have the job, or null. */
     String problem(AskJob m) {
         return refused(-1, m.host(), m.pid(), common(m.proof()));

@@ -96,6 +96,7 @@ public final class CheckpointFiles {
             double loss,
             String jobYaml,
             String modelConfig,
+            String contentDigest,
             String runId) {}
 
     /** Writes the manifest, gives the directory its name, and removes checkpoints beyond {@code keep_last}. */
@@ -113,6 +114,7 @@ public final class CheckpointFiles {
                 .setLoss(facts.loss())
                 .setJobYaml(facts.jobYaml())
                 .setModelConfigJson(facts.modelConfig())
+                .setContentDigest(facts.contentDigest())
                 .setRunId(facts.runId());
         facts.units()
                 .forEach(u ->

@@ -23,6 +23,7 @@ final class CheckpointThread {
     private final String runId;
     private List<UnitSize> units = List.of();
     private String modelConfig = "";
+    private String contentDigest = "";
 
     CheckpointThread(CheckpointFiles files, int globalBatchSize, String jobYaml, String runId) {
         this.files = files;
@@ -31,10 +32,11 @@ final class CheckpointThread {
         this.runId = runId;
     }
 
-    /** What workers say of the model. */
-    void describe(List<UnitSize> modelUnits, String modelConfigJson) {
+    /** What workers say of the model and of the data. */
+    void describe(List<UnitSize> modelUnits, String modelConfigJson, String digest) {
         units = modelUnits;
         modelConfig = modelConfigJson;
+        contentDigest = digest;
     }
 
     /** The directory that workers write into; fails where there is no room for their shards. */
@@ -53,6 +55,7 @@ final class CheckpointThread {
                 e.loss(),
                 jobYaml,
                 modelConfig,
+                contentDigest,
                 runId);
         return submit(() -> files.commit(facts, e.shards()));
     }

@@ -166,7 +166,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
 
     private Behavior<CoordinatorMessage> onReady(CoordinatorMessage.Ready m) {
         if (m.generation() == generation && !m.units().isEmpty()) {
-            files.describe(m.units(), m.modelConfigJson());
+            files.describe(m.units(), m.modelConfigJson(), admission.contentDigest());
         }
         return did(machine.ready(m, now()));
     }

@@ -36,6 +36,7 @@ class CheckpointFilesTest {
                 1.5,
                 "job",
                 "{}",
+                "digest",
                 "run");
     }
 

@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import org.shardloom.coordinator.run.CoordinatorActor.Outcome;
 import org.shardloom.coordinator.run.RunListener;
 import org.shardloom.coordinator.run.RunState;
@@ -25,6 +26,7 @@ final class Progress implements RunListener {
     private final PrintStream out;
     private final boolean terminal;
     private final Path outputDir;
+    private final Optional<DetachedLog> log;
     private List<String> opening = List.of();
     private RunState state;
     /** The line that is rewritten; null when there is none. */
@@ -34,10 +36,16 @@ final class Progress implements RunListener {
     private double secondsPerStep;
     private boolean ended;
 
-    Progress(PrintStream out, boolean terminal, Path outputDir) {
+    Progress(PrintStream out, boolean terminal, Path outputDir, Optional<DetachedLog> log) {
         this.out = out;
         this.terminal = terminal;
         this.outputDir = outputDir;
+        this.log = log;
+    }
+
+    @Override
+    public void onOwned() {
+        log.ifPresent(l -> l.keepIn(outputDir.resolve("logs")));
     }
 
     /** Lines to be shown when the run has begun. */

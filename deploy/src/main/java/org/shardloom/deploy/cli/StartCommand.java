@@ -94,6 +94,7 @@ final class StartCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
+        Optional<DetachedLog> log = Optional.ofNullable(detachedLog).map(DetachedLog::install);
         if (hosts != null && config == null) {
             throw new Failures.UsageException(
                     "--hosts needs a job file: the quickstart's files are on this host only; add --config FILE");
@@ -125,14 +126,16 @@ final class StartCommand implements Callable<Integer> {
         List<String> trained =
                 TrainedSummary.lines(Tuning.of(model, job.method().tuning()));
         boolean everything = job.method().type() == MethodConfig.Type.FULL;
-        Outcome outcome = run(job, checkpoint, places, everything ? trained.subList(0, 1) : trained);
+        Progress progress = new Progress(
+                System.out, Boolean.getBoolean("shardloom.terminal") && detachedLog == null, job.outputDir(), log);
+        progress.open(everything ? trained.subList(0, 1) : trained);
+        Outcome outcome = run(new Run(job, checkpoint, places, progress), progress);
         if (outcome.success()
                 && quickstart.isPresent()
                 && Files.isDirectory(job.outputDir().resolve("final"))) {
             Quickstart.answerHeldOut(
                     System.out, quickstart.get(), job.outputDir().resolve("final"));
         }
-        keepLog(job);
         return outcome.success() ? 0 : 1;
     }
 
@@ -185,12 +188,7 @@ final class StartCommand implements Callable<Integer> {
         }
     }
 
-    private Outcome run(JobConfig job, Optional<Path> checkpoint, Optional<HostsFile> places, List<String> trained)
-            throws Run.RunException, IOException {
-        Progress progress = new Progress(
-                System.out, Boolean.getBoolean("shardloom.terminal") && detachedLog == null, job.outputDir());
-        progress.open(trained);
-        Run run = new Run(job, checkpoint, places, progress);
+    private Outcome run(Run run, Progress progress) throws Run.RunException, IOException {
         Thread hook = new Thread(
                 () -> {
                     run.stop(false);
@@ -216,15 +214,6 @@ final class StartCommand implements Callable<Integer> {
         } catch (IllegalStateException e) {
             // It is running: the process was asked to end, and ends when the hook is done.
             LoggerFactory.getLogger(StartCommand.class).debug("ending already");
-        }
-    }
-
-    /** The log of a run that was detached goes where its other logs are; start.sh has its own hold of it. */
-    private void keepLog(JobConfig job) throws IOException {
-        if (detachedLog != null && Files.exists(detachedLog)) {
-            Path logs = Files.createDirectories(job.outputDir().resolve("logs"));
-            Files.copy(detachedLog, logs.resolve("start.log"), java.nio.file.StandardCopyOption.REPLACE_EXISTING);
-            Files.delete(detachedLog);
         }
     }
 

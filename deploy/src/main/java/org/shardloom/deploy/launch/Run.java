@@ -3,6 +3,7 @@ package org.shardloom.deploy.launch;
 import akka.actor.typed.ActorRef;
 import akka.actor.typed.ActorSystem;
 import akka.actor.typed.Behavior;
+import akka.actor.typed.DispatcherSelector;
 import akka.actor.typed.Terminated;
 import akka.actor.typed.javadsl.Behaviors;
 import akka.cluster.typed.Cluster;
@@ -86,6 +87,7 @@ public final class Run {
     }
 
     private Outcome executeLocked(Path output) throws IOException, RunException {
+        listener.onOwned();
         CheckpointFiles checkpoints =
                 new CheckpointFiles(output, job.checkpoint().keepLast());
         Path jobFile = output.resolve("job.yaml");
@@ -129,6 +131,7 @@ public final class Run {
             } finally {
                 file.remove();
                 launcher.killAll();
+                AeronOptions.removeLeftovers();
             }
         } finally {
             system.terminate();
@@ -142,7 +145,10 @@ public final class Run {
         Behavior<Void> guardian = Behaviors.setup(context -> {
             Cluster node = Cluster.get(context.getSystem());
             node.manager().tell(Join.create(node.selfMember().address()));
-            ActorRef<CoordinatorMessage> actor = context.spawn(CoordinatorActor.create(setup), "coordinator");
+            ActorRef<CoordinatorMessage> actor = context.spawn(
+                    CoordinatorActor.create(setup),
+                    "coordinator",
+                    DispatcherSelector.blocking()); // it writes metrics and lines
             context.watch(actor);
             started.complete(actor);
             // One that could not even start says nothing itself.

@@ -10,6 +10,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BiConsumer;
 import java.util.stream.Stream;
 import org.shardloom.coordinator.run.WorkerLauncher;
+import org.shardloom.kernels.collective.aeron.AeronOptions;
 
 /** The worker processes of a run, each with a log file. */
 final class WorkerProcesses implements WorkerLauncher {
@@ -43,6 +44,7 @@ final class WorkerProcesses implements WorkerLauncher {
                 processes.remove(workerId, process);
                 ending.remove(process);
                 commands.ended(workerId);
+                AeronOptions.removeLeftovers(); // of a worker that was killed
                 onExit.accept(
                         workerId,
                         "its process ended with status " + describe(ended.exitValue()) + " (see " + log + ")");

@@ -22,7 +22,11 @@ class ProgressTest {
     private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
 
     private Progress progress(boolean terminal) {
-        return new Progress(new PrintStream(bytes, true, StandardCharsets.UTF_8), terminal, Path.of("/output"));
+        return new Progress(
+                new PrintStream(bytes, true, StandardCharsets.UTF_8),
+                terminal,
+                Path.of("/output"),
+                java.util.Optional.empty());
     }
 
     private String shown() {

@@ -261,20 +261,31 @@ class BadInputIT {
         refusedToResume(broken, "checkpoint of another model", "--set", "model.path=" + other);
         refusedToResume(whole, "train.seed 1234, the job has 7", "--set", "train.seed=7");
 
+        Path data = Files.writeString(
+                directory.resolve("more.jsonl"),
+                Files.readString(TinyJob.file("tiny-chatglm3", "train.jsonl"))
+                        + "{\"input_ids\": [1, 2, 3], \"labels\": [1, 2, 3]}\n");
+        failsToResume(
+                whole,
+                directory.resolve("other-data"),
+                "was trained on other samples",
+                "--set",
+                "data.train=[" + data + "]");
+
         Path shard = broken.resolve(SHARD);
         flip(shard, (int) Files.size(shard) - 9);
-        Path elsewhere = directory.resolve("elsewhere");
+        failsToResume(broken, directory.resolve("damaged"), "failed: " + shard + " is corrupted: its checksum");
+    }
+
+    /** Found by the workers, before the first step. */
+    private void failsToResume(Path checkpoint, Path elsewhere, String why, String... more) throws Exception {
+        Stream<String> arguments = Stream.of(
+                "--config", job.toString(), "--resume", checkpoint.toString(), "--set", "output_dir=" + elsewhere);
         String text = room.run(
-                        "start.sh",
-                        "--config",
-                        job.toString(),
-                        "--resume",
-                        broken.toString(),
-                        "--set",
-                        "output_dir=" + elsewhere)
+                        "start.sh", Stream.concat(arguments, Stream.of(more)).toArray(String[]::new))
                 .expect(1)
                 .output();
-        CleanRoom.assertSays(text, List.of("failed: " + shard + " is corrupted", "checksum"));
+        CleanRoom.assertSays(text, List.of(why));
         assertEquals(List.of(), Commands.metrics(elsewhere));
         room.assertNothingLeft(elsewhere);
     }

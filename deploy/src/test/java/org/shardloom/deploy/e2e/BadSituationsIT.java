@@ -204,15 +204,19 @@ class BadSituationsIT {
                 .expect(0);
     }
 
-    @Test
-    void aKilledCoordinatorIsNoticedByEveryCommand() throws Exception {
-        Running run = longRun();
+    private static void killCoordinator(Path output) throws Exception {
         CleanRoom.signal(
                 "KILL",
                 new ObjectMapper()
-                        .readTree(room.output.resolve("run.json").toFile())
+                        .readTree(output.resolve("run.json").toFile())
                         .path("pid")
                         .asLong());
+    }
+
+    @Test
+    void aKilledCoordinatorIsNoticedByEveryCommand() throws Exception {
+        Running run = longRun();
+        killCoordinator(room.output);
         CleanRoom.assertSays(
                 run.await(CleanRoom.LIMIT).output(), List.of("was killed from outside", "--resume latest"));
         room.assertNoProcesses();
@@ -249,5 +253,17 @@ class BadSituationsIT {
         room.run("stop.sh").expect(0);
         assertTrue(Files.readString(room.output.resolve("logs/start.log")).contains("stopped at step"));
         room.assertNothingLeft(room.output);
+        Path killed = directory.resolve("killed");
+        good = with("train.max_steps=5000", "train.min_step_seconds=0.2", "output_dir=" + killed);
+        room.run(
+                        "start.sh",
+                        Stream.concat(Stream.of("--detach"), Stream.of(good)).toArray(String[]::new))
+                .expect(0);
+        killCoordinator(killed);
+        room.assertNoProcesses();
+        assertTrue(Files.readString(killed.resolve("logs/start.log")).contains("training"));
+        try (Stream<Path> entries = Files.list(directory.resolve("tmp"))) {
+            assertEquals(List.of(), entries.toList());
+        }
     }
 }

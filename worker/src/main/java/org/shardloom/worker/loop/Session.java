@@ -59,6 +59,7 @@ public final class Session implements AutoCloseable {
     private final LearningRate schedule;
     private final StartingState states;
     private final MemoryPeaks peaks;
+    private final String contentDigest;
     private ZeroEngine engine;
     private long generation;
     private int workerId;
@@ -75,13 +76,14 @@ public final class Session implements AutoCloseable {
         this.data = TrainingData.load(job, model);
         this.tuned = Tuning.of(model, job.method().tuning());
         this.states = new StartingState(job);
+        this.contentDigest = data.digest(model.toString());
         this.peaks = new MemoryPeaks(device.statistics());
         this.schedule = new LearningRate(job.train().learningRate(), job.train().schedule(), data.totalSteps());
     }
 
     /** Equal where the model's configuration and the samples are. */
     public String contentDigest() {
-        return data.digest(model.toString());
+        return contentDigest;
     }
 
     /**
@@ -122,7 +124,7 @@ public final class Session implements AutoCloseable {
             }
             state = switch (message.origin()) {
                 case START -> states.fresh(next);
-                case CHECKPOINT -> states.restore(next, Path.of(message.checkpoint()));
+                case CHECKPOINT -> states.restore(next, Path.of(message.checkpoint()), contentDigest);
                 case RESHARD -> takeOver(message, self, before, next, rendezvous, signal);
             };
             if (next != null) {

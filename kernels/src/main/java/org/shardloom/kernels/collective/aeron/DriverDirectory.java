@@ -1,11 +1,13 @@
 package org.shardloom.kernels.collective.aeron;
 
-import io.aeron.CommonContext;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -15,21 +17,26 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Where one media driver keeps its files: a directory that only this user may enter, named after the process, with the driver's
- * own directory in it. It goes when it is closed, or else when the JVM ends, or else, after a crash, when the next driver of this
- * user starts under the same parent.
+ * own directory in it. It goes when it is closed, or else when the JVM ends, or else, after a crash, when
+ * somebody sweeps the parent: the next driver, or who started the process.
  */
 final class DriverDirectory implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(DriverDirectory.class);
     private static final String PREFIX = "shardloom-aeron-";
     private static final Pattern NAME = Pattern.compile(PREFIX + "(\\d+)-\\d+");
-    /** A driver that has not shown itself for so long is gone. */
-    private static final long DRIVER_TIMEOUT_MS = 10_000;
+    /** Locked by the process as long as it lives. */
+    private static final String OWNED = "owned";
+    /** Its process had no time to lock it. */
+    private static final long UNOWNED_MS = 60_000;
 
     private final Path path;
+    private final FileChannel owned;
     private final Thread hook;
 
-    private DriverDirectory(Path path) {
+    private DriverDirectory(Path path) throws IOException {
         this.path = path;
+        this.owned = FileChannel.open(path.resolve(OWNED), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        owned.lock(); // until the channel is closed or the process ends
         this.hook = new Thread(this::delete, "aeron-directory-cleanup");
         Runtime.getRuntime().addShutdownHook(hook);
     }
@@ -62,10 +69,19 @@ final class DriverDirectory implements AutoCloseable {
         }
     }
 
-    /** The process may be unseen and yet alive, in another container that shares the directory: its driver's heartbeat tells. */
-    private static boolean isStale(Path entry, long pid) {
-        return ProcessHandle.of(pid).isEmpty()
-                && !CommonContext.isDriverActive(entry.resolve("driver").toFile(), DRIVER_TIMEOUT_MS, message -> {});
+    /** A lock ends with its process, seen or unseen: in another container that shares the directory it may have any number. */
+    private static boolean isStale(Path entry, long pid) throws IOException {
+        if (pid == ProcessHandle.current().pid()) {
+            return false; // to open and close the file would give up this process's own lock
+        }
+        Path owned = entry.resolve(OWNED);
+        if (!Files.exists(owned)) {
+            return Files.getLastModifiedTime(entry).toMillis() < System.currentTimeMillis() - UNOWNED_MS;
+        }
+        try (FileChannel file = FileChannel.open(owned, StandardOpenOption.WRITE);
+                FileLock lock = file.tryLock()) {
+            return lock != null;
+        }
     }
 
     /** For the driver to create and delete. */
@@ -80,6 +96,11 @@ final class DriverDirectory implements AutoCloseable {
     @Override
     public void close() {
         delete();
+        try {
+            owned.close();
+        } catch (IOException e) {
+            LOG.debug("closing the lock of {}: {}", path, e.toString());
+        }
         try {
             Runtime.getRuntime().removeShutdownHook(hook);
         } catch (IllegalStateException e) {

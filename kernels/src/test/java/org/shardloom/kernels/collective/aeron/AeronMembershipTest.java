@@ -145,12 +145,15 @@ class AeronMembershipTest {
         }
         Path stale = Files.createDirectories(directory.resolve("shardloom-aeron-" + dead + "-17/driver"));
         Files.writeString(stale.resolve("cnc.dat"), "");
+        Files.writeString(stale.resolveSibling("owned"), ""); // not locked: its process is gone
+        Path young = Files.createDirectory(directory.resolve("shardloom-aeron-" + dead + "-19"));
         Path live = Files.createDirectory(
                 directory.resolve("shardloom-aeron-" + ProcessHandle.current().pid() + "-18"));
         Path other = Files.createDirectory(directory.resolve("shardloom-aeron-mine"));
         DriverDirectory.sweep(directory);
         assertFalse(Files.exists(stale.getParent()));
         assertTrue(Files.exists(live));
+        assertTrue(Files.exists(young), "its process may be about to lock it");
         assertTrue(Files.exists(other));
     }
 
