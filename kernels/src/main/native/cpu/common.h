@@ -50,9 +50,19 @@ Isa isa();
 
 /** How attention finds its rows: packed sequences, one row of q|k|v a token. */
 struct AttentionShape {
-    const int32_t* starts;  // [sequences + 1] first token of each sequence
+    const int32_t* starts;    // [sequences + 1] first token of each sequence
+    const int32_t* contexts;  // [sequences] how many tokens each sees whatever their position, or null: causal only
     int sequences, heads, groups, headSize;
+    bool byHead;              // q, k, v of a head stand together; heads == groups then
     int64_t rowStride() const { return int64_t(heads + 2 * groups) * headSize; }
+    int64_t queryColumn(int64_t head) const { return head * headSize * (byHead ? 3 : 1); }
+    int64_t keyColumn(int64_t group) const { return (byHead ? 3 * group + 1 : heads + group) * headSize; }
+    int64_t valueColumn(int64_t group) const { return (byHead ? 3 * group + 2 : heads + groups + group) * headSize; }
+    /** How many keys, from the first, the token at that position of the sequence sees. */
+    int64_t visible(int sequence, int64_t position) const {
+        int64_t context = contexts ? contexts[sequence] : 0;
+        return position + 1 > context ? position + 1 : context;
+    }
 };
 
 /** Where keys and values are that outlive a call: k|v of a token a row, [rows, 2 groups * headSize]. */
@@ -61,6 +71,9 @@ struct AttentionCache {
     const int32_t* starts;  // [sequences] row of each sequence's first token
     const int32_t* past;    // [sequences] tokens of each sequence that are there already
 };
+
+/** How a head is rotated. Halves: pairs (i, i + n/2); two-dimensional: each half of the head so, by a position of its own. */
+enum class Rotation : int { Halves = 0, Interleaved = 1, TwoDimensional = 2 };
 
 struct AdamStep {
     float rate;

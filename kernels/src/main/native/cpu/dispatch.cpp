@@ -77,26 +77,46 @@ void rmsNormBackward(int64_t gradX, int64_t gradWeight, int gradType, bool accum
     FOR_TYPE(dtype, T, FOR_TYPE(gradType, G, ON_ISA(rmsNormBackward(at<T>(gradX), at<G>(gradWeight), accumulate, at<T>(gradOut), at<T>(x),
         at<float>(inverse), at<T>(weight), at<T>(skip), rows, n))));
 }
-void rotary(int64_t qkv, int64_t bias, int dtype, int64_t table, int64_t positions, int64_t tokens, int heads, int groups, int headSize,
-            int rotaryDim, bool interleaved, bool inverse) {
-    FOR_TYPE(dtype, T, ON_ISA(rotary(at<T>(qkv), at<T>(bias), at<float>(table), at<int32_t>(positions), tokens, heads, groups, headSize,
-        rotaryDim, interleaved, inverse)));
+void layerNormForward(int64_t out, int64_t statistics, int64_t x, int64_t weight, int64_t bias, int dtype, int64_t rows, int64_t n, float eps) {
+    FOR_TYPE(dtype, T, ON_ISA(layerNormForward(at<T>(out), at<float>(statistics), at<T>(x), at<T>(weight), at<T>(bias), rows, n, eps)));
 }
-void attentionForward(int64_t context, int64_t logSums, int64_t qkv, int dtype, int64_t starts, int sequences, int heads, int groups, int headSize) {
-    AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
+void layerNormBackward(int64_t gradX, int64_t gradWeight, int64_t gradBias, int gradType, int64_t gradOut, int64_t x, int64_t statistics,
+                       int64_t weight, int dtype, int64_t rows, int64_t n) {
+    FOR_TYPE(dtype, T, FOR_TYPE(gradType, G, ON_ISA(layerNormBackward(at<T>(gradX), at<G>(gradWeight), at<G>(gradBias), at<T>(gradOut),
+        at<T>(x), at<float>(statistics), at<T>(weight), rows, n))));
+}
+void addBias(int64_t x, int64_t bias, int dtype, int64_t rows, int64_t n) {
+    FOR_TYPE(dtype, T, ON_ISA(addBias(at<T>(x), at<T>(bias), rows, n)));
+}
+void addScaled(int64_t out, int64_t a, int64_t b, int dtype, int64_t n, float factor) {
+    FOR_TYPE(dtype, T, ON_ISA(addScaled(at<T>(out), at<T>(a), at<T>(b), n, factor)));
+}
+void geluForward(int64_t out, int64_t x, int dtype, int64_t n) { FOR_TYPE(dtype, T, ON_ISA(geluForward(at<T>(out), at<T>(x), n))); }
+void geluBackward(int64_t gradX, int64_t gradOut, int64_t x, int dtype, int64_t n) {
+    FOR_TYPE(dtype, T, ON_ISA(geluBackward(at<T>(gradX), at<T>(gradOut), at<T>(x), n)));
+}
+void rotary(int64_t qkv, int64_t bias, int dtype, int64_t table, int64_t positions, int64_t tokens, int heads, int groups, int headSize,
+            bool byHead, int rotaryDim, int rotation, bool inverse) {
+    AttentionShape shape{nullptr, nullptr, 0, heads, groups, headSize, byHead};
+    FOR_TYPE(dtype, T, ON_ISA(rotary(at<T>(qkv), at<T>(bias), at<float>(table), at<int32_t>(positions), tokens, shape, rotaryDim,
+        Rotation(rotation), inverse)));
+}
+void attentionForward(int64_t context, int64_t logSums, int64_t qkv, int dtype, int64_t starts, int64_t contexts, int sequences, int heads,
+                      int groups, int headSize, bool byHead) {
+    AttentionShape shape{at<int32_t>(starts), at<int32_t>(contexts), sequences, heads, groups, headSize, byHead};
     if (dtype == BF16 && isa() == Isa::Amx) amx::attentionForward(at<bf16>(context), at<float>(logSums), at<bf16>(qkv), shape);
     else FOR_TYPE(dtype, T, ON_ISA(attentionForward(at<T>(context), at<float>(logSums), at<T>(qkv), shape)));
 }
-void attentionWithCache(int64_t context, int64_t cache, int64_t qkv, int dtype, int64_t starts, int64_t cacheStarts, int64_t past,
-                        int sequences, int heads, int groups, int headSize) {
-    AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
+void attentionWithCache(int64_t context, int64_t cache, int64_t qkv, int dtype, int64_t starts, int64_t contexts, int64_t cacheStarts,
+                        int64_t past, int sequences, int heads, int groups, int headSize, bool byHead) {
+    AttentionShape shape{at<int32_t>(starts), at<int32_t>(contexts), sequences, heads, groups, headSize, byHead};
     AttentionCache keys{at<void>(cache), at<int32_t>(cacheStarts), at<int32_t>(past)};
     if (dtype == BF16 && isa() == Isa::Amx) amx::attentionWithCache(at<bf16>(context), keys, at<bf16>(qkv), shape);
     else FOR_TYPE(dtype, T, ON_ISA(attentionWithCache(at<T>(context), keys, at<T>(qkv), shape)));
 }
 void attentionBackward(int64_t gradQkv, int64_t gradContext, int64_t context, int64_t logSums, int64_t qkv, int dtype, int64_t starts,
-                       int sequences, int heads, int groups, int headSize) {
-    AttentionShape shape{at<int32_t>(starts), sequences, heads, groups, headSize};
+                       int64_t contexts, int sequences, int heads, int groups, int headSize, bool byHead) {
+    AttentionShape shape{at<int32_t>(starts), at<int32_t>(contexts), sequences, heads, groups, headSize, byHead};
     if (dtype == BF16 && isa() == Isa::Amx)
         amx::attentionBackward(at<bf16>(gradQkv), at<bf16>(gradContext), at<bf16>(context), at<float>(logSums), at<bf16>(qkv), shape);
     else FOR_TYPE(dtype, T, ON_ISA(attentionBackward(at<T>(gradQkv), at<T>(gradContext), at<T>(context), at<float>(logSums), at<T>(qkv), shape)));

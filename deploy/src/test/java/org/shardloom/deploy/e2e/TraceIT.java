@@ -29,7 +29,8 @@ class TraceIT {
         "tiny-chatglm3,1,2", "tiny-chatglm3,2,2", "tiny-chatglm3,3,2", "tiny-chatglm3,4,2",
         "tiny-chatglm3,1,3", "tiny-chatglm3,2,3", "tiny-chatglm3,3,3", "tiny-chatglm3,4,3",
         "tiny-chatglm2,1,2", "tiny-chatglm2,2,2", "tiny-chatglm2,3,2", "tiny-chatglm2,4,2",
-        "tiny-chatglm2,1,3", "tiny-chatglm2,2,3", "tiny-chatglm2,3,3", "tiny-chatglm2,4,3"
+        "tiny-chatglm2,1,3", "tiny-chatglm2,2,3", "tiny-chatglm2,3,3", "tiny-chatglm2,4,3",
+        "tiny-chatglm1,1,2", "tiny-chatglm1,4,2", "tiny-chatglm1,1,3", "tiny-chatglm1,4,3"
     })
     @Timeout(value = 120, unit = TimeUnit.SECONDS)
     void lossesAndNormsEqualThoseOfPyTorch(String model, int workers, int stage) throws Exception {
@@ -55,7 +56,9 @@ class TraceIT {
                         "norm of step " + (i + 1));
             }
             try (TensorSource trained = WeightsDirectory.open(output.resolve("final"))) {
-                assertEquals(25, trained.tensors().size());
+                assertEquals(
+                        model.equals("tiny-chatglm1") ? 42 : 25,
+                        trained.tensors().size());
             }
             assertTrue(Files.exists(output.resolve("final/config.json")));
             assertTrue(Commands.processesOf(output).isEmpty(), "processes are left");

@@ -10,7 +10,7 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** {@link Ops} in C++: checks shapes and dtypes, then calls {@link NativeCpu}. */
-final class CpuOps extends CpuAdapterOps implements Ops {
+final class CpuOps extends CpuFirstGlmOps implements Ops {
 
     @Override
     public void linear(Tensor y, Tensor x, Tensor weight) {
@@ -141,8 +141,9 @@ final class CpuOps extends CpuAdapterOps implements Ops {
 
     private static void rotate(
             Tensor qkv, long bias, Tensor table, IndexTensor positions, AttentionShape s, boolean inverse) {
-        shape("qkv", qkv, qkv.dtype(), positions.count(), s.qkvWidth());
-        shape("table", table, DType.F32, table.rows(), s.rotaryDim() / 2, 2);
+        shape("qkv", qkv, qkv.dtype(), positions.count() / s.dimensions(), s.qkvWidth());
+        require(positions.count() % s.dimensions() == 0, "%d positions of two dimensions", positions.count());
+        shape("table", table, DType.F32, table.rows(), s.pairs(), 2);
         NativeCpu.rotary(
                 qkv.address(),
                 bias,
@@ -153,27 +154,31 @@ final class CpuOps extends CpuAdapterOps implements Ops {
                 s.heads(),
                 s.groups(),
                 s.headSize(),
+                s.byHead(),
                 s.rotaryDim(),
-                s.interleaved(),
+                s.rotation().ordinal(),
                 inverse);
     }
 
     @Override
-    public void attention(Tensor context, Tensor logSums, Tensor qkv, IndexTensor starts, AttentionShape s) {
+    public void attention(
+            Tensor context, Tensor logSums, Tensor qkv, IndexTensor starts, IndexTensor contexts, AttentionShape s) {
         shape("qkv", qkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
         shape("context", context, qkv.dtype(), qkv.rows(), s.contextWidth());
         shape("logSums", logSums, DType.F32, qkv.rows(), s.heads());
-        require(starts.count() > 0, "starts is empty");
+        check(starts, contexts);
         NativeCpu.attentionForward(
                 context.address(),
                 logSums.address(),
                 qkv.address(),
                 qkv.dtype().code,
                 starts.storage().address(),
+                contexts == null ? 0 : contexts.storage().address(),
                 starts.count() - 1,
                 s.heads(),
                 s.groups(),
-                s.headSize());
+                s.headSize(),
+                s.byHead());
     }
 
     @Override
@@ -182,13 +187,14 @@ final class CpuOps extends CpuAdapterOps implements Ops {
             Tensor cache,
             Tensor qkv,
             IndexTensor starts,
+            IndexTensor contexts,
             IndexTensor cacheStarts,
             IndexTensor past,
             AttentionShape s) {
         shape("qkv", qkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
         shape("context", context, qkv.dtype(), qkv.rows(), s.contextWidth());
         shape("cache", cache, qkv.dtype(), cache.rows(), s.cacheWidth());
-        require(starts.count() > 0, "starts is empty");
+        check(starts, contexts);
         int sequences = starts.count() - 1;
         require(
                 cacheStarts.count() == sequences && past.count() == sequences,
@@ -202,12 +208,14 @@ final class CpuOps extends CpuAdapterOps implements Ops {
                 qkv.address(),
                 qkv.dtype().code,
                 starts.storage().address(),
+                contexts == null ? 0 : contexts.storage().address(),
                 cacheStarts.storage().address(),
                 past.storage().address(),
                 sequences,
                 s.heads(),
                 s.groups(),
-                s.headSize());
+                s.headSize(),
+                s.byHead());
     }
 
     @Override
@@ -218,12 +226,13 @@ final class CpuOps extends CpuAdapterOps implements Ops {
             Tensor logSums,
             Tensor qkv,
             IndexTensor starts,
+            IndexTensor contexts,
             AttentionShape s) {
         shape("gradQkv", gradQkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
         shape("gradContext", gradContext, qkv.dtype(), qkv.rows(), s.contextWidth());
         shape("context", context, qkv.dtype(), qkv.rows(), s.contextWidth());
         shape("logSums", logSums, DType.F32, qkv.rows(), s.heads());
-        require(starts.count() > 0, "starts is empty");
+        check(starts, contexts);
         NativeCpu.attentionBackward(
                 gradQkv.address(),
                 gradContext.address(),
@@ -232,10 +241,12 @@ final class CpuOps extends CpuAdapterOps implements Ops {
                 qkv.address(),
                 qkv.dtype().code,
                 starts.storage().address(),
+                contexts == null ? 0 : contexts.storage().address(),
                 starts.count() - 1,
                 s.heads(),
                 s.groups(),
-                s.headSize());
+                s.headSize(),
+                s.byHead());
     }
 
     @Override
@@ -306,7 +317,12 @@ final class CpuOps extends CpuAdapterOps implements Ops {
         NativeCpu.fill(out.address(), 0, out.bytes());
     }
 
-    private static long address(Tensor tensor) {
-        return tensor == null ? 0 : tensor.address();
+    private static void check(IndexTensor starts, IndexTensor contexts) {
+        require(starts.count() > 0, "starts is empty");
+        require(
+                contexts == null || contexts.count() == starts.count() - 1,
+                "contexts of %d of %d sequences",
+                contexts == null ? 0 : contexts.count(),
+                starts.count() - 1);
     }
 }

@@ -101,9 +101,34 @@ public final class NativeCpu {
             int heads,
             int groups,
             int headSize,
+            boolean byHead,
             int rotaryDim,
-            boolean interleaved,
+            int rotation,
             boolean inverse);
+
+    public static native void layerNormForward(
+            long out, long statistics, long x, long weight, long bias, int dtype, long rows, long n, float eps);
+
+    public static native void layerNormBackward(
+            long gradX,
+            long gradWeight,
+            long gradBias,
+            int gradType,
+            long gradOut,
+            long x,
+            long statistics,
+            long weight,
+            int dtype,
+            long rows,
+            long n);
+
+    public static native void addBias(long x, long bias, int dtype, long rows, long n);
+
+    public static native void addScaled(long out, long a, long b, int dtype, long n, float factor);
+
+    public static native void geluForward(long out, long x, int dtype, long n);
+
+    public static native void geluBackward(long gradX, long gradOut, long x, int dtype, long n);
 
     public static native void attentionForward(
             long context,
@@ -111,10 +136,12 @@ public final class NativeCpu {
             long qkv,
             int dtype,
             long starts,
+            long contexts,
             int sequences,
             int heads,
             int groups,
-            int headSize);
+            int headSize,
+            boolean byHead);
 
     public static native void attentionWithCache(
             long context,
@@ -122,12 +149,14 @@ public final class NativeCpu {
             long qkv,
             int dtype,
             long starts,
+            long contexts,
             long cacheStarts,
             long past,
             int sequences,
             int heads,
             int groups,
-            int headSize);
+            int headSize,
+            boolean byHead);
 
     public static native void attentionBackward(
             long gradQkv,
@@ -137,10 +166,12 @@ public final class NativeCpu {
             long qkv,
             int dtype,
             long starts,
+            long contexts,
             int sequences,
             int heads,
             int groups,
-            int headSize);
+            int headSize,
+            boolean byHead);
 
     public static native void swigluForward(long out, long gateUp, int dtype, long rows, long n);
 

@@ -9,7 +9,7 @@ import org.shardloom.kernels.tensor.Tensor;
  * to where {@code accumulate} is true, overwritten otherwise. Outputs do not alias inputs unless said.
  * Shapes or dtypes that do not fit are an {@link IllegalArgumentException} before anything is issued.
  */
-public interface Ops extends AdapterOps {
+public interface Ops extends AdapterOps, FirstGlmOps {
     /** y[T, N] = x[T, K] weight[N, K]^T; y may be fp32 whatever x is. */
     void linear(Tensor y, Tensor x, Tensor weight);
 
@@ -65,7 +65,8 @@ public interface Ops extends AdapterOps {
      *
      * @param qkv [T, (heads + 2 groups) * headSize]
      * @param bias of the same width, or null
-     * @param table fp32 [positions, rotaryDim / 2, 2] of cosines and sines
+     * @param table fp32 [positions, pairs, 2] of cosines and sines
+     * @param positions int32 [T], or [2, T] where positions have two dimensions
      */
     void rotary(Tensor qkv, Tensor bias, Tensor table, IndexTensor positions, AttentionShape shape);
 
@@ -75,11 +76,18 @@ public interface Ops extends AdapterOps {
     /**
      * Causal softmax(q k^T / sqrt(headSize)) v within each sequence, fp32 softmax.
      *
+     * @param contexts int32 [sequences]: how many of the first tokens of each sequence all its tokens see, also those before; null for 0
      * @param context [T, heads * headSize]
      * @param logSums fp32 [T, heads]: log of the sum of exponentials, kept for backward
      * @param starts int32 [sequences + 1]: first token of each sequence, then T
      */
-    void attention(Tensor context, Tensor logSums, Tensor qkv, IndexTensor starts, AttentionShape shape);
+    void attention(
+            Tensor context, Tensor logSums, Tensor qkv, IndexTensor starts, IndexTensor contexts, AttentionShape shape);
+
+    /** Causal only. */
+    default void attention(Tensor context, Tensor logSums, Tensor qkv, IndexTensor starts, AttentionShape shape) {
+        attention(context, logSums, qkv, starts, null, shape);
+    }
 
     /**
      * Adds the keys and values of new tokens to a cache; then {@link #attention} of the new tokens to all tokens of their sequence,
@@ -97,9 +105,22 @@ public interface Ops extends AdapterOps {
             Tensor cache,
             Tensor qkv,
             IndexTensor starts,
+            IndexTensor contexts,
             IndexTensor cacheStarts,
             IndexTensor past,
             AttentionShape shape);
+
+    /** Causal only. */
+    default void attentionWithCache(
+            Tensor context,
+            Tensor cache,
+            Tensor qkv,
+            IndexTensor starts,
+            IndexTensor cacheStarts,
+            IndexTensor past,
+            AttentionShape shape) {
+        attentionWithCache(context, cache, qkv, starts, null, cacheStarts, past, shape);
+    }
 
     /** gradQkv is overwritten. */
     void attentionBackward(
@@ -109,7 +130,20 @@ public interface Ops extends AdapterOps {
             Tensor logSums,
             Tensor qkv,
             IndexTensor starts,
+            IndexTensor contexts,
             AttentionShape shape);
+
+    /** Causal only. */
+    default void attentionBackward(
+            Tensor gradQkv,
+            Tensor gradContext,
+            Tensor context,
+            Tensor logSums,
+            Tensor qkv,
+            IndexTensor starts,
+            AttentionShape shape) {
+        attentionBackward(gradQkv, gradContext, context, logSums, qkv, starts, null, shape);
+    }
 
     /** out[T, F] = silu(gateUp[T, :F]) * gateUp[T, F:] (Shazeer, 2020). */
     void swiglu(Tensor out, Tensor gateUp);

@@ -6,6 +6,7 @@ import org.shardloom.kernels.device.AttentionShape;
 final class AttentionReference {
     private final AttentionShape shape;
     private final int[] starts;
+    private final int[] contexts;
     private final double[] qkv;
     private final int d;
     private final int width;
@@ -18,6 +19,12 @@ final class AttentionReference {
     double scoreMagnitude;
 
     AttentionReference(AttentionShape shape, int[] starts, double[] qkv) {
+        this(shape, starts, null, qkv);
+    }
+
+    /** With the number of tokens of each sequence that all its tokens see. */
+    AttentionReference(AttentionShape shape, int[] starts, int[] contexts, double[] qkv) {
+        this.contexts = contexts;
         this.shape = shape;
         this.starts = starts;
         this.qkv = qkv;
@@ -30,36 +37,37 @@ final class AttentionReference {
         eachRow(this::forward);
     }
 
-    /** Called with a token, its head and the first token of its sequence. */
+    /** Called with a token, its head, the first token of its sequence and how many it sees from there. */
     private interface Row {
-        void accept(int token, int head, int first);
+        void accept(int token, int head, int first, int visible);
     }
 
     private void eachRow(Row row) {
         for (int s = 0; s + 1 < starts.length; s++) {
             for (int token = starts[s]; token < starts[s + 1]; token++) {
                 for (int head = 0; head < shape.heads(); head++) {
-                    row.accept(token, head, starts[s]);
+                    int visible = Math.max(token - starts[s] + 1, contexts == null ? 0 : contexts[s]);
+                    row.accept(token, head, starts[s], visible);
                 }
             }
         }
     }
 
     private int query(int token, int head) {
-        return token * width + head * d;
+        return token * width + shape.queryColumn(head);
     }
 
     private int key(int token, int head) {
-        return token * width + (shape.heads() + head * shape.groups() / shape.heads()) * d;
+        return token * width + shape.keyColumn(head * shape.groups() / shape.heads());
     }
 
     private int value(int token, int head) {
-        return key(token, head) + shape.groups() * d;
+        return token * width + shape.valueColumn(head * shape.groups() / shape.heads());
     }
 
     /** Scores of the visible keys. */
-    private double[] scores(int token, int head, int first) {
-        double[] scores = new double[token - first + 1];
+    private double[] scores(int token, int head, int first, int visible) {
+        double[] scores = new double[visible];
         for (int j = 0; j < scores.length; j++) {
             double magnitude = 0;
             for (int i = 0; i < d; i++) {
@@ -72,8 +80,8 @@ final class AttentionReference {
         return scores;
     }
 
-    private void forward(int token, int head, int first) {
-        double[] scores = scores(token, head, first);
+    private void forward(int token, int head, int first, int visible) {
+        double[] scores = scores(token, head, first, visible);
         double logSum = logSum(scores);
         int row = token * shape.heads() + head;
         logSums.add(row, logSum, 1 + scoreMagnitude + Math.abs(logSum));
@@ -99,8 +107,8 @@ final class AttentionReference {
     /** Gradient of q|k|v; the forward output is taken as given, rounded as it was stored. */
     Bounded backward(double[] gradContext, double[] storedContext) {
         Bounded grad = new Bounded(qkv.length);
-        eachRow((token, head, first) -> {
-            double[] scores = scores(token, head, first);
+        eachRow((token, head, first, visible) -> {
+            double[] scores = scores(token, head, first, visible);
             double logSum = logSum(scores);
             int out = (token * shape.heads() + head) * d;
             double delta = 0, deltaMagnitude = 0;

@@ -48,6 +48,20 @@ class AttentionTest {
 
     @ParameterizedTest
     @EnumSource
+    void tokensOfAContextSeeEachOtherBothWays(DType dtype) {
+        for (AttentionShape.Layout layout : AttentionShape.Layout.values()) {
+            AttentionShape.Rotation rotation = AttentionShape.Rotation.TWO_DIMENSIONAL;
+            for (int heads : new int[] {1, 3, 4}) {
+                AttentionShape shape = new AttentionShape(heads, heads, 16, 16, rotation, layout);
+                check(shape, dtype, 1, new int[] {0, 1, 1, 9, 2, 40, 70}, 1, 1, 2, 17, 33, 40, 131);
+                check(shape, dtype, 1, new int[] {600}, 600);
+            }
+        }
+        check(new AttentionShape(4, 2, 8, 0, false), dtype, 1, new int[] {5, 100}, 9, 128);
+    }
+
+    @ParameterizedTest
+    @EnumSource
     void largeScoresAndEqualScoresAreSafe(DType dtype) {
         AttentionShape shape = new AttentionShape(2, 2, 64, 0, false);
         check(shape, dtype, 8, 1, 31, 65); // scores reach beyond 80
@@ -61,6 +75,10 @@ class AttentionTest {
     }
 
     private void check(AttentionShape shape, DType dtype, double range, int... lengths) {
+        check(shape, dtype, range, null, lengths);
+    }
+
+    private void check(AttentionShape shape, DType dtype, double range, int[] contexts, int... lengths) {
         int[] starts = new int[lengths.length + 1];
         int longest = 0;
         for (int s = 0; s < lengths.length; s++) {
@@ -70,20 +88,21 @@ class AttentionTest {
         int tokens = starts[lengths.length];
         try (Guarded memory = new Guarded()) {
             IndexTensor first = memory.indices(starts);
+            IndexTensor seen = contexts == null ? null : memory.indices(contexts);
             Tensor qkv = memory.random(dtype, range, tokens, shape.qkvWidth());
             Tensor context = memory.empty(dtype, tokens, shape.contextWidth());
             Tensor logSums = memory.empty(DType.F32, tokens, shape.heads());
             String what = "%s, %s, range %s, longest %d, seed %d".formatted(shape, dtype, range, longest, memory.seed);
-            AttentionReference reference = new AttentionReference(shape, starts, Guarded.read(qkv));
+            AttentionReference reference = new AttentionReference(shape, starts, contexts, Guarded.read(qkv));
             double scoreRoundings = 2 * (shape.headSize() + 4) * reference.scoreMagnitude + 8;
-            ops.attention(context, logSums, qkv, first, shape);
+            ops.attention(context, logSums, qkv, first, seen, shape);
             double operands = operandRoundings(dtype);
             reference.context.check("context of " + what, scoreRoundings + 2 * longest + 8 + operands, context);
             reference.logSums.check("log-sums of " + what, shape.headSize() + longest + 8, logSums);
 
             Tensor gradContext = memory.random(dtype, 1, tokens, shape.contextWidth());
             Tensor grad = memory.empty(dtype, tokens, shape.qkvWidth());
-            ops.attentionBackward(grad, gradContext, context, logSums, qkv, first, shape);
+            ops.attentionBackward(grad, gradContext, context, logSums, qkv, first, seen, shape);
             int sums = 2 * longest * shape.heads() / shape.groups() + 2 * shape.headSize() + 16;
             reference
                     .backward(Guarded.read(gradContext), Guarded.read(context))

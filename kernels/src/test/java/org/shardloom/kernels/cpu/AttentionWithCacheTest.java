@@ -129,4 +129,33 @@ class AttentionWithCacheTest {
             assertArrayEquals(Guarded.read(together), Guarded.read(oneByOne), "seed " + memory.seed);
         }
     }
+
+    @Test
+    void aContextThenTokensOneByOneGiveTheSameBitsAsAllTogether() {
+        int heads = 4;
+        AttentionShape shape = new AttentionShape(
+                heads, heads, 16, 16, AttentionShape.Rotation.TWO_DIMENSIONAL, AttentionShape.Layout.BY_HEAD);
+        try (Guarded memory = new Guarded()) {
+            int tokens = 60, context = 41;
+            Tensor qkv = memory.random(DType.F32, 1, tokens, shape.qkvWidth());
+            Tensor together = memory.empty(DType.F32, tokens, shape.contextWidth());
+            Tensor logSums = memory.empty(DType.F32, tokens, heads);
+            ops.attention(together, logSums, qkv, memory.indices(0, tokens), memory.indices(context), shape);
+            Tensor cache = memory.empty(DType.F32, tokens, shape.cacheWidth());
+            Tensor inTurn = memory.empty(DType.F32, tokens, shape.contextWidth());
+            for (int t = 0; t < tokens; t = t == 0 ? context + 1 : t + 1) {
+                int count = t == 0 ? context + 1 : 1;
+                ops.attentionWithCache(
+                        inTurn.slice(t, count),
+                        cache,
+                        qkv.slice(t, count),
+                        memory.indices(0, count),
+                        memory.indices(context),
+                        memory.indices(0),
+                        memory.indices(t),
+                        shape);
+            }
+            assertArrayEquals(Guarded.read(together), Guarded.read(inTurn), "seed " + memory.seed);
+        }
+    }
 }

@@ -71,20 +71,23 @@ final class Reference {
     /** As complex numbers: each pair (u + iv) of q and k is multiplied by cos + i sin, or its conjugate. */
     static Bounded rotary(
             double[] qkv, double[] bias, double[] table, int[] positions, AttentionShape s, boolean inverse) {
-        int width = (int) s.qkvWidth(), half = s.rotaryDim() / 2;
+        int width = (int) s.qkvWidth(), tokens = qkv.length / width, part = s.rotaryDim() / s.dimensions();
+        boolean interleaved = s.rotation() == AttentionShape.Rotation.INTERLEAVED;
         Bounded out = new Bounded(qkv.length);
         for (int i = 0; i < qkv.length; i++) {
             int token = i / width, column = i % width, head = column / s.headSize(), place = column % s.headSize();
+            boolean value = s.byHead() ? head % 3 == 2 : head >= s.heads() + s.groups();
             double own = at(qkv, bias, i, width);
-            if (head >= s.heads() + s.groups() || place >= s.rotaryDim()) {
+            if (value || place >= s.rotaryDim()) {
                 out.add(i, own);
                 continue;
             }
-            int pair = s.interleaved() ? place / 2 : place % half;
-            boolean real = s.interleaved() ? place % 2 == 0 : place < half;
-            int partner = i + (real ? 1 : -1) * (s.interleaved() ? 1 : half);
-            double cosine = table[(positions[token] * half + pair) * 2];
-            double sine = table[(positions[token] * half + pair) * 2 + 1] * (inverse ? -1 : 1) * (real ? -1 : 1);
+            int half = part / 2, within = place % part, position = positions[place / part * tokens + token];
+            int pair = interleaved ? within / 2 : within % half;
+            boolean real = interleaved ? within % 2 == 0 : within < half;
+            int partner = i + (real ? 1 : -1) * (interleaved ? 1 : half);
+            double cosine = table[(position * half + pair) * 2];
+            double sine = table[(position * half + pair) * 2 + 1] * (inverse ? -1 : 1) * (real ? -1 : 1);
             out.add(i, own * cosine);
             out.add(i, at(qkv, bias, partner, width) * sine);
         }

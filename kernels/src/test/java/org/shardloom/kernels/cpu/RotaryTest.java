@@ -41,13 +41,28 @@ class RotaryTest {
         }
     }
 
+    @ParameterizedTest
+    @EnumSource
+    void eachHalfOfAHeadIsRotatedByAPositionOfItsOwn(DType dtype) {
+        for (int heads : new int[] {1, 2, 3, 8}) {
+            for (int headSize : new int[] {8, 16, 20, 64, 128}) {
+                for (AttentionShape.Layout layout : AttentionShape.Layout.values()) {
+                    AttentionShape shape = new AttentionShape(
+                            heads, heads, headSize, headSize, AttentionShape.Rotation.TWO_DIMENSIONAL, layout);
+                    check(shape, dtype, true, false);
+                    check(shape, dtype, false, true);
+                }
+            }
+        }
+    }
+
     private void check(AttentionShape shape, DType dtype, boolean withBias, boolean backward) {
         NativeCpu.useThreads(1 + shape.headSize() % 3);
         try (Guarded memory = new Guarded()) {
             Tensor qkv = memory.random(dtype, 3, TOKENS, shape.qkvWidth());
             Tensor bias = withBias && !backward ? memory.random(dtype, 1, shape.qkvWidth()) : null;
             Tensor table = angles(memory, shape);
-            IndexTensor positions = memory.randomIndices(TOKENS, POSITIONS);
+            IndexTensor positions = memory.randomIndices(TOKENS * shape.dimensions(), POSITIONS);
             Bounded expected = Reference.rotary(
                     Guarded.read(qkv),
                     Guarded.read(bias),
@@ -67,7 +82,7 @@ class RotaryTest {
     }
 
     private static Tensor angles(Guarded memory, AttentionShape shape) {
-        int pairs = shape.rotaryDim() / 2;
+        int pairs = shape.pairs();
         double[] table = new double[POSITIONS * pairs * 2];
         for (int i = 0; i < POSITIONS * pairs; i++) {
             double angle = i / pairs * Math.pow(10000, -(double) (i % pairs) / pairs);

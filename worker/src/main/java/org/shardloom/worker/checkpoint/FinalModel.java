@@ -69,12 +69,22 @@ public final class FinalModel {
 
     /** The original code of the ChatGLM family keeps its rotary frequencies in the checkpoint. */
     private static TensorSource withFrequencies(DecoderConfig config, TensorSource weights) {
-        if (config.names() != DecoderConfig.Names.CHATGLM) {
+        if (config.names() == DecoderConfig.Names.LLAMA) {
             return weights;
         }
-        float[] frequencies = Rotary.frequencies(config.attention().rotaryDim(), config.ropeBase());
-        String name = "transformer.rotary_pos_emb.inv_freq";
-        return new OverlaidSource(weights, new ArraySource(name, frequencies, frequencies.length));
+        float[] frequencies = Rotary.frequencies(config);
+        if (config.names() == DecoderConfig.Names.CHATGLM) {
+            return with(weights, "transformer.rotary_pos_emb.inv_freq", frequencies);
+        }
+        TensorSource all = weights;
+        for (int layer = 0; layer < config.layers(); layer++) {
+            all = with(all, "transformer.layers." + layer + ".attention.rotary_emb.inv_freq", frequencies);
+        }
+        return all;
+    }
+
+    private static TensorSource with(TensorSource weights, String name, float[] values) {
+        return new OverlaidSource(weights, new ArraySource(name, values, values.length));
     }
 
     private static Path tokenizerDirectory(JobConfig job) {

@@ -152,9 +152,11 @@ public final class Generator {
             return (int) Math.min(model.positions(), (long) promptLength + most - 1);
         }
 
+        /** Tokens of a source that attend to each other both ways are read together, however many. */
         int[] read(int atMost) {
             int from = read;
-            read = Math.min(count, read + atMost);
+            boolean together = from == 0 && model.config().markers() != null;
+            read = together ? count : Math.min(count, read + atMost);
             return Arrays.copyOfRange(tokens, from, read);
         }
 

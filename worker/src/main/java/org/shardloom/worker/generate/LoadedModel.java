@@ -129,7 +129,7 @@ public final class LoadedModel implements AutoCloseable {
      */
     public float[][] extend(KeyValueCache cache, int[] slots, List<int[]> tokens) {
         tokens.forEach(this::check);
-        PackedBatch batch = PackedBatch.following(tokens, cache.lengths(slots));
+        PackedBatch batch = cache.batch(slots, tokens, config().markers());
         int[] last = IntStream.range(0, slots.length)
                 .map(i -> batch.starts()[i + 1] - 1)
                 .toArray();
@@ -151,6 +151,10 @@ public final class LoadedModel implements AutoCloseable {
         int[] probe = IntStream.range(0, Math.min(16, positions))
                 .map(i -> (i * 7919 + 13) % config().vocabulary())
                 .toArray();
+        if (config().markers() != null) {
+            probe[probe.length - 2] = config().markers().gMask();
+            probe[probe.length - 1] = config().markers().start();
+        }
         float[][] with = allLogits(List.of(probe));
         TunedModel bare = new TunedModel(config(), decoder.model().units(), Adapters.NONE);
         float most = 0;
@@ -187,7 +191,7 @@ public final class LoadedModel implements AutoCloseable {
 
     private float[][] logits(Decoder decoder, PackedBatch batch, int[] rows, KeyValueCache.Extension cache) {
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
-            BatchOnDevice inputs = BatchOnDevice.of(device, scope, batch, false);
+            BatchOnDevice inputs = BatchOnDevice.of(device, scope, config(), batch, false);
             Tensor x = stream(decoder, inputs, cache, scope);
             IndexTensor indices = Inputs.indices(device, scope, rows);
             float[] flat = Inputs.toFloats(device, decoder.logits(head(), blocks[0], x, indices, scope));
@@ -202,7 +206,7 @@ public final class LoadedModel implements AutoCloseable {
     /** Sum of the cross-entropies of the batch's targets, in nats; logits exist for some tokens at a time only. */
     public double loss(PackedBatch batch) {
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
-            BatchOnDevice inputs = BatchOnDevice.of(device, scope, batch, false);
+            BatchOnDevice inputs = BatchOnDevice.of(device, scope, config(), batch, false);
             return decoder.loss(head(), blocks[0], inputs, stream(decoder, inputs, null, scope));
         }
     }

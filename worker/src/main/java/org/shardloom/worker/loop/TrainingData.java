@@ -10,6 +10,7 @@ import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.TrainConfig;
 import org.shardloom.protocol.plan.StepShares;
 import org.shardloom.worker.data.ChatTemplate;
+import org.shardloom.worker.data.DataException;
 import org.shardloom.worker.data.DataFormat;
 import org.shardloom.worker.data.DataOptions;
 import org.shardloom.worker.data.DataOrder;
@@ -18,6 +19,7 @@ import org.shardloom.worker.data.DatasetBuilder;
 import org.shardloom.worker.data.Sample;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.PackedBatch;
+import org.shardloom.worker.model.PrefixPositions;
 import org.shardloom.worker.tokenizer.Tokenizer;
 import org.shardloom.worker.tokenizer.Tokenizers;
 import org.shardloom.worker.zero.StepInput;
@@ -54,8 +56,21 @@ public final class TrainingData {
                         .build(data.train());
             }
         }
+        requireSources(dataset, model, data.train());
         return new TrainingData(
                 dataset, new DataOrder(job.train().seed(), dataset.size(), data.shuffle()), job.train());
+    }
+
+    /** Templates see to it; what is tokenised already may be of another model. */
+    private static void requireSources(Dataset dataset, DecoderConfig model, List<Path> files) {
+        for (int i = 0; model.markers() != null && i < dataset.size(); i++) {
+            int[] ids = dataset.sample(i).inputIds();
+            try {
+                PrefixPositions.of(ids, new int[] {0, ids.length}, model.markers());
+            } catch (IllegalArgumentException e) {
+                throw new DataException("sample " + (i + 1) + " of " + files + ": " + e.getMessage());
+            }
+        }
     }
 
     /** The job's tokenizer, of the family that the template or the model asks for. */

@@ -15,7 +15,7 @@ public final class Decoder implements AutoCloseable {
     private final TunedModel model;
     private final DecoderConfig config;
     private final Device device;
-    private final DecoderLayer layer;
+    private final Layer layer;
     private final DecoderHead head;
     private final PrefixEncoder prefixEncoder;
     private final Memory tables;
@@ -30,17 +30,18 @@ public final class Decoder implements AutoCloseable {
         this.model = model;
         this.config = model.config();
         this.device = device;
-        this.layer = new DecoderLayer(config, model.adapters(), device);
+        this.layer = config.isFirstGlm()
+                ? new FirstGlmLayer(config, model.adapters(), device)
+                : new DecoderLayer(config, model.adapters(), device);
         this.head = new DecoderHead(config, device);
         this.prefixEncoder = new PrefixEncoder(config, model.adapters(), device);
         this.tables = device.memory(Purpose.WORKSPACE);
-        int pairs = config.attention().rotaryDim() / 2;
         this.rotary = Inputs.floats(
                 device,
                 tables,
-                Rotary.table(positions, config.attention().rotaryDim(), config.ropeBase()),
+                Rotary.table(positions, config),
                 positions,
-                pairs,
+                config.attention().pairs(),
                 2);
     }
 
@@ -107,7 +108,7 @@ public final class Decoder implements AutoCloseable {
 
     /** Sum of losses without gradients. */
     public double loss(BlockView headBlock, BlockView embedding, BatchOnDevice batch, Tensor x) {
-        return head.loss(headBlock.get("norm.weight"), output(headBlock, embedding), null, batch, x);
+        return head.loss(headBlock, output(headBlock, embedding), null, batch, x);
     }
 
     /**
@@ -129,16 +130,16 @@ public final class Decoder implements AutoCloseable {
                 ? embeddingGrad == null ? null : embeddingGrad.find("weight")
                 : headGrad.find("output.weight");
         return head.loss(
-                headBlock.get("norm.weight"),
+                headBlock,
                 output(headBlock, embedding),
-                new DecoderHead.Gradients(headGrad.find("norm.weight"), outputGrad, config.tiedEmbeddings(), scale),
+                new DecoderHead.Gradients(headGrad, outputGrad, config.tiedEmbeddings(), scale),
                 batch,
                 x);
     }
 
     /** fp32 logits [rows, vocabulary] of the given rows of the last layer's output. */
     public Tensor logits(BlockView headBlock, BlockView embedding, Tensor x, IndexTensor rows, Memory memory) {
-        return head.logits(headBlock.get("norm.weight"), output(headBlock, embedding), x, rows, memory);
+        return head.logits(headBlock, output(headBlock, embedding), x, rows, memory);
     }
 
     private Tensor output(BlockView headBlock, BlockView embedding) {

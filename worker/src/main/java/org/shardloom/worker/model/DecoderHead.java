@@ -1,5 +1,6 @@
 package org.shardloom.worker.model;
 
+import java.util.List;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Inputs;
@@ -22,11 +23,13 @@ final class DecoderHead {
     private final DecoderConfig config;
     private final Device device;
     private final Ops ops;
+    private final Norm norm;
 
     DecoderHead(DecoderConfig config, Device device) {
         this.config = config;
         this.device = device;
         this.ops = device.ops();
+        this.norm = new Norm(config, device);
     }
 
     /** Rows whose logits are computed at a time. */
@@ -37,12 +40,12 @@ final class DecoderHead {
     /**
      * Where gradients go.
      *
-     * @param norm of the norm's weight, overwritten; null where it is frozen
+     * @param block of what is trained of the head's own block, overwritten
      * @param output of the output weight; null where it is frozen
      * @param accumulate add to {@code output} rather than overwrite it
      * @param scale of all gradients: loss scale / divisor of the loss
      */
-    record Gradients(Tensor norm, Tensor output, boolean accumulate, float scale) {}
+    record Gradients(BlockView block, Tensor output, boolean accumulate, float scale) {}
 
     /**
      * Sum of the losses of the batch's targets, in nats.
@@ -50,7 +53,7 @@ final class DecoderHead {
      * @param gradients null for no backward pass
      * @param x [T, H]; replaced by the scaled gradient with respect to it where there is a backward pass
      */
-    double loss(Tensor norm, Tensor output, Gradients gradients, BatchOnDevice batch, Tensor x) {
+    double loss(BlockView block, Tensor output, Gradients gradients, BatchOnDevice batch, Tensor x) {
         long rows = batch.targetRows().count();
         boolean backward = gradients != null;
         double sum = 0;
@@ -65,10 +68,10 @@ final class DecoderHead {
             DType type = x.dtype();
             Tensor picked = work.allocate(type, rows, config.hidden());
             Tensor normed = work.allocate(type, rows, config.hidden());
-            Tensor inverse = work.allocate(DType.F32, rows);
+            Tensor statistics = norm.statistics(work, rows);
             Tensor losses = work.allocate(DType.F32, rows);
             ops.gatherRows(picked, x, batch.targetRows());
-            ops.rmsNorm(normed, inverse, null, picked, null, norm, config.normEpsilon());
+            norm.forward(block, "norm", normed, statistics, picked);
             long most = Math.min(rows, chunkRows(config.vocabulary()));
             Tensor logits = work.allocate(DType.F32, most, config.vocabulary());
             Tensor gradLogits = backward ? work.allocate(type, most, config.vocabulary()) : null;
@@ -90,9 +93,9 @@ final class DecoderHead {
                 }
             }
             if (backward) {
-                ops.rmsNormBackward(picked, gradients.norm, false, gradNormed, picked, inverse, norm, null);
+                norm.backward(block, gradients.block, "norm", gradNormed, gradNormed, picked, statistics);
                 ops.zero(x);
-                ops.scatterRows(x, picked, batch.targetRows());
+                ops.scatterRows(x, gradNormed, batch.targetRows());
             }
             for (float loss : Inputs.toFloats(device, losses)) {
                 sum += loss;
@@ -102,8 +105,11 @@ final class DecoderHead {
     }
 
     private void zeroGradients(Gradients gradients) {
-        if (gradients.norm != null) {
-            ops.zero(gradients.norm);
+        for (String name : List.of("norm.weight", "norm.bias")) {
+            Tensor gradient = gradients.block.find(name);
+            if (gradient != null) {
+                ops.zero(gradient);
+            }
         }
         if (gradients.output != null && !gradients.accumulate) {
             ops.zero(gradients.output);
@@ -111,14 +117,14 @@ final class DecoderHead {
     }
 
     /** fp32 logits of the given rows of x, in memory of the scope. */
-    Tensor logits(Tensor norm, Tensor output, Tensor x, IndexTensor rows, Memory memory) {
+    Tensor logits(BlockView block, Tensor output, Tensor x, IndexTensor rows, Memory memory) {
         Tensor out = memory.allocate(DType.F32, rows.count(), config.vocabulary());
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
             Tensor picked = work.allocate(x.dtype(), rows.count(), config.hidden());
             Tensor normed = work.allocate(x.dtype(), rows.count(), config.hidden());
-            Tensor inverse = work.allocate(DType.F32, rows.count());
+            Tensor statistics = norm.statistics(work, rows.count());
             ops.gatherRows(picked, x, rows);
-            ops.rmsNorm(normed, inverse, null, picked, null, norm, config.normEpsilon());
+            norm.forward(block, "norm", normed, statistics, picked);
             ops.linear(out, normed, output);
         }
         return out;

@@ -12,7 +12,7 @@ import org.shardloom.kernels.tensor.Tensor;
  *
  * <p>Backward recomputes the norms and the product of gate and up, which cost a pass over memory, rather than keep them.
  */
-final class DecoderLayer {
+final class DecoderLayer implements Layer {
     private final DecoderConfig config;
     private final Device device;
     private final Ops ops;
@@ -27,13 +27,8 @@ final class DecoderLayer {
         this.attention = new LayerAttention(config, device, linears);
     }
 
-    /**
-     * Runs the layer.
-     *
-     * @param state filled with what backward needs, in memory of {@code kept}
-     * @param out [T, H]; null when only the state is wanted
-     */
-    void forward(BlockView p, LayerCall call, Tensor rotary, LayerState state, Memory kept, Tensor out) {
+    @Override
+    public void forward(BlockView p, LayerCall call, Tensor rotary, LayerState state, Memory kept, Tensor out) {
         Tensor x = state.input;
         long tokens = x.rows();
         DType type = x.dtype();
@@ -55,13 +50,8 @@ final class DecoderLayer {
         }
     }
 
-    /**
-     * Runs the layer backward.
-     *
-     * @param g receives the gradients of what is trained, overwritten
-     * @param grad [T, H] gradient of the output; replaced by the gradient of the input
-     */
-    void backward(BlockView p, BlockView g, LayerCall call, Tensor rotary, LayerState state, Tensor grad) {
+    @Override
+    public void backward(BlockView p, BlockView g, LayerCall call, Tensor rotary, LayerState state, Tensor grad) {
         long tokens = grad.rows();
         DType type = grad.dtype();
         try (Memory work = device.memory(Purpose.WORKSPACE)) {

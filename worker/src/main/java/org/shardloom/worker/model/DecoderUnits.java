@@ -10,6 +10,9 @@ public final class DecoderUnits {
 
     /** Embedding, layers, head: one unit each, all trained. */
     public static List<UnitSpec> of(DecoderConfig config) {
+        if (config.isFirstGlm()) {
+            return FirstGlmUnits.of(config);
+        }
         List<UnitSpec> units = new ArrayList<>();
         boolean glm = config.names() == DecoderConfig.Names.CHATGLM;
         long hidden = config.hidden();

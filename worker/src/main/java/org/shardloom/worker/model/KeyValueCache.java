@@ -22,6 +22,7 @@ public final class KeyValueCache implements AutoCloseable {
     private final int capacity;
     private final int prefixLength;
     private final int[] lengths;
+    private final PrefixPositions.Place[] places;
     private final List<Tensor> layers = new ArrayList<>();
 
     /**
@@ -46,6 +47,7 @@ public final class KeyValueCache implements AutoCloseable {
         this.prefixLength = prefix == null ? 0 : (int) prefix.rows();
         this.capacity = tokens + prefixLength;
         this.lengths = new int[slots];
+        this.places = new PrefixPositions.Place[slots];
         Math.multiplyExact(slots, capacity); // rows are numbered in int32
         for (int i = 0; i < config.layers(); i++) {
             layers.add(memory.allocate(
@@ -80,6 +82,31 @@ public final class KeyValueCache implements AutoCloseable {
     /** How many tokens each of the slots has. */
     public int[] lengths(int... slots) {
         return Arrays.stream(slots).map(slot -> lengths[slot]).toArray();
+    }
+
+    /**
+     * The batch of further tokens of the slots, with their positions.
+     *
+     * @param markers of ChatGLM-6B, whose sequences must begin with a whole source and sop; null in other models
+     * @throws IllegalArgumentException when a sequence begins otherwise
+     */
+    public PackedBatch batch(int[] slots, List<int[]> tokens, PrefixPositions.Markers markers) {
+        int[] past = lengths(slots);
+        PackedBatch batch = PackedBatch.following(tokens, past);
+        if (markers == null) {
+            return batch;
+        }
+        for (int i = 0; i < slots.length; i++) {
+            if (past[i] == 0) {
+                int[] alone = {0, tokens.get(i).length};
+                places[slots[i]] =
+                        PrefixPositions.of(tokens.get(i), alone, markers).placeOf(0, alone);
+            }
+        }
+        return batch.with(PrefixPositions.following(
+                batch.starts(),
+                past,
+                Arrays.stream(slots).mapToObj(s -> places[s]).toArray(PrefixPositions.Place[]::new)));
     }
 
     /** Forgets the slot's tokens. */

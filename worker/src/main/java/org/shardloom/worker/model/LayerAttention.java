@@ -54,17 +54,23 @@ final class LayerAttention {
                         cache.rows(),
                         state.qkv,
                         call.batch().starts(),
+                        call.batch().contexts(),
                         cache.starts(),
                         cache.past(),
                         shape);
             } else if (prefix == null) {
                 state.logSums = kept.allocate(DType.F32, rows, shape.heads());
                 ops.attention(
-                        state.context, state.logSums, state.qkv, call.batch().starts(), shape);
+                        state.context,
+                        state.logSums,
+                        state.qkv,
+                        call.batch().starts(),
+                        call.batch().contexts(),
+                        shape);
             } else {
                 state.logSums = kept.allocate(DType.F32, rows, shape.heads());
                 prefix.insert(state.qkv, qkv, call.layer());
-                ops.attention(state.context, state.logSums, state.qkv, prefix.starts(), shape);
+                ops.attention(state.context, state.logSums, state.qkv, prefix.starts(), prefix.contexts(), shape);
             }
             linears.forward(p, "attention.output.weight", call, out, tokensOf(state.context, prefix, tokens, work));
         }
@@ -102,13 +108,21 @@ final class LayerAttention {
                         state.logSums,
                         state.qkv,
                         call.batch().starts(),
+                        call.batch().contexts(),
                         shape);
             } else {
                 Tensor gradLonger = work.allocate(type, prefix.rows(), shape.contextWidth());
                 Tensor gradLongerQkv = work.allocate(type, prefix.rows(), shape.qkvWidth());
                 prefix.spread(gradLonger, gradContext);
                 ops.attentionBackward(
-                        gradLongerQkv, gradLonger, state.context, state.logSums, state.qkv, prefix.starts(), shape);
+                        gradLongerQkv,
+                        gradLonger,
+                        state.context,
+                        state.logSums,
+                        state.qkv,
+                        prefix.starts(),
+                        prefix.contexts(),
+                        shape);
                 prefix.addGradient(gradLongerQkv, call.layer());
                 prefix.pick(gradQkv, gradLongerQkv);
             }

@@ -7,8 +7,10 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.device.AttentionShape.Layout;
+import org.shardloom.kernels.device.AttentionShape.Rotation;
 
-/** Reads the config.json of ChatGLM2, ChatGLM3, Llama and Qwen2 checkpoints as published. */
+/** Reads the config.json of ChatGLM-6B, ChatGLM2, ChatGLM3, Llama and Qwen2 checkpoints as published. */
 public final class ModelConfigReader {
     private final Path file;
     private final JsonNode json;
@@ -45,7 +47,7 @@ public final class ModelConfigReader {
         String type = json.path("model_type").asText("");
         try {
             return switch (type) {
-                case "chatglm" -> reader.chatglm();
+                case "chatglm" -> isFirstChatglm(json) ? reader.firstChatglm() : reader.chatglm();
                 case "llama" -> reader.llama(false);
                 case "qwen2" -> reader.llama(true);
                 default -> throw reader.error("model_type '" + type + "' is not one of chatglm, llama, qwen2");
@@ -82,9 +84,6 @@ public final class ModelConfigReader {
     }
 
     private DecoderConfig chatglm() {
-        require(
-                !isFirstChatglm(json),
-                "multi_query_attention is not true: ChatGLM-6B (the first) is not supported yet");
         require(json.path("rmsnorm").asBoolean(true), "rmsnorm: false is not supported");
         require(!json.path("add_bias_linear").asBoolean(false), "add_bias_linear: true is not supported");
         require(
@@ -107,6 +106,34 @@ public final class ModelConfigReader {
                 integer("seq_length"),
                 json.path("add_qkv_bias").asBoolean(false),
                 json.path("tie_word_embeddings").asBoolean(false));
+    }
+
+    private DecoderConfig firstChatglm() {
+        require(json.path("position_encoding_2d").asBoolean(true), "position_encoding_2d: false is not supported");
+        require(
+                json.path("quantization_bit").asInt(0) == 0,
+                "quantization_bit is not 0: start from the weights that are not quantised");
+        int hidden = integer("hidden_size");
+        int heads = integer("num_attention_heads");
+        require(
+                hidden % heads == 0 && hidden / heads % 4 == 0,
+                "heads of hidden_size / num_attention_heads = " + hidden + " / " + heads
+                        + " elements cannot be rotated by two positions");
+        int headSize = hidden / heads;
+        return new DecoderConfig(
+                DecoderConfig.Names.CHATGLM_6B,
+                integer("vocab_size"),
+                hidden,
+                integer("num_layers"),
+                new AttentionShape(heads, heads, headSize, headSize, Rotation.TWO_DIMENSIONAL, Layout.BY_HEAD),
+                json.path("inner_hidden_size").isInt() ? integer("inner_hidden_size") : 4 * hidden,
+                (float) json.path("layernorm_epsilon").asDouble(1e-5),
+                10000.0,
+                json.path("max_sequence_length").asInt(2048),
+                true,
+                true,
+                new PrefixPositions.Markers(
+                        integer("gmask_token_id"), integer("mask_token_id"), integer("bos_token_id")));
     }
 
     private DecoderConfig llama(boolean qwen) {

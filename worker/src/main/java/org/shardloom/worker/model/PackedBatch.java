@@ -14,8 +14,20 @@ import java.util.stream.IntStream;
  * @param starts first token of each sequence, then T
  * @param targetRows tokens whose successor is to be predicted
  * @param targets the ids to be predicted, for each of {@code targetRows}
+ * @param prefixPositions of ChatGLM-6B, where they do not follow from whole sequences; null otherwise
  */
-public record PackedBatch(int[] ids, int[] positions, int[] starts, int[] targetRows, int[] targets) {
+public record PackedBatch(
+        int[] ids, int[] positions, int[] starts, int[] targetRows, int[] targets, PrefixPositions prefixPositions) {
+    /** Without positions of ChatGLM-6B. */
+    public PackedBatch(int[] ids, int[] positions, int[] starts, int[] targetRows, int[] targets) {
+        this(ids, positions, starts, targetRows, targets, null);
+    }
+
+    /** The same with positions of ChatGLM-6B. */
+    public PackedBatch with(PrefixPositions places) {
+        return new PackedBatch(ids, positions, starts, targetRows, targets, places);
+    }
+
     /** A label that is not predicted. */
     public static final int IGNORED = -100;
 

@@ -1,5 +1,6 @@
 package org.shardloom.worker.model;
 
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.stream.IntStream;
 import org.shardloom.kernels.device.AttentionShape;
@@ -21,7 +22,6 @@ public final class Prefix {
     private final Device device;
     private final Ops ops;
     private final AttentionShape shape;
-    private final int perGroup;
     private final long rows;
     /** [P, layers * 2 * groups * headSize] in the training dtype: by layer all keys, then all values. */
     private final Tensor keysValues;
@@ -30,7 +30,9 @@ public final class Prefix {
 
     private final IndexTensor starts;
     private final IndexTensor tokenRows;
-    /** Where keys and values stand in rows of q|k|v cut into pieces of one key width. */
+    /** int32 [S]; null in models whose attention is causal only. */
+    private final IndexTensor contexts;
+    /** Where key and value heads stand in rows of queries, keys and values cut into heads. */
     private final IndexTensor places;
     /** By layer, which rows of {@link #keysValues}, cut likewise, stand there. */
     private final IndexTensor[] sources;
@@ -41,6 +43,7 @@ public final class Prefix {
      * Lays the prefix out for the batch.
      *
      * @param keysValues fp32 [P, layers * 2 * groups * headSize]
+     * @param seen how many of the first tokens of each sequence all of it see; null: none but those before
      * @param gradient fp32 of the same shape, all zero; null outside training
      */
     Prefix(
@@ -48,13 +51,13 @@ public final class Prefix {
             Memory memory,
             DecoderConfig config,
             PackedBatch batch,
+            int[] seen,
             DType dtype,
             Tensor keysValues,
             Tensor gradient) {
         this.device = device;
         this.ops = device.ops();
         this.shape = config.attention();
-        this.perGroup = shape.heads() / shape.groups();
         this.gradient = gradient;
         int length = (int) keysValues.rows();
         int sequences = batch.starts().length - 1;
@@ -64,14 +67,20 @@ public final class Prefix {
 
         int[] longer = new int[sequences + 1];
         int[] tokens = new int[batch.tokens()];
-        int[] where = new int[sequences * length * 2];
+        int heads = shape.heads() + 2 * shape.groups();
+        int perRow = 2 * shape.groups();
+        int[] where = new int[sequences * length * perRow];
         int at = 0;
         for (int s = 0; s < sequences; s++) {
             int first = batch.starts()[s] + s * length;
             longer[s] = first;
             for (int p = 0; p < length; p++) {
-                where[at++] = (first + p) * (perGroup + 2) + perGroup;
-                where[at++] = (first + p) * (perGroup + 2) + perGroup + 1;
+                for (int g = 0; g < shape.groups(); g++) {
+                    where[at++] = (first + p) * heads + shape.keyColumn(g) / shape.headSize();
+                }
+                for (int g = 0; g < shape.groups(); g++) {
+                    where[at++] = (first + p) * heads + shape.valueColumn(g) / shape.headSize();
+                }
             }
             for (int t = batch.starts()[s]; t < batch.starts()[s + 1]; t++) {
                 tokens[t] = t + (s + 1) * length;
@@ -79,6 +88,10 @@ public final class Prefix {
         }
         longer[sequences] = (int) rows;
         starts = Inputs.indices(device, memory, longer);
+        contexts = seen == null
+                ? null
+                : Inputs.indices(
+                        device, memory, Arrays.stream(seen).map(c -> c + length).toArray());
         tokenRows = Inputs.indices(device, memory, tokens);
         places = Inputs.indices(device, memory, where);
         sources = new IndexTensor[config.layers()];
@@ -88,7 +101,7 @@ public final class Prefix {
                     device,
                     memory,
                     IntStream.range(0, where.length)
-                            .map(i -> (i / 2 % length * config.layers() + first) * 2 + i % 2)
+                            .map(i -> (i / perRow % length * config.layers() + first) * perRow + i % perRow)
                             .toArray());
         }
         order = Inputs.indices(
@@ -96,7 +109,7 @@ public final class Prefix {
                 memory,
                 IntStream.range(0, where.length)
                         .boxed()
-                        .sorted(Comparator.comparingInt(i -> i % (2 * length)))
+                        .sorted(Comparator.comparingInt(i -> i % (perRow * length)))
                         .mapToInt(Integer::intValue)
                         .toArray());
     }
@@ -111,12 +124,17 @@ public final class Prefix {
         return starts;
     }
 
+    /** int32 [S]: how many of the first rows of each longer sequence all of it see; null in models whose attention is causal only. */
+    IndexTensor contexts() {
+        return contexts;
+    }
+
     /** longer[T + S P, q|k|v] = the tokens' rows and, before those of each sequence, the layer's prefix. */
     void insert(Tensor longer, Tensor tokens, int layer) {
         ops.zero(longer);
         ops.scatterRows(longer, tokens, tokenRows);
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
-            Tensor pieces = work.allocate(longer.dtype(), places.count(), keyWidth());
+            Tensor pieces = work.allocate(longer.dtype(), places.count(), shape.headSize());
             ops.gatherRows(pieces, pieces(keysValues), sources[layer]);
             ops.scatterRows(pieces(longer), pieces, places);
         }
@@ -136,7 +154,7 @@ public final class Prefix {
     /** Adds the gradient of the layer's prefix, summed over the sequences in their order. */
     void addGradient(Tensor gradLonger, int layer) {
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
-            Tensor pieces = work.allocate(gradLonger.dtype(), places.count(), keyWidth());
+            Tensor pieces = work.allocate(gradLonger.dtype(), places.count(), shape.headSize());
             ops.gatherRows(pieces, pieces(gradLonger), places);
             ops.embeddingBackward(pieces(gradient), pieces, sources[layer], order);
         }
@@ -147,11 +165,7 @@ public final class Prefix {
         return gradient;
     }
 
-    private long keyWidth() {
-        return (long) shape.groups() * shape.headSize();
-    }
-
     private Tensor pieces(Tensor matrix) {
-        return matrix.reshape(matrix.elements() / keyWidth(), keyWidth());
+        return matrix.reshape(matrix.elements() / shape.headSize(), shape.headSize());
     }
 }

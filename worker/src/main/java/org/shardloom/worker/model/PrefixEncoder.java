@@ -30,12 +30,19 @@ public final class PrefixEncoder {
     /** The trained unit. */
     public static UnitSpec unit(DecoderConfig config, int block, int length, boolean projection) {
         long width = width(config);
+        // What is projected is as wide as the model in ChatGLM-6B, as wide as the result in its successors.
+        long tableWidth = projection && config.isFirstGlm() ? config.hidden() : width;
         UnitSpec.Builder unit = new UnitSpec.Builder("prefix", block)
                 .inFp32()
-                .add("table", ParameterSpec.Kind.TABLE, width, "transformer.prefix_encoder.embedding.weight", length);
+                .add(
+                        "table",
+                        ParameterSpec.Kind.TABLE,
+                        tableWidth,
+                        "transformer.prefix_encoder.embedding.weight",
+                        length);
         if (projection) {
             String prefix = "transformer.prefix_encoder.trans.";
-            unit.add("first.weight", ParameterSpec.Kind.LINEAR, width, prefix + "0.weight", config.hidden())
+            unit.add("first.weight", ParameterSpec.Kind.LINEAR, tableWidth, prefix + "0.weight", config.hidden())
                     .add("first.bias", ParameterSpec.Kind.BIAS, 1, prefix + "0.bias", config.hidden())
                     .add("second.weight", ParameterSpec.Kind.LINEAR, config.hidden(), prefix + "2.weight", width)
                     .add("second.bias", ParameterSpec.Kind.BIAS, 1, prefix + "2.bias", width);
@@ -67,7 +74,7 @@ public final class PrefixEncoder {
         if (!adapters.prefixProjection()) {
             return table;
         }
-        Tensor keysValues = work.allocate(DType.F32, table.shape());
+        Tensor keysValues = work.allocate(DType.F32, table.rows(), width(config));
         linear(keysValues, hidden(p, work), p.get("second.weight"), p.get("second.bias"), work);
         return keysValues;
     }
@@ -81,11 +88,15 @@ public final class PrefixEncoder {
     Prefix forward(BlockView p, PackedBatch batch, DType dtype, boolean training, Memory memory) {
         Tensor table = p.get("table");
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
-            Tensor gradient = training ? memory.allocate(DType.F32, table.shape()) : null;
+            Tensor gradient = training ? memory.allocate(DType.F32, table.rows(), width(config)) : null;
             if (training) {
                 ops.zero(gradient);
             }
-            return new Prefix(device, memory, config, batch, dtype, made(p, work), gradient);
+            int[] seen = config.markers() == null
+                    ? null
+                    : PrefixPositions.of(batch.ids(), batch.starts(), config.markers())
+                            .prefixLengths();
+            return new Prefix(device, memory, config, batch, seen, dtype, made(p, work), gradient);
         }
     }
 

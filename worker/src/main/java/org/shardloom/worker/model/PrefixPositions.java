@@ -63,6 +63,50 @@ public record PrefixPositions(int[] positions, int[] blockPositions, int[] prefi
         return new PrefixPositions(positions, blockPositions, prefixLengths);
     }
 
+    /** Positions, then block positions: [2, T]. */
+    int[] both() {
+        int[] both = java.util.Arrays.copyOf(positions, 2 * positions.length);
+        System.arraycopy(blockPositions, 0, both, positions.length, blockPositions.length);
+        return both;
+    }
+
+    /**
+     * Positions of tokens that follow others in their sequences.
+     *
+     * @param starts first new token of each sequence, then T
+     * @param past tokens that each sequence has had
+     * @param places what {@link #placeOf} said of each
+     */
+    public static PrefixPositions following(int[] starts, int[] past, Place[] places) {
+        int tokens = starts[starts.length - 1];
+        int[] positions = new int[tokens];
+        int[] blockPositions = new int[tokens];
+        int[] prefixLengths = new int[starts.length - 1];
+        for (int s = 0; s < prefixLengths.length; s++) {
+            prefixLengths[s] = places[s].prefixLength;
+            for (int t = starts[s]; t < starts[s + 1]; t++) {
+                int at = past[s] + t - starts[s];
+                boolean source = at < places[s].prefixLength;
+                positions[t] = source ? at : places[s].mask;
+                blockPositions[t] = source ? 0 : at - places[s].prefixLength + 1;
+            }
+        }
+        return new PrefixPositions(positions, blockPositions, prefixLengths);
+    }
+
+    /**
+     * What the positions of further tokens of a sequence follow from.
+     *
+     * @param mask position of its mask
+     */
+    public record Place(int prefixLength, int mask) {}
+
+    /** Of a sequence of the batch. */
+    public Place placeOf(int sequence, int[] starts) {
+        int start = starts[sequence] + prefixLengths[sequence];
+        return new Place(prefixLengths[sequence], positions[start]);
+    }
+
     private static int find(int id, int[] ids, int from, int to) {
         for (int t = from; t < to; t++) {
             if (ids[t] == id) {

@@ -81,7 +81,8 @@ final class EvaluationPass {
         try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
             Prefix prefix = null;
             int prefixBlock = decoder.model().prefixBlock();
-            BatchOnDevice inputs = batch == null ? null : BatchOnDevice.of(device, kept, batch, false);
+            BatchOnDevice inputs =
+                    batch == null ? null : BatchOnDevice.of(device, kept, decoder.config(), batch, false);
             if (!blocks.isEmpty(prefixBlock)) {
                 BlockView p = blocks.gather(prefixBlock);
                 prefix = batch == null ? null : decoder.prefix(p, batch, dtype, false, kept);

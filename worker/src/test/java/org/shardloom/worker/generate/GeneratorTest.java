@@ -55,7 +55,7 @@ class GeneratorTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"tiny-chatglm2", "tiny-chatglm3"})
+    @ValueSource(strings = {"tiny-chatglm1", "tiny-chatglm2", "tiny-chatglm3"})
     void otherFormatsOfTheModelsContinueTheSame(String name) throws Exception {
         Path root = SharedFixtures.require(name);
         for (String format : List.of("bin-fp16", "safetensors-fp32")) {

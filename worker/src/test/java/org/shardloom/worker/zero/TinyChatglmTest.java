@@ -34,7 +34,9 @@ class TinyChatglmTest {
         "tiny-chatglm3,safetensors-fp16,true",
         "tiny-chatglm3,bin-fp16-single,false",
         "tiny-chatglm2,bin-fp16,true",
-        "tiny-chatglm2,safetensors-fp32,false"
+        "tiny-chatglm2,safetensors-fp32,false",
+        "tiny-chatglm1,safetensors-fp32,false",
+        "tiny-chatglm1,bin-fp16,true"
     })
     void lossAndEveryGradientEqualTheReference(String model, String variant, boolean recompute) throws Exception {
         Path dir = model.startsWith("kept") ? SharedFixtures.tinyChatglm3() : SharedFixtures.require(model);
@@ -62,7 +64,14 @@ class TinyChatglmTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"tiny-chatglm3,plain", "tiny-chatglm3,accum4", "tiny-chatglm2,plain", "tiny-chatglm2,accum4"})
+    @CsvSource({
+        "tiny-chatglm3,plain",
+        "tiny-chatglm3,accum4",
+        "tiny-chatglm2,plain",
+        "tiny-chatglm2,accum4",
+        "tiny-chatglm1,plain",
+        "tiny-chatglm1,accum4"
+    })
     void twentyStepTraceEqualsTheReference(String model, String trace) throws Exception {
         Path dir = SharedFixtures.require(model);
         try (TensorSource train = TinyModel.open(dir.resolve("train.safetensors"));
