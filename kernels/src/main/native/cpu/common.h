@@ -81,6 +81,13 @@ struct AdamStep {
     float eps, decay, correction1, correction2, gradScale;
 };
 
+/** The quantiles of a normal distribution that NF4's codes stand for (Dettmers et al., 2023, appendix E). */
+constexpr float NF4_LEVELS[16] = {
+    -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f,
+    -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f,
+    0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
+constexpr int64_t NF4_BLOCK = 64, ABSMAX_BLOCK = 256;
+
 struct Matrix { const void* data; int dtype; int64_t rows, columns; };  // strides in elements
 
 }  // namespace shardloom

@@ -1,5 +1,6 @@
 // What Java calls. Addresses are passed as integers; the Java side has checked shapes and dtypes.
 #include "common.h"
+#include <algorithm>
 
 namespace shardloom {
 
@@ -172,6 +173,54 @@ void dropout(int64_t out, int64_t x, int dtype, int64_t n, int64_t key, float ra
 void tanhForward(int64_t out, int64_t x, int64_t n) { ON_ISA(tanhForward(at<float>(out), at<float>(x), n)); }
 void tanhBackward(int64_t gradX, int64_t gradY, int64_t y, int64_t n) {
     ON_ISA(tanhBackward(at<float>(gradX), at<float>(gradY), at<float>(y), n));
+}
+void nf4Quantize(int64_t codes, int64_t absmax, int64_t x, int64_t n) {
+    ON_ISA(nf4Quantize_(at<uint8_t>(codes), at<float>(absmax), at<float>(x), n));
+}
+void nf4Dequantize(int64_t out, int dtype, int64_t codes, int64_t absmax, int64_t n) {
+    FOR_TYPE(dtype, T, ON_ISA(nf4Dequantize(at<T>(out), at<uint8_t>(codes), at<float>(absmax), n)));
+}
+
+/** Dettmers's signed dynamic map of 8 bits: exponents from 10^-6 to 1, each twice as finely divided as the one below, and 0 and 1. */
+static const float* dynamicMap() {
+    static const std::vector<float> map = [] {
+        std::vector<float> values{0.0f, 1.0f};
+        for (int exponent = 0; exponent < 7; exponent++) {
+            const int parts = 1 << exponent;
+            const double unit = pow(10.0, exponent - 6);
+            for (int i = 0; i < parts; i++) {
+                double middle = 0.1 + 0.9 * (2 * i + 1) / (2.0 * parts);
+                values.push_back(float(unit * middle));
+                values.push_back(-float(unit * middle));
+            }
+        }
+        std::sort(values.begin(), values.end());
+        return values;
+    }();
+    return map.data();
+}
+void dynamicLevels(int64_t out) { memcpy(at<float>(out), dynamicMap(), 256 * sizeof(float)); }
+/** x - offset in blocks of 256, each by its largest magnitude: the nearest of 256 levels. */
+void absmaxQuantize(int64_t codes, int64_t nested, int64_t x, float offset, int64_t n) {
+    const float* map = dynamicMap();
+    for (int64_t from = 0; from < n; from += ABSMAX_BLOCK) {
+        const int64_t to = from + ABSMAX_BLOCK < n ? from + ABSMAX_BLOCK : n;
+        float top = 0;
+        for (int64_t i = from; i < to; i++) { float size = fabsf(at<float>(x)[i] - offset); top = size > top ? size : top; }
+        at<float>(nested)[from / ABSMAX_BLOCK] = top;
+        const float inverse = top > 0 ? 1.0f / top : 0.0f;
+        for (int64_t i = from; i < to; i++) {
+            const float v = (at<float>(x)[i] - offset) * inverse;
+            const float* above = std::lower_bound(map, map + 256, v);
+            int64_t code = above - map;
+            if (code == 256 || (code > 0 && v - map[code - 1] <= map[code] - v)) code--;
+            at<uint8_t>(codes)[i] = uint8_t(code);
+        }
+    }
+}
+void absmaxDequantize(int64_t out, int64_t codes, int64_t nested, float offset, int64_t n) {
+    const float* map = dynamicMap();
+    for (int64_t i = 0; i < n; i++) at<float>(out)[i] = map[at<uint8_t>(codes)[i]] * at<float>(nested)[i / ABSMAX_BLOCK] + offset;
 }
 void fill(int64_t address, int value, int64_t bytes) {
     constexpr int64_t BLOCK = 1 << 20;

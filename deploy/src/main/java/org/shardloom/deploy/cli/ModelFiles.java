@@ -124,7 +124,8 @@ final class ModelFiles {
                         lora.rank(),
                         lora.alpha(),
                         0,
-                        lora.targets().stream().sorted().toList())
+                        lora.targets().stream().sorted().toList(),
+                        lora.base())
                 : method;
     }
 

@@ -8,7 +8,7 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** {@link FirstGlmOps} in C++. */
-abstract class CpuFirstGlmOps extends CpuAdapterOps implements FirstGlmOps {
+abstract class CpuFirstGlmOps extends CpuQuantizedOps implements FirstGlmOps {
 
     @Override
     public void layerNorm(Tensor out, Tensor statistics, Tensor x, Tensor weight, Tensor bias, float eps) {

@@ -225,6 +225,16 @@ public final class NativeCpu {
 
     public static native void tanhBackward(long gradX, long gradY, long y, long n);
 
+    public static native void nf4Quantize(long codes, long absmax, long x, long n);
+
+    public static native void nf4Dequantize(long out, int dtype, long codes, long absmax, long n);
+
+    public static native void dynamicLevels(long out);
+
+    public static native void absmaxQuantize(long codes, long nested, long x, float offset, long n);
+
+    public static native void absmaxDequantize(long out, long codes, long nested, float offset, long n);
+
     public static native void fill(long address, int value, long bytes);
 
     public static native void copy(long to, long from, long bytes);

@@ -9,7 +9,7 @@ import org.shardloom.kernels.tensor.Tensor;
  * to where {@code accumulate} is true, overwritten otherwise. Outputs do not alias inputs unless said.
  * Shapes or dtypes that do not fit are an {@link IllegalArgumentException} before anything is issued.
  */
-public interface Ops extends AdapterOps, FirstGlmOps {
+public interface Ops extends AdapterOps, FirstGlmOps, QuantizedOps {
     /** y[T, N] = x[T, K] weight[N, K]^T; y may be fp32 whatever x is. */
     void linear(Tensor y, Tensor x, Tensor weight);
 

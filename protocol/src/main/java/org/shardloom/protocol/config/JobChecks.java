@@ -62,7 +62,7 @@ final class JobChecks {
                     List.of(METHOD_TYPE),
                     v -> !MethodOptions.isAvailable(v.get(METHOD_TYPE)),
                     v -> "method '" + METHOD_TYPE.type().render(v.get(METHOD_TYPE))
-                            + "' is not available in this version; use full, freeze, lora or p_tuning_v2"),
+                            + "' is not available in this version; use full, freeze, lora, qlora or p_tuning_v2"),
             rule(
                     List.of(MODEL_INIT, METHOD_TYPE),
                     v -> v.get(MODEL_INIT) == ModelConfigSource.Init.RANDOM

@@ -16,6 +16,8 @@ final class MethodOptions {
             MethodConfig.Type.FULL, Set.of(),
             MethodConfig.Type.FREEZE, Set.of("train", "last_layers"),
             MethodConfig.Type.LORA, Set.of("rank", "alpha", "dropout", "targets"),
+            MethodConfig.Type.QLORA,
+                    Set.of("rank", "alpha", "dropout", "targets", "quantization", "double_quantization"),
             MethodConfig.Type.P_TUNING_V2, Set.of("prefix_length", "projection"));
 
     private final Map<String, Object> options;
@@ -43,9 +45,10 @@ final class MethodOptions {
             case FULL -> new TuningMethod.Full();
             case FREEZE -> options.freeze();
             case LORA -> options.lora();
+            case QLORA -> options.lora().over(options.quantization());
             case P_TUNING_V2 -> new TuningMethod.PTuningV2(
                     options.integer("prefix_length", DEFAULT_PREFIX, 1, 1 << 16), options.flag("projection", false));
-            case QLORA, P_TUNING -> throw new IllegalArgumentException("method " + method.type() + " is not available");
+            case P_TUNING -> throw new IllegalArgumentException("method " + method.type() + " is not available");
         };
     }
 
@@ -60,13 +63,25 @@ final class MethodOptions {
         return new TuningMethod.Freeze(patterns, lastLayers);
     }
 
-    private TuningMethod lora() {
+    private TuningMethod.Lora lora() {
         int rank = integer("rank", DEFAULT_RANK, 1, 1 << 14);
         return new TuningMethod.Lora(
                 rank,
                 number("alpha", 2.0 * rank, Double.MIN_VALUE, Double.MAX_VALUE),
                 number("dropout", 0, 0, Math.nextDown(1.0)),
                 texts("targets", List.of("attention")));
+    }
+
+    private TuningMethod.Quantization quantization() {
+        Object kind = options.getOrDefault("quantization", "nf4");
+        boolean twice = flag("double_quantization", true);
+        if (kind.equals("nf4")) {
+            return twice ? TuningMethod.Quantization.NF4_DOUBLE : TuningMethod.Quantization.NF4;
+        }
+        if (!kind.equals("none")) {
+            problem.accept("quantization", "method.quantization must be nf4 or none, not " + shown(kind));
+        }
+        return TuningMethod.Quantization.NONE;
     }
 
     private void refuseUnknown(MethodConfig.Type type) {

@@ -5,6 +5,16 @@ import java.util.List;
 /** A tuning method with its options read: which parameters are trained, and how. */
 public sealed interface TuningMethod {
 
+    /** How frozen matrices are kept. */
+    enum Quantization {
+        /** In the training dtype. */
+        NONE,
+        /** Four bits a value and an fp32 scale for 64 of them. */
+        NF4,
+        /** The same with scales of eight bits. */
+        NF4_DOUBLE
+    }
+
     /** All parameters. */
     record Full() implements TuningMethod {}
 
@@ -27,10 +37,22 @@ public sealed interface TuningMethod {
      * @param alpha numerator of the adapter's scale
      * @param dropout probability that an input of A is zero in training, from 0 to below 1
      * @param targets names of linear modules, or of groups of them: {@code attention}, {@code all}
+     * @param base how the frozen matrices of the layers are kept: QLoRA (Dettmers et al., 2023) where they are quantised
      */
-    record Lora(int rank, double alpha, double dropout, List<String> targets) implements TuningMethod {
+    record Lora(int rank, double alpha, double dropout, List<String> targets, Quantization base)
+            implements TuningMethod {
         public Lora {
             targets = List.copyOf(targets);
+        }
+
+        /** Over a base that is not quantised. */
+        public Lora(int rank, double alpha, double dropout, List<String> targets) {
+            this(rank, alpha, dropout, targets, Quantization.NONE);
+        }
+
+        /** The same adapters over another base. */
+        public Lora over(Quantization other) {
+            return new Lora(rank, alpha, dropout, targets, other);
         }
 
         /** Factor on an adapter's output. */

@@ -3,8 +3,8 @@ package org.shardloom.protocol.plan;
 import java.util.List;
 
 /**
- * How the units of a model are cut over ranks: each unit is padded to a multiple of the world size, in steps of {@link
- * #ALIGNMENT} elements, and rank r owns slice r. Elements past a unit's end are padding that no checkpoint holds.
+ * How the units of a model are cut over ranks: each unit is padded to a multiple of the world size, in steps of its
+ * granularity, and rank r owns slice r. Elements past a unit's end are padding that no checkpoint holds.
  *
  * <p>Example: a unit of 100 elements over 3 ranks has slices of 64: rank 0 owns [0, 64), rank 1 [64, 100), rank 2 nothing
  * but padding.
@@ -13,7 +13,7 @@ import java.util.List;
  * @param units in the order of the forward pass
  */
 public record ShardPlan(int worldSize, List<UnitSize> units) {
-    /** Slices are multiples of this many elements, so that they start on cache lines in any dtype. */
+    /** Slices are multiples of this many elements where a unit does not ask for more, so that they start on cache lines in any dtype. */
     public static final long ALIGNMENT = 64;
 
     public ShardPlan {
@@ -26,7 +26,8 @@ public record ShardPlan(int worldSize, List<UnitSize> units) {
     /** Elements of every rank's slice of the unit, padding included. */
     public long sliceElements(int unit) {
         long perRank = (units.get(unit).elements() + worldSize - 1) / worldSize;
-        return (perRank + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        long step = units.get(unit).granularity();
+        return (perRank + step - 1) / step * step;
     }
 
     /** Elements of the whole unit, padding included. */

@@ -5,6 +5,9 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.shardloom.kernels.device.QuantizedOps;
+import org.shardloom.protocol.config.TuningMethod.Quantization;
+import org.shardloom.protocol.plan.UnitSize;
 
 /**
  * A unit: parameters that are gathered, used and freed together, flat in one buffer.
@@ -14,17 +17,30 @@ import java.util.Map;
  *     {@link TunedModel#prefixBlock} for what all layers use
  * @param trained whether its parameters are trained; those of a frozen unit never change and have no optimizer state
  * @param fp32 whether a tuning method adds it to the model: such units are computed in fp32 whatever the training dtype
+ * @param quantization how a frozen unit is kept while it is not used
  * @param parameters by name, in the order of the buffer
  * @param elements of the buffer
  */
 public record UnitSpec(
-        String name, int block, boolean trained, boolean fp32, Map<String, ParameterSpec> parameters, long elements) {
+        String name,
+        int block,
+        boolean trained,
+        boolean fp32,
+        Quantization quantization,
+        Map<String, ParameterSpec> parameters,
+        long elements) {
+    /**
+     * Parameters and slices of a quantised unit start at multiples of this many elements: a block of scales, so that what a value becomes
+     * does not depend on how the unit is cut.
+     */
+    public static final long QUANTIZED_ALIGNMENT = (long) QuantizedOps.BLOCK * QuantizedOps.SCALES_BLOCK;
     /** Each parameter starts at a multiple of this many elements: a cache line in a 16-bit dtype. */
     private static final long ALIGNMENT = 32;
     /** Ends of the names of the two parts of a unit that is trained in part. */
     public static final String FROZEN = ".frozen";
 
     public static final String TRAINED = ".trained";
+    public static final String QUANTIZED = ".quantized";
 
     /** The parameter of that name. */
     public ParameterSpec parameter(String parameter) {
@@ -42,12 +58,20 @@ public record UnitSpec(
 
     /** The name of the unit that this was cut from, or its own: what its random start depends on. */
     public String root() {
-        return name.endsWith(FROZEN) || name.endsWith(TRAINED) ? name.substring(0, name.lastIndexOf('.')) : name;
+        boolean part = name.endsWith(FROZEN) || name.endsWith(TRAINED) || name.endsWith(QUANTIZED);
+        return part ? name.substring(0, name.lastIndexOf('.')) : name;
     }
 
     /** The same unit, trained or frozen. */
     public UnitSpec withTrained(boolean value) {
-        return new UnitSpec(name, block, value, fp32, parameters, elements);
+        return new UnitSpec(name, block, value, fp32, quantization, parameters, elements);
+    }
+
+    /** How it is cut over ranks. */
+    public UnitSize size() {
+        return quantization == Quantization.NONE
+                ? new UnitSize(name, elements)
+                : new UnitSize(name, elements, QUANTIZED_ALIGNMENT);
     }
 
     /** Number of values, without alignment. */
@@ -61,6 +85,8 @@ public record UnitSpec(
         private final int block;
         private boolean trained = true;
         private boolean fp32;
+        private Quantization quantization = Quantization.NONE;
+        private long alignment = ALIGNMENT;
         private final Map<String, ParameterSpec> parameters = new LinkedHashMap<>();
         private long offset;
 
@@ -79,6 +105,13 @@ public record UnitSpec(
         /** Computed in fp32. */
         public Builder inFp32() {
             fp32 = true;
+            return this;
+        }
+
+        /** Kept quantised; before anything is added. */
+        public Builder quantized(Quantization how) {
+            quantization = how;
+            alignment = QUANTIZED_ALIGNMENT;
             return this;
         }
 
@@ -106,7 +139,7 @@ public record UnitSpec(
                 long columns,
                 List<ParameterSpec.Source> sources) {
             parameters.put(parameter, new ParameterSpec(parameter, rows, columns, offset, kind, sources));
-            offset = (offset + rows * columns + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+            offset = (offset + rows * columns + alignment - 1) / alignment * alignment;
             return this;
         }
 
@@ -118,7 +151,13 @@ public record UnitSpec(
         /** The unit. */
         public UnitSpec build() {
             return new UnitSpec(
-                    name, block, trained, fp32, Collections.unmodifiableMap(new LinkedHashMap<>(parameters)), offset);
+                    name,
+                    block,
+                    trained,
+                    fp32,
+                    quantization,
+                    Collections.unmodifiableMap(new LinkedHashMap<>(parameters)),
+                    offset);
         }
     }
 }

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import org.shardloom.protocol.config.TuningMethod.Lora;
+import org.shardloom.protocol.config.TuningMethod.Quantization;
 import org.shardloom.worker.model.Adapters;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.LoraSite;
@@ -27,8 +28,14 @@ final class LoraUnits {
         Set<String> unmatched = new LinkedHashSet<>(method.targets());
         Set<String> modules = new TreeSet<>();
         for (UnitSpec unit : Tuning.frozen(config)) {
-            units.add(unit);
-            if (unit.block() > 0 && unit.block() <= config.layers()) {
+            boolean layer = unit.block() > 0 && unit.block() <= config.layers();
+            if (layer && method.base() != Quantization.NONE) {
+                units.add(part(unit, method.base(), true));
+                units.add(part(unit, method.base(), false));
+            } else {
+                units.add(unit);
+            }
+            if (layer) {
                 boolean first = unit.block() == 1;
                 UnitSpec.Builder adapters = new UnitSpec.Builder(unit.name() + ".lora", unit.block()).inFp32();
                 for (ParameterSpec p : unit.parameters().values()) {
@@ -61,6 +68,20 @@ final class LoraUnits {
         }
         return new TunedModel(
                 config, units, new Adapters(sites, (float) method.scale(), (float) method.dropout(), 0, false));
+    }
+
+    /** The matrices of a layer, quantised, or the rest. */
+    private static UnitSpec part(UnitSpec unit, Quantization how, boolean matrices) {
+        UnitSpec.Builder part = new UnitSpec.Builder(
+                        unit.name() + (matrices ? UnitSpec.QUANTIZED : UnitSpec.FROZEN), unit.block())
+                .trained(false);
+        if (matrices) {
+            part.quantized(how);
+        }
+        unit.parameters().values().stream()
+                .filter(p -> p.kind().isVector() != matrices)
+                .forEach(part::add);
+        return part.build();
     }
 
     private static boolean matches(String wanted, String module, ParameterSpec p) {

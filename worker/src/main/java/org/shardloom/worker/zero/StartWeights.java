@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.shardloom.protocol.config.ModelConfigSource;
+import org.shardloom.protocol.config.TuningMethod.Quantization;
 import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.weights.TensorSource;
@@ -37,7 +38,7 @@ public final class StartWeights {
     /** Fills what is frozen only: the rest comes from a checkpoint or from another rank. */
     public static void fillFrozen(ModelConfigSource source, long seed, ZeroEngine engine) throws IOException {
         StartWeights weights = new StartWeights(source, seed, engine);
-        if (!weights.indices(true, false).isEmpty()) {
+        if (!weights.indices(true, false).isEmpty()) { // a model with quantised matrices has an embedding, too
             weights.fillModel(false);
         }
     }
@@ -54,6 +55,7 @@ public final class StartWeights {
                     files,
                     source.path().toString());
             load(own, files);
+            engine.quantize(files);
         }
     }
 
@@ -76,6 +78,7 @@ public final class StartWeights {
         return IntStream.range(0, units.size())
                 .filter(u -> units.get(u).isAdded() != model)
                 .filter(u -> trainedToo || !units.get(u).trained())
+                .filter(u -> units.get(u).quantization() == Quantization.NONE)
                 .boxed()
                 .toList();
     }

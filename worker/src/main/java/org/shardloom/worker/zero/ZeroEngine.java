@@ -1,5 +1,6 @@
 package org.shardloom.worker.zero;
 
+import java.io.IOException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -9,8 +10,8 @@ import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.protocol.config.TuningMethod.Quantization;
 import org.shardloom.protocol.plan.ShardPlan;
-import org.shardloom.protocol.plan.UnitSize;
 import org.shardloom.worker.model.Decoder;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.PackedBatch;
@@ -18,6 +19,7 @@ import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.optim.LossScaler;
 import org.shardloom.worker.optim.OptimizerShard;
+import org.shardloom.worker.weights.TensorSource;
 
 /**
  * Training steps of one rank under ZeRO-2 or ZeRO-3. All ranks of the group call the same methods in the same order. One thread.
@@ -78,22 +80,26 @@ public final class ZeroEngine implements AutoCloseable {
 
     /** How the units are cut for a world of that size. */
     public static ShardPlan planOf(List<UnitSpec> units, int worldSize) {
-        return new ShardPlan(
-                worldSize,
-                units.stream().map(u -> new UnitSize(u.name(), u.elements())).toList());
+        return new ShardPlan(worldSize, units.stream().map(UnitSpec::size).toList());
     }
 
     private ParameterStore newParameters() {
+        if (model.units().stream().allMatch(u -> u.quantization() == Quantization.NONE)) {
+            return newParameters(parameterPlan);
+        }
+        return new QuantizedParameters(
+                model.units(), parameterPlan, device, config.dtype(), gatheredMemory, this::newParameters);
+    }
+
+    private ParameterStore newParameters(ShardPlan plan) {
         DType[] dtypes = model.units().stream()
-                .map(u -> u.fp32() ? DType.F32 : config.dtype())
+                .map(u -> u.fp32() || u.quantization() != Quantization.NONE ? DType.F32 : config.dtype())
                 .toArray(DType[]::new);
         if (config.zeroStage() == 2 || group.size() == 1) {
-            return new ResidentParameters(group, parameterPlan, dtypes, parameterMemory);
+            return new ResidentParameters(group, plan, dtypes, parameterMemory);
         }
-        ParameterStore inPlace = InPlaceParameters.tryCreate(group, parameterPlan, dtypes, device.statistics());
-        return inPlace != null
-                ? inPlace
-                : new GatheredParameters(group, parameterPlan, dtypes, parameterMemory, gatheredMemory);
+        ParameterStore inPlace = InPlaceParameters.tryCreate(group, plan, dtypes, device.statistics());
+        return inPlace != null ? inPlace : new GatheredParameters(group, plan, dtypes, parameterMemory, gatheredMemory);
     }
 
     /** How the trained units are cut: that of optimizer state and checkpoints. */
@@ -121,6 +127,22 @@ public final class ZeroEngine implements AutoCloseable {
     /** This rank's slice of a unit of {@link #model}, in the dtype that it is computed with: to be filled where it is frozen. */
     public Tensor parameterSlice(int unit) {
         return parameters.slice(unit);
+    }
+
+    /**
+     * Reads this rank's slices of the units that are kept quantised. Every rank must call it.
+     *
+     * @param files the model's own weights
+     */
+    void quantize(TensorSource files) throws IOException {
+        if (parameters instanceof QuantizedParameters quantized) {
+            QuantizedLoading loading = new QuantizedLoading(quantized, parameterPlan, group, files);
+            for (int u = 0; u < model.units().size(); u++) {
+                if (quantized.layout(u) != null) {
+                    loading.load(u, model.units().get(u));
+                }
+            }
+        }
     }
 
     /** Rounds the master weights, loaded or moved by the caller, into the parameters of all ranks; frozen ones are published as they are. */
