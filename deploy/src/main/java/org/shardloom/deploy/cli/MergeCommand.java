@@ -61,7 +61,8 @@ final class MergeCommand implements Callable<Integer> {
         }
         if (!(AdapterFiles.read(adapter).method() instanceof TuningMethod.Lora lora)) {
             throw new Failures.UsageException(
-                    adapter + " holds a prefix, which cannot be merged into weights; use it with --model where it is");
+                    adapter
+                            + " holds a prefix or virtual tokens, which cannot be merged into weights; use it with --model where it is");
         }
         try (ModelSource source = ModelSource.of(adapter, base)) {
             if (!noProbe) {
@@ -77,7 +78,10 @@ final class MergeCommand implements Callable<Integer> {
                 String first =
                         units.get(1).parameter("qkv.weight").sources().get(0).name();
                 HuggingFaceExport.write(
-                        new MergedSource(below, above, lora.scale()),
+                        new MergedSource(
+                                ModelSource.asTrainedOn(below, ModelConfigReader.read(model), lora),
+                                above,
+                                lora.scale()),
                         units,
                         model,
                         model,

@@ -28,23 +28,27 @@ class TuningIT {
 
     @ParameterizedTest
     @CsvSource({
-        "lora-qkv,1,2",
-        "lora-all,4,3",
-        "ptuning-embedding,4,3",
-        "ptuning-projection,1,2",
-        "freeze,4,3",
-        "freeze,1,2",
+        "tiny-chatglm3,lora-qkv,1,2",
+        "tiny-chatglm3,lora-all,4,3",
+        "tiny-chatglm3,qlora-all,4,3",
+        "tiny-chatglm3,qlora-all,1,2",
+        "tiny-chatglm3,ptuning-embedding,4,3",
+        "tiny-chatglm3,ptuning-projection,1,2",
+        "tiny-chatglm3,freeze,4,3",
+        "tiny-chatglm3,freeze,1,2",
+        "tiny-chatglm2,lora-all,4,2",
+        "tiny-chatglm1,ptuning-embedding,1,3",
+        "tiny-chatglm1,ptuning-projection,4,2",
+        "tiny-chatglm1,freeze,4,3",
     })
     @Timeout(value = 120, unit = TimeUnit.SECONDS)
-    void lossesEqualTheReferenceAndWhatWasTrainedIsLeft(String method, int workers, int stage) throws Exception {
-        Path job = TinyJob.write(directory, "tiny-chatglm3", workers, stage);
-        Path fixture = TinyJob.shared("fixtures/tiny-chatglm3/" + method);
+    void lossesEqualTheReferenceAndWhatWasTrainedIsLeft(String model, String method, int workers, int stage)
+            throws Exception {
+        Path job = TinyJob.write(directory, model, workers, stage);
+        Path fixture = TinyJob.shared("fixtures/" + model + "/" + method);
         Path output = directory.resolve("output");
         Path data = directory.resolve("batch.jsonl");
-        Files.write(
-                data,
-                Files.readAllLines(TinyJob.shared("fixtures/tiny-chatglm3/train.jsonl"))
-                        .subList(0, 16));
+        Files.write(data, Files.readAllLines(TinyJob.rows(directory, model)).subList(0, 16));
         String settings = Files.readString(job)
                 .replaceFirst("max_steps: 20", "max_steps: 5")
                 .replaceFirst("loss_reduction: micro_batch", "loss_reduction: token")
@@ -71,7 +75,9 @@ class TuningIT {
             }
             Path made = output.resolve("final");
             try (TensorSource found = freeze ? WeightsDirectory.open(made) : WeightsDirectory.openAdapter(made)) {
-                assertTrained(reference, found);
+                if (!method.startsWith("qlora")) { // of which the reference keeps the trace only
+                    assertTrained(reference, found);
+                }
             }
             assertEquals(!freeze, !Files.exists(made.resolve("model.safetensors")));
         }
@@ -92,8 +98,8 @@ class TuningIT {
 
     /** The fixtures' prefixes have no configuration file of ours. */
     private Path adapter(Path fixture, String method) throws Exception {
-        if (method.startsWith("lora")) {
-            return fixture;
+        if (method.contains("lora")) {
+            return fixture.resolveSibling(method.replace("qlora", "lora"));
         }
         Path made = Files.createDirectories(directory.resolve("prefix"));
         try (TensorSource prefix = WeightsDirectory.openAdapter(fixture)) {
@@ -106,6 +112,7 @@ class TuningIT {
         return switch (method) {
             case "lora-qkv" -> "{type: lora, rank: 8, alpha: 32, targets: [query_key_value]}";
             case "lora-all" -> "{type: lora, rank: 8, alpha: 32, targets: all}";
+            case "qlora-all" -> "{type: qlora, rank: 8, alpha: 32, targets: all}";
             case "ptuning-embedding" -> "{type: p_tuning_v2, prefix_length: 8}";
             case "ptuning-projection" -> "{type: p_tuning_v2, prefix_length: 8, projection: true}";
             default -> "{type: freeze, train: [layers.2.]}";

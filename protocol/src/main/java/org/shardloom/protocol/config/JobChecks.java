@@ -59,11 +59,6 @@ final class JobChecks {
                     v -> "data.max_source_length (" + v.get(DATA_MAX_SOURCE_LENGTH)
                             + ") must not exceed data.max_length (" + v.get(DATA_MAX_LENGTH) + ")"),
             rule(
-                    List.of(METHOD_TYPE),
-                    v -> !MethodOptions.isAvailable(v.get(METHOD_TYPE)),
-                    v -> "method '" + METHOD_TYPE.type().render(v.get(METHOD_TYPE))
-                            + "' is not available in this version; use full, freeze, lora, qlora or p_tuning_v2"),
-            rule(
                     List.of(MODEL_INIT, METHOD_TYPE),
                     v -> v.get(MODEL_INIT) == ModelConfigSource.Init.RANDOM
                             && v.get(METHOD_TYPE) != MethodConfig.Type.FULL,
@@ -112,7 +107,7 @@ final class JobChecks {
                         position(rule, values).orElse(file), rule.message().apply(values));
             }
         }
-        if (!values.isBroken(METHOD_TYPE) && MethodOptions.isAvailable(values.get(METHOD_TYPE))) {
+        if (!values.isBroken(METHOD_TYPE)) {
             checkMethod(values, file);
         }
     }

@@ -12,12 +12,14 @@ import java.util.function.BiConsumer;
 final class MethodOptions {
     private static final int DEFAULT_RANK = 8;
     private static final int DEFAULT_PREFIX = 128;
+    private static final int DEFAULT_VIRTUAL_TOKENS = 20;
     private static final Map<MethodConfig.Type, Set<String>> NAMES = Map.of(
             MethodConfig.Type.FULL, Set.of(),
             MethodConfig.Type.FREEZE, Set.of("train", "last_layers"),
             MethodConfig.Type.LORA, Set.of("rank", "alpha", "dropout", "targets"),
             MethodConfig.Type.QLORA,
                     Set.of("rank", "alpha", "dropout", "targets", "quantization", "double_quantization"),
+            MethodConfig.Type.P_TUNING, Set.of("virtual_tokens"),
             MethodConfig.Type.P_TUNING_V2, Set.of("prefix_length", "projection"));
 
     private final Map<String, Object> options;
@@ -28,13 +30,8 @@ final class MethodOptions {
         this.problem = problem;
     }
 
-    /** Whether this version can carry the method out. */
-    static boolean isAvailable(MethodConfig.Type type) {
-        return NAMES.containsKey(type);
-    }
-
     /**
-     * Reads the options of an available method.
+     * Reads the options of a method.
      *
      * @param problem receives the name of an option, or "type" for the method as a whole, and what is wrong with it
      */
@@ -48,7 +45,8 @@ final class MethodOptions {
             case QLORA -> options.lora().over(options.quantization());
             case P_TUNING_V2 -> new TuningMethod.PTuningV2(
                     options.integer("prefix_length", DEFAULT_PREFIX, 1, 1 << 16), options.flag("projection", false));
-            case P_TUNING -> throw new IllegalArgumentException("method " + method.type() + " is not available");
+            case P_TUNING -> new TuningMethod.PTuning(
+                    options.integer("virtual_tokens", DEFAULT_VIRTUAL_TOKENS, 1, 1 << 16));
         };
     }
 

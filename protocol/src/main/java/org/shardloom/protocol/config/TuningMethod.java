@@ -62,6 +62,14 @@ public sealed interface TuningMethod {
     }
 
     /**
+     * P-Tuning (Liu et al., 2021, "GPT Understands, Too"): trained embeddings of virtual tokens before those of each sequence; the model is
+     * frozen.
+     *
+     * @param tokens number of virtual tokens
+     */
+    record PTuning(int tokens) implements TuningMethod {}
+
+    /**
      * P-Tuning v2 (Liu et al., 2021): trained keys and values before those of the tokens, in every layer; the model is frozen.
      *
      * @param prefixLength number of trained keys and values of a head

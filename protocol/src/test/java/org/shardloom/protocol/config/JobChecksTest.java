@@ -34,13 +34,13 @@ class JobChecksTest {
     }
 
     @Test
-    void methodsOfLaterVersionsAreNamedAsSuch() {
+    void quantisationIsForLowRankAdaptersOnly() {
         assertEquals(
-                "job.yaml:5: method 'qlora' is not available in this version; use full, freeze, lora or p_tuning_v2",
-                Jobs.refusedWith("method: {type: qlora, rank: 8, targets: [query_key_value]}"));
+                "job.yaml:5: unknown key 'method.quantization' (method 'full' has no options)",
+                Jobs.refusedWith("method: {type: full, quantization: nf4}"));
         assertEquals(
-                "job.yaml:5: method 'p_tuning' is not available in this version; use full, freeze, lora or p_tuning_v2",
-                Jobs.refusedWith("method: {type: p_tuning}"));
+                "job.yaml:5: method.quantization must be nf4 or none, not \"int8\"",
+                Jobs.refusedWith("method: {type: qlora, quantization: int8}"));
     }
 
     @Test
@@ -80,6 +80,23 @@ class JobChecksTest {
         assertEquals(
                 new TuningMethod.Lora(4, 32, 0.1, List.of("query_key_value", "dense")),
                 Jobs.with("method: {type: lora, rank: 4, alpha: 32, dropout: 0.1, targets: [query_key_value, dense]}")
+                        .method()
+                        .tuning());
+        TuningMethod.Lora lora = new TuningMethod.Lora(8, 16, 0, List.of("attention"));
+        assertEquals(
+                lora.over(TuningMethod.Quantization.NF4_DOUBLE),
+                Jobs.with("method: {type: qlora}").method().tuning());
+        assertEquals(
+                lora.over(TuningMethod.Quantization.NF4),
+                Jobs.with("method: {type: qlora, double_quantization: false}")
+                        .method()
+                        .tuning());
+        assertEquals(
+                lora,
+                Jobs.with("method: {type: qlora, quantization: none}").method().tuning());
+        assertEquals(
+                new TuningMethod.PTuning(7),
+                Jobs.with("method: {type: p_tuning, virtual_tokens: 7}")
                         .method()
                         .tuning());
         assertEquals(

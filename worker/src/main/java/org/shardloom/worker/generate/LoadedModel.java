@@ -94,7 +94,7 @@ public final class LoadedModel implements AutoCloseable {
     public float[][] allLogits(List<int[]> sequences) {
         sequences.forEach(this::check);
         PackedBatch batch = PackedBatch.following(sequences, new int[sequences.size()]);
-        return logits(batch, IntStream.range(0, batch.tokens()).toArray(), null);
+        return logits(batch, batch.withVirtualTokens(adapters().virtualTokens()).realRows(), null);
     }
 
     /**
@@ -110,7 +110,8 @@ public final class LoadedModel implements AutoCloseable {
         }
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
             Tensor prefix = decoder.prefixKeysValues(blocks[decoder.model().prefixBlock()], DTYPE, scope);
-            return new KeyValueCache(config(), device, DTYPE, slots, capacity, prefix);
+            return new KeyValueCache(
+                    config(), device, DTYPE, slots, capacity + adapters().virtualTokens(), prefix);
         }
     }
 
@@ -129,12 +130,15 @@ public final class LoadedModel implements AutoCloseable {
      */
     public float[][] extend(KeyValueCache cache, int[] slots, List<int[]> tokens) {
         tokens.forEach(this::check);
-        PackedBatch batch = cache.batch(slots, tokens, config().markers());
+        PackedBatch batch =
+                cache.batch(slots, tokens, config().markers(), adapters().virtualTokens());
         int[] last = IntStream.range(0, slots.length)
                 .map(i -> batch.starts()[i + 1] - 1)
                 .toArray();
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
-            int[] counts = tokens.stream().mapToInt(t -> t.length).toArray();
+            int[] counts = IntStream.range(0, slots.length)
+                    .map(i -> batch.starts()[i + 1] - batch.starts()[i])
+                    .toArray();
             KeyValueCache.Extension extension = cache.extend(scope, slots, counts);
             float[][] logits = logits(batch, last, extension);
             extension.commit();
@@ -191,7 +195,7 @@ public final class LoadedModel implements AutoCloseable {
 
     private float[][] logits(Decoder decoder, PackedBatch batch, int[] rows, KeyValueCache.Extension cache) {
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
-            BatchOnDevice inputs = BatchOnDevice.of(device, scope, config(), batch, false);
+            BatchOnDevice inputs = decoder.inputs(scope, batch, false);
             Tensor x = stream(decoder, inputs, cache, scope);
             IndexTensor indices = Inputs.indices(device, scope, rows);
             float[] flat = Inputs.toFloats(device, decoder.logits(head(), blocks[0], x, indices, scope));
@@ -206,7 +210,7 @@ public final class LoadedModel implements AutoCloseable {
     /** Sum of the cross-entropies of the batch's targets, in nats; logits exist for some tokens at a time only. */
     public double loss(PackedBatch batch) {
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
-            BatchOnDevice inputs = BatchOnDevice.of(device, scope, config(), batch, false);
+            BatchOnDevice inputs = decoder.inputs(scope, batch, false);
             return decoder.loss(head(), blocks[0], inputs, stream(decoder, inputs, null, scope));
         }
     }

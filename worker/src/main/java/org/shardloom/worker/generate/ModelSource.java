@@ -9,6 +9,7 @@ import java.util.Deque;
 import java.util.List;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.checkpoint.Checkpoint;
 import org.shardloom.worker.checkpoint.CheckpointTensors;
 import org.shardloom.worker.model.DecoderConfig;
@@ -17,6 +18,7 @@ import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.tuning.AdapterFiles;
+import org.shardloom.worker.tuning.Nf4Source;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.tuning.TuningException;
 import org.shardloom.worker.weights.OverlaidSource;
@@ -71,8 +73,8 @@ public final class ModelSource implements Closeable {
     private void openAdapter(Path directory, Path base) throws IOException {
         AdapterFiles.Description description = AdapterFiles.read(directory);
         Path under = existing(base != null ? base : description.base(), directory + " is an adapter of the model");
-        model = Tuning.of(ModelConfigReader.read(under), description.method());
-        TensorSource below = openModel(under, model.config());
+        model = Tuning.of(ModelConfigReader.read(under), plain(description.method()));
+        TensorSource below = asTrainedOn(openModel(under, model.config()), model.config(), description.method());
         TensorSource adapter = opened(WeightsDirectory.openAdapter(directory));
         MasterWeights.check(model.units().stream().filter(UnitSpec::isAdded).toList(), adapter, directory.toString());
         weights = new OverlaidSource(below, adapter);
@@ -86,7 +88,7 @@ public final class ModelSource implements Closeable {
                 .config();
         DecoderConfig config =
                 ModelConfigReader.parse(checkpoint.manifest().getModelConfigJson(), directory.resolve("manifest.pb"));
-        model = Tuning.of(config, job.method().tuning());
+        model = Tuning.of(config, plain(job.method().tuning()));
         checkpoint.requireUnits(ZeroEngine.planOf(model.trained(), 1).units());
         weights = new CheckpointTensors(checkpoint, model.trained());
         modelDirectory = job.model().path();
@@ -98,7 +100,22 @@ public final class ModelSource implements Closeable {
         modelDirectory = existing(
                 base != null ? base : modelDirectory,
                 directory + " is a checkpoint of a run that began from the model");
-        weights = new OverlaidSource(openModel(modelDirectory, config), weights);
+        weights = new OverlaidSource(
+                asTrainedOn(
+                        openModel(modelDirectory, config), config, job.method().tuning()),
+                weights);
+    }
+
+    /** The method over a base that is not quantised: here values are rounded as they are read. */
+    private static TuningMethod plain(TuningMethod method) {
+        return method instanceof TuningMethod.Lora lora ? lora.over(TuningMethod.Quantization.NONE) : method;
+    }
+
+    /** A base model as adapters have seen it in training: with what NF4 left of its matrices, where it was quantised. */
+    public static TensorSource asTrainedOn(TensorSource base, DecoderConfig config, TuningMethod method) {
+        return method instanceof TuningMethod.Lora lora && lora.base() != TuningMethod.Quantization.NONE
+                ? new Nf4Source(base, DecoderUnits.of(config), lora.base() == TuningMethod.Quantization.NF4_DOUBLE)
+                : base;
     }
 
     private static void refuseBase(Path directory, Path base) {

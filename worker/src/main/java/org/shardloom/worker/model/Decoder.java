@@ -18,15 +18,16 @@ public final class Decoder implements AutoCloseable {
     private final Layer layer;
     private final DecoderHead head;
     private final PrefixEncoder prefixEncoder;
+    private final VirtualTokens virtualTokens;
     private final Memory tables;
     private final Tensor rotary;
 
     /**
      * A decoder on the device.
      *
-     * @param positions longest sequence that will be seen
+     * @param longest sequence that will be seen, without virtual tokens
      */
-    public Decoder(TunedModel model, Device device, int positions) {
+    public Decoder(TunedModel model, Device device, int longest) {
         this.model = model;
         this.config = model.config();
         this.device = device;
@@ -36,6 +37,8 @@ public final class Decoder implements AutoCloseable {
         this.head = new DecoderHead(config, device);
         this.prefixEncoder = new PrefixEncoder(config, model.adapters(), device);
         this.tables = device.memory(Purpose.WORKSPACE);
+        int positions = longest + model.adapters().virtualTokens();
+        this.virtualTokens = new VirtualTokens(device);
         this.rotary = Inputs.floats(
                 device,
                 tables,
@@ -75,14 +78,25 @@ public final class Decoder implements AutoCloseable {
         prefixEncoder.backward(p, g, prefix);
     }
 
+    /** The batch on the device, with virtual tokens where the method has them. */
+    public BatchOnDevice inputs(Memory memory, PackedBatch batch, boolean backward) {
+        PackedBatch longer = batch.withVirtualTokens(model.adapters().virtualTokens());
+        return BatchOnDevice.of(device, memory, config, longer, backward);
+    }
+
     /** x[T, H] = embedding of the batch's ids. */
     public void embed(BlockView embedding, BatchOnDevice batch, Tensor x) {
         device.ops().gatherRows(x, embedding.get("weight"), batch.ids());
+        virtualTokens.insert(embedding, batch, x);
     }
 
     /** Adds to the embedding's gradient, which the caller has zeroed. */
     public void embedBackward(BlockView embeddingGrad, BatchOnDevice batch, Tensor gradX) {
-        device.ops().embeddingBackward(embeddingGrad.get("weight"), gradX, batch.ids(), batch.order());
+        Tensor weight = embeddingGrad.find("weight");
+        if (weight != null) {
+            device.ops().embeddingBackward(weight, gradX, batch.ids(), batch.order());
+        }
+        virtualTokens.backward(embeddingGrad, batch, gradX);
     }
 
     /**

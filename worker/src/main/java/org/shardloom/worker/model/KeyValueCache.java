@@ -88,19 +88,20 @@ public final class KeyValueCache implements AutoCloseable {
      * The batch of further tokens of the slots, with their positions.
      *
      * @param markers of ChatGLM-6B, whose sequences must begin with a whole source and sop; null in other models
+     * @param virtualTokens before the tokens of slots that have none yet
      * @throws IllegalArgumentException when a sequence begins otherwise
      */
-    public PackedBatch batch(int[] slots, List<int[]> tokens, PrefixPositions.Markers markers) {
+    public PackedBatch batch(int[] slots, List<int[]> tokens, PrefixPositions.Markers markers, int virtualTokens) {
         int[] past = lengths(slots);
-        PackedBatch batch = PackedBatch.following(tokens, past);
+        PackedBatch batch = PackedBatch.following(tokens, past).withVirtualTokens(virtualTokens);
         if (markers == null) {
             return batch;
         }
         for (int i = 0; i < slots.length; i++) {
             if (past[i] == 0) {
-                int[] alone = {0, tokens.get(i).length};
-                places[slots[i]] =
-                        PrefixPositions.of(tokens.get(i), alone, markers).placeOf(0, alone);
+                int[] ids = Arrays.copyOfRange(batch.ids(), batch.starts()[i], batch.starts()[i + 1]);
+                int[] alone = {0, ids.length};
+                places[slots[i]] = PrefixPositions.of(ids, alone, markers).placeOf(0, alone);
             }
         }
         return batch.with(PrefixPositions.following(

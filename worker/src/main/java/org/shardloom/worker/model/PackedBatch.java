@@ -14,18 +14,25 @@ import java.util.stream.IntStream;
  * @param starts first token of each sequence, then T
  * @param targetRows tokens whose successor is to be predicted
  * @param targets the ids to be predicted, for each of {@code targetRows}
+ * @param virtualRows tokens that stand for trained embeddings, those of each sequence in order; their ids mean nothing
  * @param prefixPositions of ChatGLM-6B, where they do not follow from whole sequences; null otherwise
  */
 public record PackedBatch(
-        int[] ids, int[] positions, int[] starts, int[] targetRows, int[] targets, PrefixPositions prefixPositions) {
+        int[] ids,
+        int[] positions,
+        int[] starts,
+        int[] targetRows,
+        int[] targets,
+        PrefixPositions prefixPositions,
+        int[] virtualRows) {
     /** Without positions of ChatGLM-6B. */
     public PackedBatch(int[] ids, int[] positions, int[] starts, int[] targetRows, int[] targets) {
-        this(ids, positions, starts, targetRows, targets, null);
+        this(ids, positions, starts, targetRows, targets, null, new int[0]);
     }
 
     /** The same with positions of ChatGLM-6B. */
     public PackedBatch with(PrefixPositions places) {
-        return new PackedBatch(ids, positions, starts, targetRows, targets, places);
+        return new PackedBatch(ids, positions, starts, targetRows, targets, places, virtualRows);
     }
 
     /** A label that is not predicted. */
@@ -82,6 +89,52 @@ public record PackedBatch(
         }
         starts[sequences.size()] = at;
         return new PackedBatch(ids, positions, starts, new int[0], new int[0]);
+    }
+
+    /**
+     * The same with virtual tokens before the sequences that begin here, where they are not there yet.
+     *
+     * @param count of virtual tokens; 0 changes nothing
+     */
+    public PackedBatch withVirtualTokens(int count) {
+        boolean[] begins = new boolean[starts.length - 1];
+        int beginning = 0;
+        for (int s = 0; s < begins.length; s++) {
+            begins[s] = starts[s + 1] > starts[s] && positions[starts[s]] == 0;
+            beginning += begins[s] ? 1 : 0;
+        }
+        if (count == 0 || beginning == 0 || virtualRows.length > 0) {
+            return this;
+        }
+        int[] longIds = new int[ids.length + beginning * count];
+        int[] longPositions = new int[longIds.length];
+        int[] longStarts = new int[starts.length];
+        int[] virtual = new int[beginning * count];
+        int[] newRow = new int[ids.length];
+        int at = 0;
+        int v = 0;
+        for (int s = 0; s < begins.length; s++) {
+            longStarts[s] = at;
+            for (int i = 0; begins[s] && i < count; i++) {
+                virtual[v++] = at;
+                longPositions[at++] = i;
+            }
+            for (int t = starts[s]; t < starts[s + 1]; t++) {
+                newRow[t] = at;
+                longIds[at] = ids[t];
+                longPositions[at++] = positions[t] + count;
+            }
+        }
+        longStarts[begins.length] = at;
+        int[] rows = Arrays.stream(targetRows).map(r -> newRow[r]).toArray();
+        return new PackedBatch(longIds, longPositions, longStarts, rows, targets, null, virtual);
+    }
+
+    /** The rows of tokens that are not virtual. */
+    public int[] realRows() {
+        boolean[] virtual = new boolean[ids.length];
+        Arrays.stream(virtualRows).forEach(r -> virtual[r] = true);
+        return IntStream.range(0, ids.length).filter(r -> !virtual[r]).toArray();
     }
 
     /** T. */

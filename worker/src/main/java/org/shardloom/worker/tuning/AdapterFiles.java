@@ -15,14 +15,15 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import org.shardloom.protocol.config.TuningMethod;
+import org.shardloom.protocol.config.TuningMethod.Quantization;
 import org.shardloom.worker.weights.SafetensorsWriter;
 import org.shardloom.worker.weights.TensorInfo;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightDtype;
 
 /**
- * Adapters and prefixes on disk. A low-rank adapter is as peft writes it, {@code adapter_config.json} and {@code
- * adapter_model.safetensors}; a prefix is {@code prefix_encoder.safetensors} under the original code's names, with {@code pre_seq_len} and
+ * Adapters and prefixes on disk. Low-rank adapters and virtual tokens are as peft writes them, {@code adapter_config.json} and {@code
+ * adapter_model.safetensors}; how the base was quantised, which peft does not say, is in {@code quantization.json}; a prefix is {@code prefix_encoder.safetensors} under the original code's names, with {@code pre_seq_len} and
  * {@code prefix_projection} in {@code prefix_config.json}, as that code has them in its configuration.
  */
 public final class AdapterFiles {
@@ -30,6 +31,8 @@ public final class AdapterFiles {
     public static final String PREFIX_CONFIG = "prefix_config.json";
     private static final String LORA_WEIGHTS = "adapter_model.safetensors";
     private static final String PREFIX_WEIGHTS = "prefix_encoder.safetensors";
+    private static final String QUANTIZATION = "quantization.json";
+    private static final String PROMPT_TUNING = "PROMPT_TUNING";
     private static final String BASE = "base_model_name_or_path";
     private static final int PIECE = 1 << 18;
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -56,6 +59,21 @@ public final class AdapterFiles {
         String name = PREFIX_CONFIG;
         if (method instanceof TuningMethod.Lora lora) {
             describe(config, lora, trained);
+            weights = LORA_WEIGHTS;
+            name = LORA_CONFIG;
+            if (lora.base() != Quantization.NONE) {
+                ObjectNode quantization = JSON.createObjectNode().put("quantization", "nf4");
+                quantization.put("double_quantization", lora.base() == Quantization.NF4_DOUBLE);
+                Files.write(directory.resolve(QUANTIZATION), JSON.writeValueAsBytes(quantization));
+            }
+        } else if (method instanceof TuningMethod.PTuning prompt) {
+            config.put("peft_type", PROMPT_TUNING);
+            config.put("task_type", "CAUSAL_LM");
+            config.put("num_virtual_tokens", prompt.tokens());
+            config.put("token_dim", trained.info("prompt_embeddings").shape().get(1));
+            config.put("num_transformer_submodules", 1);
+            config.put("prompt_tuning_init", "RANDOM");
+            config.put("inference_mode", true);
             weights = LORA_WEIGHTS;
             name = LORA_CONFIG;
         } else if (method instanceof TuningMethod.PTuningV2 prefix) {
@@ -128,6 +146,11 @@ public final class AdapterFiles {
                 problem = "rank " + was.rank() + " and alpha " + was.alpha() + ", the job has rank " + is.rank()
                         + " and alpha " + is.alpha() + "; set method.rank and method.alpha to the adapter's";
             }
+        } else if (found instanceof TuningMethod.PTuning was && wanted instanceof TuningMethod.PTuning is) {
+            if (was.tokens() != is.tokens()) {
+                problem = was.tokens() + " virtual tokens, the job has " + is.tokens()
+                        + "; set method.virtual_tokens to the adapter's";
+            }
         } else if (found instanceof TuningMethod.PTuningV2 && wanted instanceof TuningMethod.PTuningV2) {
             if (!found.equals(wanted)) {
                 problem = found + ", the job has " + wanted
@@ -156,7 +179,7 @@ public final class AdapterFiles {
             throw new TuningException(file + " is not JSON: " + e.getOriginalMessage());
         }
         String base = config.path(BASE).asText("");
-        TuningMethod method = lora ? readLora(file, config) : readPrefix(file, config);
+        TuningMethod method = lora ? readPeft(file, config) : readPrefix(file, config);
         return new Description(method, base.isEmpty() ? null : Path.of(base));
     }
 
@@ -169,10 +192,32 @@ public final class AdapterFiles {
                 length, config.path("prefix_projection").asBoolean());
     }
 
-    private static TuningMethod readLora(Path file, JsonNode config) {
+    private static TuningMethod readPeft(Path file, JsonNode config) throws IOException {
+        if (config.path("peft_type").asText().equals(PROMPT_TUNING)) {
+            int tokens = config.path("num_virtual_tokens").asInt();
+            if (tokens < 1) {
+                throw new TuningException(file + ": num_virtual_tokens is missing or not positive");
+            }
+            return new TuningMethod.PTuning(tokens);
+        }
+        return readLora(file, config).over(readQuantization(file.resolveSibling(QUANTIZATION)));
+    }
+
+    private static Quantization readQuantization(Path file) throws IOException {
+        if (!Files.exists(file)) {
+            return Quantization.NONE;
+        }
+        JsonNode found = JSON.readTree(Files.readAllBytes(file));
+        if (!found.path("quantization").asText().equals("nf4")) {
+            throw new TuningException(file + ": quantization is " + found.path("quantization") + ", only nf4 is known");
+        }
+        return found.path("double_quantization").asBoolean() ? Quantization.NF4_DOUBLE : Quantization.NF4;
+    }
+
+    private static TuningMethod.Lora readLora(Path file, JsonNode config) {
         if (!config.path("peft_type").asText().equals("LORA")) {
-            throw new TuningException(
-                    file + ": peft_type is '" + config.path("peft_type").asText() + "', only LORA is known");
+            throw new TuningException(file + ": peft_type is '"
+                    + config.path("peft_type").asText() + "', only LORA and PROMPT_TUNING are known");
         }
         for (String refused : List.of("use_dora", "use_rslora", "fan_in_fan_out", "lora_bias")) {
             if (config.path(refused).asBoolean()) {

@@ -67,7 +67,7 @@ final class LoraUnits {
                     + "; it has " + String.join(", ", modules) + " (or use 'attention', 'all')");
         }
         return new TunedModel(
-                config, units, new Adapters(sites, (float) method.scale(), (float) method.dropout(), 0, false));
+                config, units, new Adapters(sites, (float) method.scale(), (float) method.dropout(), 0, 0, false));
     }
 
     /** The matrices of a layer, quantised, or the rest. */

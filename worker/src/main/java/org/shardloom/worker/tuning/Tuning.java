@@ -9,6 +9,7 @@ import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.PrefixEncoder;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.model.VirtualTokens;
 
 /** Applies tuning methods to models. */
 public final class Tuning {
@@ -29,13 +30,32 @@ public final class Tuning {
         if (method instanceof TuningMethod.PTuningV2 prefix) {
             return prefix(config, prefix);
         }
+        if (method instanceof TuningMethod.PTuning prompt) {
+            return virtualTokens(config, prompt);
+        }
         return TunedModel.full(config);
     }
 
+    private static TunedModel virtualTokens(DecoderConfig config, TuningMethod.PTuning method) {
+        requireRoom(config, "virtual_tokens", method.tokens());
+        List<UnitSpec> units = new ArrayList<>(frozen(config));
+        units.add(1, VirtualTokens.unit(config, method.tokens()));
+        return new TunedModel(config, units, new Adapters(List.of(), 0, 0, method.tokens(), 0, false));
+    }
+
+    private static void requireRoom(DecoderConfig config, String option, int length) {
+        if (length >= config.maxPositions()) {
+            throw new TuningException("method." + option + " is " + length + ", but the model's context has "
+                    + config.maxPositions() + " positions: nothing would be left for the text");
+        }
+    }
+
     private static TunedModel prefix(DecoderConfig config, TuningMethod.PTuningV2 method) {
+        requireRoom(config, "prefix_length", method.prefixLength());
         List<UnitSpec> units = new ArrayList<>(frozen(config));
         units.add(PrefixEncoder.unit(config, config.layers() + 2, method.prefixLength(), method.projection()));
-        return new TunedModel(config, units, new Adapters(List.of(), 0, 0, method.prefixLength(), method.projection()));
+        return new TunedModel(
+                config, units, new Adapters(List.of(), 0, 0, 0, method.prefixLength(), method.projection()));
     }
 
     /** The model's own units, none of them trained. */

@@ -81,8 +81,7 @@ final class EvaluationPass {
         try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
             Prefix prefix = null;
             int prefixBlock = decoder.model().prefixBlock();
-            BatchOnDevice inputs =
-                    batch == null ? null : BatchOnDevice.of(device, kept, decoder.config(), batch, false);
+            BatchOnDevice inputs = batch == null ? null : decoder.inputs(kept, batch, false);
             if (!blocks.isEmpty(prefixBlock)) {
                 BlockView p = blocks.gather(prefixBlock);
                 prefix = batch == null ? null : decoder.prefix(p, batch, dtype, false, kept);
@@ -93,10 +92,12 @@ final class EvaluationPass {
             }
             Tensor x = batch == null
                     ? null
-                    : kept.allocate(dtype, batch.tokens(), decoder.config().hidden());
+                    : kept.allocate(
+                            dtype, inputs.host().tokens(), decoder.config().hidden());
             Tensor y = batch == null
                     ? null
-                    : kept.allocate(dtype, batch.tokens(), decoder.config().hidden());
+                    : kept.allocate(
+                            dtype, inputs.host().tokens(), decoder.config().hidden());
             BlockView embedding = blocks.gather(0);
             if (batch != null) {
                 decoder.embed(embedding, inputs, x);

@@ -56,7 +56,7 @@ final class MicroBatchPass {
 
         Work(Memory kept, PackedBatch batch, double scale, long dropoutKey) {
             this.kept = kept;
-            this.inputs = BatchOnDevice.of(device, kept, decoder.config(), batch, true);
+            this.inputs = decoder.inputs(kept, batch, true);
             this.scale = (float) scale;
             this.dropoutKey = dropoutKey;
         }

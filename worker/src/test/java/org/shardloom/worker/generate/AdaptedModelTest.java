@@ -44,6 +44,15 @@ class AdaptedModelTest {
         if (name.startsWith("lora")) {
             return source;
         }
+        if (name.startsWith("qlora")) {
+            Path low = fixtures.resolve("lora-all");
+            TuningMethod.Lora method =
+                    (TuningMethod.Lora) AdapterFiles.read(low).method();
+            try (TensorSource trained = WeightsDirectory.openAdapter(low)) {
+                AdapterFiles.write(directory, method.over(TuningMethod.Quantization.NF4_DOUBLE), base, trained);
+            }
+            return directory;
+        }
         try (TensorSource trained = WeightsDirectory.openAdapter(source)) {
             AdapterFiles.write(directory, new TuningMethod.PTuningV2(8, name.endsWith("projection")), base, trained);
         }
@@ -51,7 +60,7 @@ class AdaptedModelTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"lora-qkv", "lora-all", "ptuning-embedding", "ptuning-projection"})
+    @ValueSource(strings = {"lora-qkv", "lora-all", "qlora-all", "ptuning-embedding", "ptuning-projection"})
     void logitsEqualTheReferenceWithACacheAndWithout(String name) throws Exception {
         try (TensorSource reference = TinyModel.open(fixtures.resolve(name).resolve("reference.safetensors"));
                 TensorSource lengths = TinyModel.open(fixtures.resolve("reference.safetensors"));

@@ -130,7 +130,7 @@ class TuningMethodsTest {
         });
     }
 
-    private static StepResult step(ZeroEngine engine, List<PackedBatch> all, double rate) {
+    static StepResult step(ZeroEngine engine, List<PackedBatch> all, double rate) {
         double targets = all.stream().mapToInt(b -> b.targets().length).sum();
         StepShares share =
                 new StepShares(all.size(), engine.group().size(), engine.group().rank());
