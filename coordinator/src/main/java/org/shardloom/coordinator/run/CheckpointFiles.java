@@ -7,8 +7,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -38,15 +41,23 @@ public final class CheckpointFiles {
     private static final Logger LOG = LoggerFactory.getLogger(CheckpointFiles.class);
     private final Path outputDir;
     private final int keepLast;
+    private final int keepBest;
 
     /**
      * The checkpoints of an output directory.
      *
      * @param keepLast how many are kept; at least the newest
+     * @param keepBest how many of lowest evaluation loss are kept besides
      */
-    public CheckpointFiles(Path outputDir, int keepLast) {
+    public CheckpointFiles(Path outputDir, int keepLast, int keepBest) {
         this.outputDir = outputDir;
         this.keepLast = Math.max(1, keepLast);
+        this.keepBest = keepBest;
+    }
+
+    /** Keeps the newest only. */
+    public CheckpointFiles(Path outputDir, int keepLast) {
+        this(outputDir, keepLast, 0);
     }
 
     /**
@@ -94,6 +105,7 @@ public final class CheckpointFiles {
             List<UnitSize> units,
             long samplesConsumed,
             double loss,
+            OptionalDouble evalLoss,
             String jobYaml,
             String modelConfig,
             String contentDigest,
@@ -119,6 +131,7 @@ public final class CheckpointFiles {
         facts.units()
                 .forEach(u ->
                         manifest.addUnits(Unit.newBuilder().setName(u.name()).setElements(u.elements())));
+        facts.evalLoss().ifPresent(manifest::setEvalLoss);
         shards.forEach(s -> manifest.addShards(Shard.newBuilder()
                 .setFile(s.file())
                 .setBytes(s.bytes())
@@ -186,9 +199,29 @@ public final class CheckpointFiles {
         List<Path> all = list(outputDir);
         all.removeIf(checkpoint -> step(checkpoint) > newest);
         all.sort(Comparator.comparingLong(CheckpointFiles::step).reversed());
-        for (Path old : all.subList(Math.min(keepLast, all.size()), all.size())) {
-            WholeDirectory.remove(old);
+        List<Path> older = all.subList(Math.min(keepLast, all.size()), all.size());
+        List<Path> best = keepBest == 0 ? List.of() : best(all);
+        for (Path old : older) {
+            if (!best.contains(old)) {
+                WholeDirectory.remove(old);
+            }
         }
+    }
+
+    /** Those of lowest evaluation loss; of equal ones the newer. */
+    private List<Path> best(List<Path> newestFirst) throws IOException {
+        Map<Path, Double> losses = new LinkedHashMap<>();
+        for (Path checkpoint : newestFirst) {
+            Manifest manifest = Manifest.parseFrom(Files.readAllBytes(checkpoint.resolve("manifest.pb")));
+            if (manifest.hasEvalLoss()) {
+                losses.put(checkpoint, manifest.getEvalLoss());
+            }
+        }
+        return losses.entrySet().stream()
+                .sorted(Map.Entry.comparingByValue())
+                .limit(keepBest)
+                .map(Map.Entry::getKey)
+                .toList();
     }
 
     private Path checkpoint(long step) {

@@ -53,6 +53,7 @@ final class CheckpointThread {
                 units,
                 e.state().step() * globalBatchSize,
                 e.loss(),
+                e.evalLoss(),
                 jobYaml,
                 modelConfig,
                 contentDigest,

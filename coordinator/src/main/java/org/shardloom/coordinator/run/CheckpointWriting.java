@@ -89,7 +89,8 @@ final class CheckpointWriting {
         if (failure != null) {
             return failed(failure.step(), failure.noSpace(), failure.message(), now);
         }
-        status.want(new Effect.CommitCheckpoint(status.training(), status.loss(), members.size(), progress.commit()));
+        status.want(new Effect.CommitCheckpoint(
+                status.training(), status.loss(), status.evalLoss(), members.size(), progress.commit()));
         return null;
     }
 

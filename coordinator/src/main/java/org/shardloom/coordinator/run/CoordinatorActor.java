@@ -110,6 +110,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
                 .onMessage(CoordinatorMessage.RendezvousOffer.class, this::onOffer)
                 .onMessage(CoordinatorMessage.Ready.class, this::onReady)
                 .onMessage(CoordinatorMessage.StepDone.class, m -> did(machine.stepDone(m, now())))
+                .onMessage(CoordinatorMessage.StepRefused.class, m -> did(machine.stepRefused(m, now())))
                 .onMessage(CoordinatorMessage.ShardWritten.class, m -> did(machine.shardWritten(m, now())))
                 .onMessage(CoordinatorMessage.ShardFailed.class, m -> did(machine.shardFailed(m, now())))
                 .onMessage(CoordinatorMessage.Exported.class, m -> did(machine.exported(m, now())))
@@ -251,6 +252,7 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
             setup.listener().onStep(e.metrics());
             try {
                 metrics.append(e.metrics());
+                publish(e.metrics().evaluation());
             } catch (IOException failure) {
                 LOG.warn("metrics.jsonl cannot be written now, it is tried again: {}", failure.getMessage());
             }
@@ -263,6 +265,19 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
             admission.end();
             timers.cancelAll();
             timers.startSingleTimer(new Shutdown(), SHUTDOWN_TICK);
+        }
+    }
+
+    private void publish(StepEvaluation evaluation) {
+        if (evaluation == null) {
+            return;
+        }
+        setup.listener().onNotice(false, evaluation.describe());
+        evaluation.failures().forEach(failure -> setup.listener().onNotice(true, "evaluation: " + failure));
+        try {
+            EvaluationFiles.write(setup.metricsFile().toAbsolutePath().getParent(), evaluation);
+        } catch (IOException e) {
+            setup.listener().onNotice(true, "the answers of the evaluation could not be written: " + e.getMessage());
         }
     }
 

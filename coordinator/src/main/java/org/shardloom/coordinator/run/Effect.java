@@ -1,6 +1,7 @@
 package org.shardloom.coordinator.run;
 
 import java.util.List;
+import java.util.OptionalDouble;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.message.WorkerMessage;
@@ -19,8 +20,9 @@ public sealed interface Effect {
     /** Make the directory that workers write a checkpoint into. */
     record PrepareCheckpoint(long step) implements Effect {}
 
-    /** Write the manifest and give the checkpoint its name. */
-    record CommitCheckpoint(TrainingState state, double loss, int worldSize, List<ShardWritten> shards)
+    /** Write the manifest, with the loss of the evaluation after the step if there was one, and give the checkpoint its name. */
+    record CommitCheckpoint(
+            TrainingState state, double loss, OptionalDouble evalLoss, int worldSize, List<ShardWritten> shards)
             implements Effect {}
 
     /** Remove what was written of a checkpoint. */

@@ -41,6 +41,21 @@ final class Ending {
                 directory));
     }
 
+    /** Workers would not take the next step; what there was before it is saved, unless it is the beginning. */
+    void paused(String reason) {
+        long step = status.training().step();
+        StringBuilder text = new StringBuilder("paused before step ")
+                .append(step + 1)
+                .append(": ")
+                .append(reason);
+        if (checkpoints.isLastOf(step)) {
+            text.append("; the state before it is in ")
+                    .append(checkpoints.last())
+                    .append(", from which --resume latest goes on");
+        }
+        giveUp(text.toString());
+    }
+
     /** People wanted it. */
     void stopped() {
         StringBuilder text =

@@ -66,6 +66,15 @@ public final class MetricsLog implements AutoCloseable {
         m.workerHostMemoryPeakBytes().forEach(json.putArray("worker_host_memory_peak_bytes")::add);
         ObjectNode phases = json.putObject("phase_seconds");
         m.phaseSeconds().forEach(phases::put);
+        if (m.evaluation() != null) {
+            json.put("eval_loss", number(m.evaluation().loss()));
+            json.put("eval_perplexity", number(m.evaluation().perplexity()));
+            json.put("eval_seconds", m.evaluation().seconds());
+            m.evaluation().scores().forEach((name, value) -> json.put("eval_" + name.replace('-', '_'), value));
+            if (!m.evaluation().answers().isEmpty()) {
+                json.put("eval_empty_answers", m.evaluation().emptyAnswers());
+            }
+        }
         pending.add((mapper.writeValueAsString(json) + "\n").getBytes(StandardCharsets.UTF_8));
         flush();
     }

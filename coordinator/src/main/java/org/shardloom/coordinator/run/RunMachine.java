@@ -7,6 +7,7 @@ import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardFailed;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
 import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
+import org.shardloom.protocol.message.CoordinatorMessage.StepRefused;
 import org.shardloom.protocol.message.CoordinatorMessage.WorkerFailed;
 import org.shardloom.protocol.message.WorkerMessage.Leave;
 
@@ -31,12 +32,14 @@ public final class RunMachine {
     private final FinalExport export;
     private final Ending ending;
     private final Losses losses;
+    private final EarlyStop early;
     /** Whether people want the end although there is no space for what should be written first. */
     private boolean stopUnsaved;
 
     /** A machine of a run that has not begun. */
     public RunMachine(RunSettings settings) {
         this.checkpointEvery = settings.checkpointEvery();
+        this.early = new EarlyStop(settings.patience());
         this.wanted = new WantedWorkers(settings.workers(), status::want);
         this.scaling = new Scaling(settings, status, roster, members, wanted);
         this.steps = new StepBarrier(status, members, settings.minStepSeconds());
@@ -116,12 +119,20 @@ public final class RunMachine {
 
     /** A rank has done its part of the step. */
     public List<Effect> stepDone(StepDone done, long now) {
-        if (done.generation() == members.generation()
-                && status.is(RunState.TRAINING)
-                && steps.answered(done, now)
-                && steps.reached(status.training().step())) {
-            losses.overcome();
-            roster.prove(members.ranks());
+        if (done.generation() == members.generation() && status.is(RunState.TRAINING) && steps.answered(done, now)) {
+            early.evaluated(status.latestEvaluation(), status);
+            if (steps.reached(status.training().step())) {
+                losses.overcome();
+                roster.prove(members.ranks());
+            }
+        }
+        return goOn(now);
+    }
+
+    /** A rank has stopped before a step's update: all of them do. What there was before is saved, and the run ends. */
+    public List<Effect> stepRefused(StepRefused refusal, long now) {
+        if (refusal.generation() == members.generation() && status.is(RunState.TRAINING) && steps.refused(refusal)) {
+            status.refuse(refusal.reason());
         }
         return goOn(now);
     }
@@ -261,14 +272,17 @@ public final class RunMachine {
             return;
         }
         long step = status.training().step();
-        boolean finished = step >= status.totalSteps();
+        boolean finished = step >= status.totalSteps() || early.isOver();
+        boolean refused = status.refusal() != null;
         boolean due = checkpointEvery > 0 && step % checkpointEvery == 0;
-        if ((due || finished || status.stopping()) && step > 0 && !checkpoints.isLastOf(step)) {
+        if ((due || finished || refused || status.stopping()) && step > 0 && !checkpoints.isLastOf(step)) {
             if (stopUnsaved) {
                 ending.stopped();
             } else if (checkpoints.pause().mayTry(now)) {
                 checkpoints.begin(step);
             }
+        } else if (refused) {
+            ending.paused(status.refusal());
         } else if (finished && step == 0) {
             ending.done("nothing to do: 0 steps");
         } else if (finished) {

@@ -11,6 +11,7 @@ package org.shardloom.coordinator.run;
  * @param joinTimeoutMillis how long to wait for workers
  * @param outputDir where checkpoints go
  * @param resume checkpoint directory to begin with, or null
+ * @param patience evaluations in a row without a lower loss after which training ends; 0: never
  */
 public record RunSettings(
         int workers,
@@ -20,7 +21,30 @@ public record RunSettings(
         double minStepSeconds,
         long joinTimeoutMillis,
         String outputDir,
-        String resume) {
+        String resume,
+        int patience) {
+    /** A run that goes on to its last step. */
+    public RunSettings(
+            int workers,
+            int minWorkers,
+            boolean allowReplacement,
+            long checkpointEvery,
+            double minStepSeconds,
+            long joinTimeoutMillis,
+            String outputDir,
+            String resume) {
+        this(
+                workers,
+                minWorkers,
+                allowReplacement,
+                checkpointEvery,
+                minStepSeconds,
+                joinTimeoutMillis,
+                outputDir,
+                resume,
+                0);
+    }
+
     /** Workers that the run cannot do without. */
     int leastWorkers() {
         return Math.max(1, minWorkers);

@@ -2,6 +2,7 @@ package org.shardloom.coordinator.run;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalDouble;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.message.WorkerMessage;
 
@@ -15,6 +16,8 @@ final class RunStatus {
     private long totalSteps;
     private double loss = Double.NaN;
     private boolean stopping;
+    private StepEvaluation evaluation;
+    private String refusal;
 
     RunState state() {
         return state;
@@ -81,6 +84,31 @@ final class RunStatus {
 
     void loss(double ofStep) {
         loss = ofStep;
+    }
+
+    /** Loss of the evaluation after the last step, where there was one. */
+    OptionalDouble evalLoss() {
+        return evaluation != null && evaluation.step() == training.step() && Double.isFinite(evaluation.loss())
+                ? OptionalDouble.of(evaluation.loss())
+                : OptionalDouble.empty();
+    }
+
+    /** Of the last step; null where it was not followed by one. */
+    StepEvaluation latestEvaluation() {
+        return evaluation;
+    }
+
+    void evaluation(StepEvaluation latest) {
+        evaluation = latest;
+    }
+
+    /** Why workers would not take the next step; null as long as they would. */
+    String refusal() {
+        return refusal;
+    }
+
+    void refuse(String reason) {
+        refusal = reason;
     }
 
     /** Whether people want the run to end at the next opportunity. */

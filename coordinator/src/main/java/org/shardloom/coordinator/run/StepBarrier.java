@@ -1,9 +1,12 @@
 package org.shardloom.coordinator.run;
 
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
+import org.shardloom.protocol.message.CoordinatorMessage.StepRefused;
 import org.shardloom.protocol.message.StepReport;
 import org.shardloom.protocol.message.WorkerMessage.RunStep;
 
@@ -13,6 +16,7 @@ final class StepBarrier {
     private final Membership members;
     private final long leastMillis;
     private final Map<Integer, StepDone> answers = new HashMap<>();
+    private final Set<Integer> refusals = new HashSet<>();
     private boolean underWay;
     private long started;
     private long nextAt;
@@ -36,6 +40,7 @@ final class StepBarrier {
         underWay = true;
         started = now;
         answers.clear();
+        refusals.clear();
         members.ranks().forEach(id -> status.tell(id, new RunStep(members.generation(), step)));
     }
 
@@ -56,8 +61,19 @@ final class StepBarrier {
         StepMetrics metrics = StepMetrics.of(
                 status.training().step(), status.totalSteps(), members.generation(), (now - started) / 1000.0, reports);
         status.loss(metrics.loss());
+        status.evaluation(metrics.evaluation());
         status.want(new Effect.PublishStep(metrics));
         return true;
+    }
+
+    /** Takes a rank's refusal of the step; true once all have refused. */
+    boolean refused(StepRefused refusal) {
+        if (!underWay) {
+            return false;
+        }
+        refusals.add(refusal.workerId());
+        underWay = !refusals.containsAll(members.ranks());
+        return !underWay;
     }
 
     /** The step under way is given up. */

@@ -11,6 +11,7 @@ import org.shardloom.protocol.message.StepReport;
  * @param deviceMemoryPeakBytes most of any rank in this generation
  * @param hostMemoryPeakBytes most of any rank in this generation
  * @param workerHostMemoryPeakBytes by rank
+ * @param evaluation after the step; null where there was none
  */
 public record StepMetrics(
         long step,
@@ -28,7 +29,8 @@ public record StepMetrics(
         long deviceMemoryPeakBytes,
         long hostMemoryPeakBytes,
         List<Long> workerHostMemoryPeakBytes,
-        Map<String, Double> phaseSeconds) {
+        Map<String, Double> phaseSeconds,
+        StepEvaluation evaluation) {
 
     /**
      * Combines the ranks' reports.
@@ -59,6 +61,7 @@ public record StepMetrics(
                 reports.stream().mapToLong(StepReport::devicePeakBytes).max().orElse(0),
                 reports.stream().mapToLong(StepReport::residentPeakBytes).max().orElse(0),
                 reports.stream().map(StepReport::residentPeakBytes).toList(),
-                phases);
+                phases,
+                StepEvaluation.of(step, reports));
     }
 }

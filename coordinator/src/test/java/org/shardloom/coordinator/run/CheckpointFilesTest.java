@@ -28,12 +28,17 @@ class CheckpointFilesTest {
     Path out;
 
     private static CheckpointFiles.Facts facts(long step) {
+        return facts(step, java.util.OptionalDouble.empty());
+    }
+
+    private static CheckpointFiles.Facts facts(long step, java.util.OptionalDouble evalLoss) {
         return new CheckpointFiles.Facts(
                 new TrainingState(step, step - 1, 1024, 5),
                 2,
                 List.of(new UnitSize("head", 100)),
                 step * 16,
                 1.5,
+                evalLoss,
                 "job",
                 "{}",
                 "digest",
@@ -210,6 +215,25 @@ class CheckpointFilesTest {
         assertTrue(e.getMessage().startsWith("no space"), e.getMessage());
         try (Stream<Path> entries = Files.list(out)) {
             assertEquals(0, entries.count());
+        }
+    }
+
+    @Test
+    void theBestEvaluatedAreKeptBesidesTheNewest() throws Exception {
+        CheckpointFiles files = new CheckpointFiles(out, 1, 2);
+        double[] losses = {3, 1, 2, 1.5, 4, 5};
+        for (int i = 0; i < losses.length; i++) {
+            files.prepare(i + 1, 10);
+            files.commit(facts(i + 1, java.util.OptionalDouble.of(losses[i])), SHARDS);
+        }
+        files.prepare(7, 10);
+        files.commit(facts(7), SHARDS);
+        try (java.util.stream.Stream<Path> left = java.nio.file.Files.list(out)) {
+            assertEquals(
+                    java.util.Set.of("checkpoint-2", "checkpoint-4", "checkpoint-7"),
+                    left.map(p -> p.getFileName().toString())
+                            .filter(n -> n.startsWith("checkpoint"))
+                            .collect(java.util.stream.Collectors.toSet()));
         }
     }
 }

@@ -49,6 +49,11 @@ final class RunInvariants {
         }
     }
 
+    /** A worker has stopped before a step's update. */
+    void refused() {
+        inFlight--;
+    }
+
     /** A step is done, as far as people know. */
     void published(StepMetrics metrics) {
         assertEquals(expectedStep, metrics.step(), "a step lost or done twice");

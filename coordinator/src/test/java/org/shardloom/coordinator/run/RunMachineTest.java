@@ -295,4 +295,44 @@ class RunMachineTest {
         assertFalse(end.success());
         assertEquals("only 2 of 3 workers came within 10 s", end.message());
     }
+
+    @Test
+    void aStepThatWorkersRefuseIsNotTakenAndWhatWasBeforeIsSaved() {
+        SimulatedRun run = new SimulatedRun(settings(3, true, 4), 20, 5);
+        run.refusedStep = 7;
+        run.begin();
+        Effect.End end = run.finish();
+        assertFalse(end.success());
+        assertEquals(List.of(4L, 6L), run.disk.committed);
+        assertEquals(6, run.published.get(run.published.size() - 1).step());
+        assertTrue(end.message().startsWith("paused before step 7: the gradient has exploded"), end.message());
+        assertTrue(end.message().contains("checkpoint-6, from which --resume latest goes on"), end.message());
+    }
+
+    @Test
+    void aFirstStepThatWorkersRefuseLeavesNothingToSave() {
+        SimulatedRun run = new SimulatedRun(settings(2, true, 4), 20, 5);
+        run.refusedStep = 1;
+        run.begin();
+        Effect.End end = run.finish();
+        assertFalse(end.success());
+        assertEquals(List.of(), run.disk.committed);
+        assertEquals("paused before step 1: the gradient has exploded", end.message());
+    }
+
+    @Test
+    void trainingEndsWhenEvaluationsFindNoLowerLossForLongEnough() {
+        RunSettings patient = new RunSettings(2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, null, 2);
+        SimulatedRun run = new SimulatedRun(patient, 40, 3);
+        double[] losses = {3, 2, 2.5, 1.5, 1.6, 1.5, 1};
+        run.evaluated = step -> step % 5 == 0 ? losses[(int) step / 5 - 1] : null;
+        run.begin();
+        assertTrue(run.finish().success());
+        assertEquals(30, run.published.get(run.published.size() - 1).step());
+        assertEquals(List.of(30L), run.disk.committed);
+        assertTrue(
+                run.notices.stream().anyMatch(n -> n.contains("no lower loss than that after step 20")),
+                run.notices.toString());
+        assertEquals(1.6, run.published.get(24).evaluation().loss());
+    }
 }

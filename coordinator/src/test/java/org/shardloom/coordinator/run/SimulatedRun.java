@@ -14,6 +14,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 import java.util.function.LongFunction;
+import org.shardloom.protocol.message.CoordinatorMessage;
 import org.shardloom.protocol.message.WorkerMessage.StartGeneration;
 
 /**
@@ -39,6 +40,12 @@ final class SimulatedRun {
     Effect.End end;
     /** Knobs. */
     int launchesToFail;
+
+    /** The step that workers will not take; 0 for none. */
+    long refusedStep;
+
+    /** Loss of the evaluation after a step; null: none. */
+    LongFunction<Double> evaluated = step -> null;
 
     boolean hangLaunches;
     int hangLaunchesAfter = Integer.MAX_VALUE;
@@ -110,6 +117,11 @@ final class SimulatedRun {
         if (states.isEmpty() || states.get(states.size() - 1) != state) {
             states.add(state);
         }
+    }
+
+    void refused(CoordinatorMessage.StepRefused refusal) {
+        invariants.refused();
+        apply(t -> machine.stepRefused(refusal, t));
     }
 
     void until(BooleanSupplier condition) {

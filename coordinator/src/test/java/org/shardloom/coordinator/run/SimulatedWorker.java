@@ -15,7 +15,9 @@ import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardFailed;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
 import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
+import org.shardloom.protocol.message.CoordinatorMessage.StepRefused;
 import org.shardloom.protocol.message.CoordinatorMessage.WorkerFailed;
+import org.shardloom.protocol.message.EvaluationReport;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.StepReport;
 import org.shardloom.protocol.message.TrainingState;
@@ -172,10 +174,21 @@ final class SimulatedWorker {
 
     private void step(WorkerMessage.RunStep m) {
         assertEquals(m.step() - 1, holds, () -> "worker " + id + " holds another state\n" + run.tail());
+        if (m.step() == run.refusedStep) {
+            together("step " + m.generation() + " " + m.step(), m.generation(), ranks, run.stepMillis, () -> {
+                StepRefused refused = new StepRefused(m.generation(), id, m.step(), "the gradient has exploded");
+                done(m.generation(), "refused", () -> run.refused(refused));
+            });
+            return;
+        }
         together("step " + m.generation() + " " + m.step(), m.generation(), ranks, run.stepMillis, () -> {
             holds = m.step();
             StepReport report =
                     new StepReport(1.0 / m.step(), 1, true, 1e-4, 10, 0.5, 0.04, Map.of("forward", 0.02), 1, 2);
+            Double evaluated = run.evaluated.apply(m.step());
+            if (evaluated != null) {
+                report = report.with(new EvaluationReport(evaluated, 3, List.of(), 0.1, null));
+            }
             StepDone stepDone = new StepDone(m.generation(), id, new TrainingState(m.step(), m.step(), 0, 0), report);
             done(m.generation(), "step done", () -> run.apply(t -> run.machine.stepDone(stepDone, t)));
         });

@@ -162,7 +162,17 @@ final class CheckpointRounds implements AutoCloseable {
         Path directory = files.prepare(1, bytes);
         ShardFiles.Written shard = ShardFiles.write(directory, plan, 0, state);
         files.commit(
-                new CheckpointFiles.Facts(new TrainingState(1, 1, 1, 0), 1, plan.units(), 0, 0, "", "{}", "", "bench"),
+                new CheckpointFiles.Facts(
+                        new TrainingState(1, 1, 1, 0),
+                        1,
+                        plan.units(),
+                        0,
+                        0,
+                        java.util.OptionalDouble.empty(),
+                        "",
+                        "{}",
+                        "",
+                        "bench"),
                 List.of(new ShardWritten(1, 0, 1, 0, shard.file(), shard.bytes(), shard.checksum())));
     }
 

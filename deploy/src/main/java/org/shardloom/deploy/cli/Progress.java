@@ -72,7 +72,7 @@ final class Progress implements RunListener {
                 m.workers(),
                 m.gradNorm(),
                 m.learningRate(),
-                m.applied() ? "" : "  (overflow: update skipped)");
+                m.applied() ? "" : "  (update skipped)");
         long now = System.currentTimeMillis();
         if (terminal) {
             int filled = m.totalSteps() == 0 ? BAR : (int) (BAR * m.step() / m.totalSteps());

@@ -88,8 +88,8 @@ public final class Run {
 
     private Outcome executeLocked(Path output) throws IOException, RunException {
         listener.onOwned();
-        CheckpointFiles checkpoints =
-                new CheckpointFiles(output, job.checkpoint().keepLast());
+        CheckpointFiles checkpoints = new CheckpointFiles(
+                output, job.checkpoint().keepLast(), job.checkpoint().keepBest());
         Path jobFile = output.resolve("job.yaml");
         String yaml = job.toYaml();
         Files.writeString(jobFile, yaml);
@@ -109,7 +109,8 @@ public final class Run {
                         job.train().minStepSeconds(),
                         Math.round(cluster.joinTimeoutSeconds() * 1000),
                         output.toString(),
-                        resume.map(Path::toString).orElse(null)),
+                        resume.map(Path::toString).orElse(null),
+                        job.evaluation().patience()),
                 secret,
                 yaml,
                 job.fingerprint(),

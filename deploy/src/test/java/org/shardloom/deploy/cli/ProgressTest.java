@@ -37,7 +37,7 @@ class ProgressTest {
 
     private static StepMetrics step(long step, boolean applied) {
         return new StepMetrics(
-                step, 20, 0.5, 2.5, 0.75, applied, 1e-3, 100, 1234.6, 4, 1, 372.5, 0, 0, List.of(1L), Map.of());
+                step, 20, 0.5, 2.5, 0.75, applied, 1e-3, 100, 1234.6, 4, 1, 372.5, 0, 0, List.of(1L), Map.of(), null);
     }
 
     @Test
@@ -48,7 +48,7 @@ class ProgressTest {
         progress.onStep(step(20, false));
         assertEquals(
                 SHOW + "[################] step 20/20  loss 2.5000  1,235 tokens/s  left 0:00"
-                        + "  4 workers  norm 0.75  lr 1.00e-03  (overflow: update skipped)" + SHOWN,
+                        + "  4 workers  norm 0.75  lr 1.00e-03  (update skipped)" + SHOWN,
                 shown());
     }
 

@@ -1,6 +1,8 @@
 package org.shardloom.deploy.e2e;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -49,9 +51,9 @@ public final class TinyJob {
         StringBuilder lines = new StringBuilder();
         try (TensorSource train = SafetensorsFile.open(file(model, "train.safetensors"))) {
             for (int b = 0; b < 5; b++) {
-                float[] ids = train.readAll("batch/" + b + "/input_ids");
-                float[] labels = train.readAll("batch/" + b + "/labels");
-                float[] lengths = train.readAll("batch/" + b + "/lengths");
+                long[] ids = integers(train, "batch/" + b + "/input_ids");
+                long[] labels = integers(train, "batch/" + b + "/labels");
+                long[] lengths = integers(train, "batch/" + b + "/lengths");
                 int width = ids.length / lengths.length;
                 for (int row = 0; row < lengths.length; row++) {
                     lines.append("{\"input_ids\": ").append(row(ids, row * width, (int) lengths[row]));
@@ -63,7 +65,16 @@ public final class TinyJob {
         return Files.writeString(directory.resolve(model + ".jsonl"), lines);
     }
 
-    private static List<Integer> row(float[] values, int from, int count) {
+    private static long[] integers(TensorSource source, String name) throws IOException {
+        ByteBuffer bytes =
+                ByteBuffer.allocate((int) source.info(name).byteCount()).order(ByteOrder.LITTLE_ENDIAN);
+        source.readRaw(name, 0, bytes);
+        long[] values = new long[bytes.capacity() / Long.BYTES];
+        bytes.flip().asLongBuffer().get(values);
+        return values;
+    }
+
+    private static List<Integer> row(long[] values, int from, int count) {
         return IntStream.range(from, from + count)
                 .map(i -> (int) values[i])
                 .boxed()

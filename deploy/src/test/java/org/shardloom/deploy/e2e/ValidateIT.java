@@ -96,22 +96,30 @@ class ValidateIT {
     }
 
     @Test
-    void chatglm6bIsRefusedByNameBeforeItsTokenizerIsLookedFor() throws Exception {
+    void chatglm6bIsKnownAndItsTokenizerLookedFor() throws Exception {
+        Path job = publishedModel("chatglm-6b", "chatglm1");
+        Files.writeString(
+                job,
+                Files.readString(job)
+                        .replace(directory.resolve("tools.jsonl").toString(), alpaca().toString())
+                        .replace("format: chatglm3", "format: alpaca"));
+        List<String> lines = validate(job, "--data", "1");
+        CleanRoom.assertSays(
+                String.join("\n", lines),
+                List.of("model: 6,173,286,400 parameters, 28 layers", "[gMASK]", "learned", "the job is valid"));
         room.refused(
                 1,
-                List.of("config.json", "ChatGLM-6B (the first) is not supported yet"),
-                "shardloom",
-                "validate",
-                "--config",
-                publishedModel("chatglm-6b", "chatglm2").toString());
-        room.refused(
-                1,
-                List.of("config.json", "ChatGLM-6B (the first) is not supported yet"),
+                List.of("tiny-chatglm1", "ice_text.model"),
                 "shardloom",
                 "generate",
                 "--prompt",
                 "x",
                 "--model",
                 TinyJob.shared("fixtures/tiny-chatglm1/safetensors-fp32").toString());
+    }
+
+    private Path alpaca() throws Exception {
+        return Files.writeString(
+                directory.resolve("alpaca.jsonl"), "{\"instruction\":\"你好\",\"input\":\"\",\"output\":\"hello\"}\n");
     }
 }

@@ -22,13 +22,6 @@ final class AvailableFeatures {
                     JobKeys.OFFLOAD_OPTIMIZER,
                     "the optimizer always runs on the host in this version; leave zero.offload_optimizer true");
         }
-        if (job.evaluation().everySteps() > 0) {
-            problem.accept(
-                    JobKeys.EVALUATION_EVERY, "evaluation while training is not available in this version; leave it 0");
-        }
-        if (job.checkpoint().keepBest() > 0) {
-            problem.accept(JobKeys.KEEP_BEST, "checkpoint.keep_best is not available in this version; leave it 0");
-        }
         if (!job.cluster().insecure() && !isLoopback(job.cluster().host())) {
             problem.accept(
                     JobKeys.HOST,

@@ -24,7 +24,13 @@ final class JobAssembler {
                 v.get(JobKeys.GRADIENT_CHECKPOINTING),
                 new CheckpointConfig(
                         v.get(JobKeys.CHECKPOINT_EVERY), v.get(JobKeys.KEEP_LAST), v.get(JobKeys.KEEP_BEST)),
-                new EvaluationConfig(v.get(JobKeys.EVALUATION_EVERY), v.get(JobKeys.METRICS)),
+                new EvaluationConfig(
+                        v.get(JobKeys.EVALUATION_EVERY),
+                        v.get(JobKeys.METRICS),
+                        v.get(JobKeys.EVALUATION_SAMPLES),
+                        v.get(JobKeys.EVALUATION_PROMPTS),
+                        v.get(JobKeys.EVALUATION_MAX_NEW_TOKENS),
+                        v.get(JobKeys.PATIENCE)),
                 v.get(JobKeys.WORKERS),
                 v.get(JobKeys.DEVICE),
                 v.get(JobKeys.OUTPUT_DIR),
@@ -66,6 +72,7 @@ final class JobAssembler {
                 v.get(JobKeys.MAX_GRAD_NORM),
                 v.get(JobKeys.LOSS_REDUCTION),
                 v.get(JobKeys.MIN_STEP_SECONDS),
+                new SpikeConfig(v.get(JobKeys.SPIKE_ACTION), v.get(JobKeys.SPIKE_FACTOR)),
                 v.get(JobKeys.SEED));
     }
 

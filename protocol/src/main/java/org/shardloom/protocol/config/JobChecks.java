@@ -18,6 +18,7 @@ import static org.shardloom.protocol.config.JobKeys.MIN_WORKERS;
 import static org.shardloom.protocol.config.JobKeys.MODEL_ADAPTER;
 import static org.shardloom.protocol.config.JobKeys.MODEL_INIT;
 import static org.shardloom.protocol.config.JobKeys.OFFLOAD_PARAMS;
+import static org.shardloom.protocol.config.JobKeys.PATIENCE;
 import static org.shardloom.protocol.config.JobKeys.WARMUP_RATIO;
 import static org.shardloom.protocol.config.JobKeys.WARMUP_STEPS;
 import static org.shardloom.protocol.config.JobKeys.WORKERS;
@@ -85,6 +86,18 @@ final class JobChecks {
                     List.of(KEEP_BEST, CHECKPOINT_EVERY),
                     v -> v.get(KEEP_BEST) > 0 && v.get(CHECKPOINT_EVERY) == 0,
                     v -> "checkpoint.keep_best needs checkpoint.every_steps above 0"),
+            rule(
+                    List.of(KEEP_BEST, CHECKPOINT_EVERY, EVALUATION_EVERY),
+                    v -> v.get(KEEP_BEST) > 0
+                            && v.get(EVALUATION_EVERY) > 0
+                            && v.get(CHECKPOINT_EVERY) % v.get(EVALUATION_EVERY) != 0,
+                    v -> "checkpoint.keep_best needs checkpoint.every_steps (" + v.get(CHECKPOINT_EVERY)
+                            + ") to be a multiple of evaluation.every_steps (" + v.get(EVALUATION_EVERY)
+                            + "), so that each checkpoint has been evaluated"),
+            rule(
+                    List.of(PATIENCE, EVALUATION_EVERY),
+                    v -> v.get(PATIENCE) > 0 && v.get(EVALUATION_EVERY) == 0,
+                    v -> "evaluation.patience needs evaluation.every_steps above 0"),
             rule(
                     List.of(MIN_WORKERS, WORKERS),
                     v -> v.get(MIN_WORKERS) > v.get(WORKERS),

@@ -9,6 +9,7 @@ import static org.shardloom.protocol.config.ValueTypes.POSITIVE;
 import static org.shardloom.protocol.config.ValueTypes.choice;
 import static org.shardloom.protocol.config.ValueTypes.choices;
 import static org.shardloom.protocol.config.ValueTypes.integer;
+import static org.shardloom.protocol.config.ValueTypes.number;
 
 import java.nio.file.Path;
 import java.util.List;
@@ -169,6 +170,18 @@ final class JobKeys {
             0.0,
             "slows a run down, for demonstrations and fault tests",
             c -> c.train().minStepSeconds());
+    static final Key<SpikeConfig.Action> SPIKE_ACTION = DECLARED.key(
+            "train.spike.action",
+            choice(SpikeConfig.Action.class),
+            SpikeConfig.Action.PAUSE,
+            "before the update of a step whose loss or gradient is unlike those before",
+            c -> c.train().spike().action());
+    static final Key<Double> SPIKE_FACTOR = DECLARED.key(
+            "train.spike.factor",
+            number("a number above 1", x -> x > 1),
+            100.0,
+            "times the usual gradient norm that is taken for an explosion",
+            c -> c.train().spike().factor());
     static final Key<Long> SEED =
             DECLARED.key("train.seed", ValueTypes.LONG, 1234L, "seed of every random choice", c -> c.train()
                     .seed());
@@ -224,6 +237,25 @@ final class JobKeys {
             List.of(EvaluationConfig.Metric.LOSS),
             "what an evaluation measures",
             c -> c.evaluation().metrics());
+
+    static final Key<Integer> EVALUATION_SAMPLES = DECLARED.key(
+            "evaluation.samples",
+            POSITIVE,
+            200,
+            "samples of data.eval whose loss is measured, at most",
+            c -> c.evaluation().samples());
+    static final Key<Integer> EVALUATION_PROMPTS =
+            DECLARED.key("evaluation.prompts", COUNT, 8, "of them, how many the model answers", c -> c.evaluation()
+                    .prompts());
+    static final Key<Integer> EVALUATION_MAX_NEW_TOKENS =
+            DECLARED.key("evaluation.max_new_tokens", POSITIVE, 128, "most tokens of an answer", c -> c.evaluation()
+                    .maxNewTokens());
+    static final Key<Integer> PATIENCE = DECLARED.key(
+            "evaluation.patience",
+            COUNT,
+            0,
+            "training ends after so many evaluations without a lower loss; 0 never",
+            c -> c.evaluation().patience());
 
     // where it runs
     static final Key<Integer> WORKERS =

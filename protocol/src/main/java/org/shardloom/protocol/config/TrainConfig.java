@@ -13,6 +13,7 @@ package org.shardloom.protocol.config;
  * @param maxGradNorm longest gradient that is applied whole; 0 never clips
  * @param lossReduction what a step's loss is divided by
  * @param minStepSeconds slows steps down to this, for demonstrations and fault tests
+ * @param spike what is done about a step that is unlike those before
  * @param seed of every random choice in the run
  */
 public record TrainConfig(
@@ -26,6 +27,7 @@ public record TrainConfig(
         double maxGradNorm,
         LossReduction lossReduction,
         double minStepSeconds,
+        SpikeConfig spike,
         long seed) {
 
     /** What a step's loss is divided by. */

@@ -60,6 +60,13 @@ public sealed interface CoordinatorMessage extends WireMessage {
     record StepDone(long generation, int workerId, TrainingState state, StepReport report)
             implements CoordinatorMessage {}
 
+    /**
+     * A rank has stopped before a step's update, as all ranks do: their state is that before the step.
+     *
+     * @param reason what is wrong with the step, and which setting to change
+     */
+    record StepRefused(long generation, int workerId, long step, String reason) implements CoordinatorMessage {}
+
     /** A rank's shard of a checkpoint is on disk. */
     record ShardWritten(long generation, int workerId, long step, int rank, String file, long bytes, byte[] checksum)
             implements CoordinatorMessage {}

@@ -75,6 +75,7 @@ class JobDefaultsTest {
                         0.5,
                         TrainConfig.LossReduction.MICRO_BATCH,
                         0.25,
+                        new SpikeConfig(SpikeConfig.Action.PAUSE, 100),
                         7),
                 Precision.FP32,
                 new ZeroConfig(2, false, false),
@@ -85,7 +86,11 @@ class JobDefaultsTest {
                         List.of(
                                 EvaluationConfig.Metric.LOSS,
                                 EvaluationConfig.Metric.ROUGE,
-                                EvaluationConfig.Metric.BLEU)),
+                                EvaluationConfig.Metric.BLEU),
+                        200,
+                        8,
+                        128,
+                        0),
                 4,
                 DeviceChoice.CUDA,
                 Path.of("/out"),
@@ -110,6 +115,7 @@ class JobDefaultsTest {
                         1.0,
                         TrainConfig.LossReduction.TOKEN,
                         0,
+                        new SpikeConfig(SpikeConfig.Action.PAUSE, 100),
                         1234),
                 config.train());
         assertEquals(new ZeroConfig(3, true, false), config.zero());

@@ -62,7 +62,7 @@ class JobKeysTest {
                         "job.yaml:4: train.seed: expected an integer, found 'x'",
                         "job.yaml:5: unknown key 'train.lr' - valid keys in 'train': epochs, max_steps, micro_batch_size,"
                                 + " global_batch_size, learning_rate, schedule, optimizer, max_grad_norm, loss_reduction,"
-                                + " min_step_seconds, seed",
+                                + " min_step_seconds, spike, seed",
                         "job.yaml:6: workers: expected a positive integer, found '0'",
                         "--set precision=int8: precision: expected one of bf16, fp16, fp32, found 'int8'",
                         "job.yaml: missing key 'data.train' - training samples, JSON lines",

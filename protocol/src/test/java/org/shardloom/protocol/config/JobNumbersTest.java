@@ -88,7 +88,7 @@ class JobNumbersTest {
                 "device: {cpu: 1}|device: expected one of auto, cpu, cuda, found keys and values",
                 "tokenizer: [a]|tokenizer: expected a directory, found a list",
                 "tokenizer: ''|tokenizer: expected a directory, found ''",
-                "evaluation: {metrics: []}|evaluation.metrics: expected a list of loss, rouge, bleu, found a list of 0",
+                "evaluation: {metrics: []}|evaluation.metrics: expected a list of loss, rouge, bleu, exact_match, f1, found a list of 0",
                 "train: 5|train: expected keys and values, found '5'"
             })
     void valuesOutsideTheirRangeAreRefused(String line, String problem) {

@@ -39,6 +39,7 @@ final class RandomJobs {
         RULES.put("data.max_source_length", random -> "" + (1 + random.nextInt(999)));
         RULES.put("zero.offload_params", random -> "false");
         RULES.put("checkpoint.keep_best", random -> "0");
+        RULES.put("evaluation.patience", random -> "0");
         RULES.put("evaluation.every_steps", random -> "0");
         RULES.put("cluster.min_workers", random -> "1");
         RULES.put("cluster.heartbeat_seconds", random -> "" + (0.01 + random.nextDouble()));
@@ -81,7 +82,8 @@ final class RandomJobs {
             case "true or false" -> "" + random.nextBoolean();
             case "text", "a file", "a directory" -> name(random);
             case "a list of texts", "a file or a list of files" -> "[" + name(random) + ", " + name(random) + "]";
-            case "a list of loss, rouge, bleu" -> "[rouge, loss]";
+            case "a list of loss, rouge, bleu, exact_match, f1" -> "[rouge, loss]";
+            case "a number above 1" -> "" + (1.5 + 100 * random.nextDouble());
             case "adamw" -> "adamw";
             default -> throw new AssertionError("No example for " + expected);
         };

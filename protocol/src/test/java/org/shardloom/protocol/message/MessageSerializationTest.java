@@ -57,6 +57,8 @@ class MessageSerializationTest {
         TrainingState state = new TrainingState(Long.MAX_VALUE, 7, 65536.5, 3);
         StepReport report = new StepReport(
                 0.1, 2.5, false, 1e-300, 12, 0.5, 1.5, Map.of("forward", 0.25, "reduce", 1e-9), 1L << 40, 3);
+        EvaluationReport evaluation = new EvaluationReport(
+                1.5, 7, List.of(new EvaluationReport.Answer(3, "问", "答", "", Map.of("rouge-l", 0.5))), 0.25, null);
         List<Member> members = List.of(new Member(0, "a", "k", -1, 0), new Member(5, "::1", "k2", 3, -1));
         return List.of(
                 new AskJob("proof", "host", 1L << 33, worker),
@@ -65,6 +67,8 @@ class MessageSerializationTest {
                 new Ready(
                         2, 1, 100, List.of(new UnitSize("layers.3", 1L << 35)), "{\"a\": \"ü\"}", "12 samples", state),
                 new StepDone(2, 1, state, report),
+                new StepDone(2, 1, state, report.with(evaluation)),
+                new CoordinatorMessage.StepRefused(2, 1, 9, "the gradient exploded"),
                 new ShardWritten(2, 1, 8, 0, "shard-0-of-4.safetensors", 1L << 36, BYTES),
                 new ShardFailed(2, 1, 8, true, "No space left on device"),
                 new Exported(2, 1, "/out/final"),

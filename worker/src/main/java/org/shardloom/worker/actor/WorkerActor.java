@@ -22,6 +22,7 @@ import org.shardloom.protocol.message.CoordinatorMessage;
 import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.protocol.message.WorkerMessage;
 import org.shardloom.worker.loop.Session;
+import org.shardloom.worker.zero.StepRefusedException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -105,7 +106,9 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
                 .onMessage(WorkerMessage.Refused.class, m -> stop("refused by the coordinator: " + m.reason()))
                 .onMessage(WorkerMessage.StartGeneration.class, this::onStartGeneration)
                 .onMessage(WorkerMessage.RendezvousResult.class, this::onRendezvousResult)
-                .onMessage(WorkerMessage.RunStep.class, m -> order(m.generation(), session -> session.step(m.step())))
+                .onMessage(
+                        WorkerMessage.RunStep.class,
+                        m -> order(m.generation(), session -> step(session, m.generation(), m.step())))
                 .onMessage(
                         WorkerMessage.SaveCheckpoint.class,
                         m -> order(
@@ -211,6 +214,14 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
                 new GenerationRendezvous(setup.coordinator(), generation, workerId, MEETING_TIMEOUT, ofGeneration);
         rendezvous = meetings;
         return order(generation, session -> session.start(m, workerId, meetings.groups(m.members()), ofGeneration));
+    }
+
+    private CoordinatorMessage step(Session session, long orderGeneration, long step) {
+        try {
+            return session.step(step);
+        } catch (StepRefusedException e) {
+            return new CoordinatorMessage.StepRefused(orderGeneration, workerId, step, e.getMessage());
+        }
     }
 
     private CoordinatorMessage save(Session session, long orderGeneration, long step, Path directory) throws Exception {

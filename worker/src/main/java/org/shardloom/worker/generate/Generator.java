@@ -14,7 +14,7 @@ import org.shardloom.worker.model.KeyValueCache;
  * leaves its place to the next prompt. What follows a prompt does not depend on the others. One thread.
  */
 public final class Generator {
-    private final LoadedModel model;
+    private final TokenModel model;
     private final int vocabulary;
     private final Set<Integer> stops;
     private final SamplingOptions options;
@@ -37,11 +37,11 @@ public final class Generator {
      * @param vocabulary only ids below are chosen: a model may have more rows than its tokenizer has tokens
      * @param stops ids; may be empty
      */
-    public Generator(LoadedModel model, int vocabulary, Set<Integer> stops, SamplingOptions options) {
+    public Generator(TokenModel model, int vocabulary, Set<Integer> stops, SamplingOptions options) {
         this(model, vocabulary, stops, options, Limits.DEFAULT);
     }
 
-    Generator(LoadedModel model, int vocabulary, Set<Integer> stops, SamplingOptions options, Limits limits) {
+    Generator(TokenModel model, int vocabulary, Set<Integer> stops, SamplingOptions options, Limits limits) {
         this.model = model;
         this.vocabulary = vocabulary;
         this.stops = Set.copyOf(stops);

@@ -27,7 +27,7 @@ import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.model.UnitView;
 
 /** A whole model in one process, in fp32, for forward passes. One thread. */
-public final class LoadedModel implements AutoCloseable {
+public final class LoadedModel implements TokenModel, AutoCloseable {
     private static final DType DTYPE = DType.F32;
     private final CpuDevice device;
     private final Decoder decoder;
@@ -76,16 +76,17 @@ public final class LoadedModel implements AutoCloseable {
         }
     }
 
+    @Override
     public DecoderConfig config() {
         return decoder.config();
     }
 
-    /** What a tuning method has added to it. */
+    @Override
     public Adapters adapters() {
         return decoder.model().adapters();
     }
 
-    /** Longest sequence. */
+    @Override
     public int positions() {
         return positions;
     }
@@ -97,12 +98,7 @@ public final class LoadedModel implements AutoCloseable {
         return logits(batch, batch.withVirtualTokens(adapters().virtualTokens()).realRows(), null);
     }
 
-    /**
-     * Room for sequences, to be given to {@link #extend}. Whoever asks closes it, before the model.
-     *
-     * @param slots number of sequences
-     * @param capacity most tokens of a sequence, at most {@link #positions}
-     */
+    @Override
     public KeyValueCache newCache(int slots, int capacity) {
         if (slots < 1 || capacity < 1 || capacity > positions) {
             throw new IllegalArgumentException("a cache of " + slots + " sequences of " + capacity
@@ -115,19 +111,12 @@ public final class LoadedModel implements AutoCloseable {
         }
     }
 
-    /** Bytes of cache that a token of a sequence takes. */
+    @Override
     public long cacheBytesPerToken() {
         return config().layers() * config().attention().cacheWidth() * DTYPE.bytes;
     }
 
-    /**
-     * Adds tokens to sequences of the cache: the first ones of a new sequence, or some more of one that has some already.
-     *
-     * @param slots of the cache, each at most once
-     * @param tokens new tokens of each of the slots, at least one
-     * @return fp32 logits after the last token of each: [slots][vocabulary]
-     * @throws IllegalArgumentException when a slot has no room, or an id is not known to the model
-     */
+    @Override
     public float[][] extend(KeyValueCache cache, int[] slots, List<int[]> tokens) {
         tokens.forEach(this::check);
         PackedBatch batch =
@@ -173,20 +162,6 @@ public final class LoadedModel implements AutoCloseable {
             }
         }
         return most;
-    }
-
-    /** Refuses a sequence that the model cannot read. */
-    void check(int[] sequence) {
-        if (sequence.length == 0 || sequence.length > positions) {
-            throw new IllegalArgumentException(
-                    "a sequence of " + sequence.length + " tokens, expected 1 to " + positions);
-        }
-        for (int id : sequence) {
-            if (id < 0 || id >= config().vocabulary()) {
-                throw new IllegalArgumentException(
-                        "token id " + id + " is not one of the model's " + config().vocabulary());
-            }
-        }
     }
 
     private float[][] logits(PackedBatch batch, int[] rows, KeyValueCache.Extension cache) {

@@ -18,13 +18,13 @@ import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.tuning.AdapterFiles;
-import org.shardloom.worker.tuning.Nf4Source;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.tuning.TuningException;
 import org.shardloom.worker.weights.OverlaidSource;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsDirectory;
 import org.shardloom.worker.zero.MasterWeights;
+import org.shardloom.worker.zero.Nf4Source;
 import org.shardloom.worker.zero.ZeroEngine;
 
 /**

@@ -58,6 +58,7 @@ public final class Session implements AutoCloseable {
     private final TrainingData data;
     private final LearningRate schedule;
     private final StartingState states;
+    private final Evaluation evaluation;
     private final MemoryPeaks peaks;
     private final String contentDigest;
     private ZeroEngine engine;
@@ -76,6 +77,9 @@ public final class Session implements AutoCloseable {
         this.data = TrainingData.load(job, model);
         this.tuned = Tuning.of(model, job.method().tuning());
         this.states = new StartingState(job);
+        this.evaluation = job.evaluation().everySteps() > 0
+                ? new Evaluation(job, model, job.outputDir().resolve(".token-cache"))
+                : null;
         this.contentDigest = data.digest(model.toString());
         this.peaks = new MemoryPeaks(device.statistics());
         this.schedule = new LearningRate(job.train().learningRate(), job.train().schedule(), data.totalSteps());
@@ -150,7 +154,7 @@ public final class Session implements AutoCloseable {
                 data.totalSteps(),
                 engine == null ? List.of() : engine.plan().units(),
                 Files.readString(job.model().path().resolve("config.json")),
-                data.summary(),
+                data.summary() + (evaluation == null ? "" : "; " + evaluation.summary()),
                 state);
     }
 
@@ -183,7 +187,8 @@ public final class Session implements AutoCloseable {
                 job.gradientCheckpointing(),
                 job.train().optimizer(),
                 job.train().maxGradNorm(),
-                data.longest());
+                Math.max(data.longest(), evaluation == null ? 0 : evaluation.longest()),
+                job.train().spike());
         try {
             return new ZeroEngine(tuned, config, device, group);
         } catch (RuntimeException e) {
@@ -244,6 +249,9 @@ public final class Session implements AutoCloseable {
                 result.seconds(),
                 peaks.deviceBytes(),
                 peaks.residentBytes());
+        if (evaluation != null && evaluation.isDue(step, data.totalSteps())) {
+            report = report.with(evaluation.run(engine, device, rank, worldSize));
+        }
         return new StepDone(generation, workerId, state, report);
     }
 
@@ -280,6 +288,9 @@ public final class Session implements AutoCloseable {
     public void close() {
         close(engine);
         engine = null;
+        if (evaluation != null) {
+            evaluation.close();
+        }
         device.close();
     }
 }

@@ -42,12 +42,10 @@ public final class TrainingData {
     /** Tokenises the job's training files, or reads what an earlier run has cached. */
     public static TrainingData load(JobConfig job, DecoderConfig model) {
         DataConfig data = job.data();
-        DataFormat format = DataFormat.of(data.format().name().toLowerCase(Locale.ROOT));
-        DataOptions options =
-                new DataOptions(format, data.maxLength(), data.maxSourceLength(), data.truncate(), model.vocabulary());
+        DataOptions options = options(job, model);
         Path cache = job.outputDir().resolve(".token-cache");
         Dataset dataset;
-        if (format == DataFormat.PRETOKENIZED) {
+        if (options.format() == DataFormat.PRETOKENIZED) {
             dataset = DatasetBuilder.forTokens(options).withCache(cache).build(data.train());
         } else {
             try (Tokenizer tokenizer = openTokenizer(job)) {
@@ -62,7 +60,7 @@ public final class TrainingData {
     }
 
     /** Templates see to it; what is tokenised already may be of another model. */
-    private static void requireSources(Dataset dataset, DecoderConfig model, List<Path> files) {
+    static void requireSources(Dataset dataset, DecoderConfig model, List<Path> files) {
         for (int i = 0; model.markers() != null && i < dataset.size(); i++) {
             int[] ids = dataset.sample(i).inputIds();
             try {
@@ -71,6 +69,13 @@ public final class TrainingData {
                 throw new DataException("sample " + (i + 1) + " of " + files + ": " + e.getMessage());
             }
         }
+    }
+
+    /** How records become samples. */
+    static DataOptions options(JobConfig job, DecoderConfig model) {
+        DataConfig data = job.data();
+        DataFormat format = DataFormat.of(data.format().name().toLowerCase(Locale.ROOT));
+        return new DataOptions(format, data.maxLength(), data.maxSourceLength(), data.truncate(), model.vocabulary());
     }
 
     /** The job's tokenizer, of the family that the template or the model asks for. */

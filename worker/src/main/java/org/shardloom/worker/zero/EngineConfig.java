@@ -2,6 +2,7 @@ package org.shardloom.worker.zero;
 
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.protocol.config.OptimizerConfig;
+import org.shardloom.protocol.config.SpikeConfig;
 
 /**
  * What an engine is told.
@@ -11,6 +12,7 @@ import org.shardloom.protocol.config.OptimizerConfig;
  * @param recompute keep one input per layer and run its forward again in backward
  * @param maxGradNorm longest gradient applied whole; 0 never clips
  * @param maxPositions longest sequence
+ * @param spike what is done about a step that is unlike those before
  */
 public record EngineConfig(
         DType dtype,
@@ -18,4 +20,24 @@ public record EngineConfig(
         boolean recompute,
         OptimizerConfig optimizer,
         double maxGradNorm,
-        int maxPositions) {}
+        int maxPositions,
+        SpikeConfig spike) {
+
+    /** With steps as they come. */
+    public EngineConfig(
+            DType dtype,
+            int zeroStage,
+            boolean recompute,
+            OptimizerConfig optimizer,
+            double maxGradNorm,
+            int maxPositions) {
+        this(
+                dtype,
+                zeroStage,
+                recompute,
+                optimizer,
+                maxGradNorm,
+                maxPositions,
+                new SpikeConfig(SpikeConfig.Action.IGNORE, 100));
+    }
+}

@@ -45,6 +45,8 @@ public final class ZeroEngine implements AutoCloseable {
     private final MicroBatchPass pass;
     private final EvaluationPass evaluation;
     private final NonFiniteOrigin nonFinite;
+    private final StepGuard guard;
+    private final GenerationPass generation;
 
     /** Allocates everything that lives as long as the generation. The optimizer's state is zero until it is loaded. */
     public ZeroEngine(TunedModel model, EngineConfig config, Device device, Collectives group) {
@@ -70,6 +72,8 @@ public final class ZeroEngine implements AutoCloseable {
         BlockStore blocks = new BlockStore(model, parameters, gradients);
         this.pass = new MicroBatchPass(decoder, blocks, device, config);
         this.evaluation = new EvaluationPass(decoder, blocks, device, config.dtype());
+        this.guard = new StepGuard(config.spike());
+        this.generation = new GenerationPass(decoder, blocks, device, config.dtype());
         this.nonFinite = new NonFiniteOrigin(model, evaluation, group);
     }
 
@@ -157,6 +161,7 @@ public final class ZeroEngine implements AutoCloseable {
      * One optimizer step: forward and backward of this rank's micro-batches, reduction, clipping, update.
      *
      * @throws NonFiniteException in bf16 and fp32 when a loss or gradient is not finite; the state is as before the step
+     * @throws StepRefusedException when the step is so unlike those before that the run must not go on; likewise
      */
     public StepResult step(StepInput input) {
         PhaseTimer timer = new PhaseTimer();
@@ -189,14 +194,18 @@ public final class ZeroEngine implements AutoCloseable {
         if (!finite && !scaler.isDynamic()) {
             throw nonFinite.describe(input, Arrays.copyOf(totals, trained.size()), loss);
         }
-        if (finite) {
+        boolean applied = finite && guard.judge(loss, norm) == StepGuard.Verdict.APPLY;
+        if (!finite) {
+            guard.overflow(scaler.scale());
+        }
+        if (applied) {
             timer.begin("optimizer");
             update(norm, input.learningRate());
         }
         scaler.update(finite);
         timer.begin("communication");
         parameters.publish(trainedUnits);
-        return new StepResult(loss, norm, finite, timer.end());
+        return new StepResult(loss, norm, applied, timer.end());
     }
 
     private void update(double norm, double learningRate) {
@@ -215,6 +224,11 @@ public final class ZeroEngine implements AutoCloseable {
      */
     public double evaluate(PackedBatch batch) {
         return evaluation.run(batch);
+    }
+
+    /** Forward passes that continue sequences. */
+    public GenerationPass generation() {
+        return generation;
     }
 
     /** Gradient of the unit over the last step, this rank's slice: for tests and diagnosis. */

@@ -1,4 +1,4 @@
-package org.shardloom.worker.tuning;
+package org.shardloom.worker.zero;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;

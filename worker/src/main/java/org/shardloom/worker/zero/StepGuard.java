@@ -1,0 +1,116 @@
+package org.shardloom.worker.zero;
+
+import java.util.Locale;
+import java.util.Optional;
+import org.shardloom.protocol.config.SpikeConfig;
+
+/**
+ * Looks at each step before its update: a loss that collapses to nothing, a gradient that explodes or vanishes, an fp16 scale that cannot
+ * fall any further. What is usual is a moving average over the steps since the generation began. All ranks see the same numbers and
+ * decide alike.
+ */
+final class StepGuard {
+    /** Steps before anything is usual. */
+    private static final int WARM_UP = 20;
+
+    private static final double KEPT = 0.95;
+    /** Of the usual loss: what is below is no longer learning. */
+    private static final double COLLAPSED = 1e-4;
+    /** Of the usual norm. */
+    private static final double VANISHED = 1e-6;
+    /** Skipped in a row before it is a fault rather than an accident. */
+    private static final int MOST_SKIPPED = 10;
+    /** Overflows in a row at the lowest scale. */
+    private static final int MOST_OVERFLOWS = 2;
+
+    private final SpikeConfig config;
+    private int steps;
+    private double usualLoss;
+    private double usualLogNorm;
+    private int skipped;
+    private int overflows;
+
+    StepGuard(SpikeConfig config) {
+        this.config = config;
+    }
+
+    /** What is to be done with a step. */
+    enum Verdict {
+        APPLY,
+        SKIP
+    }
+
+    /**
+     * Judges a step with finite numbers.
+     *
+     * @throws StepRefusedException where the run must not go on
+     */
+    Verdict judge(double loss, double norm) {
+        overflows = 0;
+        Optional<String> problem =
+                config.action() == SpikeConfig.Action.IGNORE ? Optional.empty() : problem(loss, norm);
+        if (problem.isEmpty()) {
+            skipped = 0;
+            remember(loss, norm);
+            return Verdict.APPLY;
+        }
+        if (config.action() == SpikeConfig.Action.SKIP && ++skipped < MOST_SKIPPED) {
+            return Verdict.SKIP;
+        }
+        throw new StepRefusedException(problem.get()
+                + (skipped > 0 ? " (" + skipped + " steps in a row)" : "")
+                + "; to take such steps anyway set train.spike.action: ignore, to leave them out skip");
+    }
+
+    /**
+     * Takes note of an fp16 overflow.
+     *
+     * @param scale the loss was scaled by
+     * @throws StepRefusedException where the scale cannot be lowered any further
+     */
+    void overflow(double scale) {
+        overflows = scale <= 1 ? overflows + 1 : 0;
+        if (overflows >= MOST_OVERFLOWS) {
+            throw new StepRefusedException(
+                    "gradients overflow fp16 although the loss scale is at its floor of 1; set precision: bf16 or fp32,"
+                            + " or lower train.learning_rate");
+        }
+    }
+
+    private Optional<String> problem(double loss, double norm) {
+        if (steps < WARM_UP) {
+            return Optional.empty();
+        }
+        double usualNorm = Math.exp(usualLogNorm);
+        if (loss < COLLAPSED * usualLoss) {
+            return problem(
+                    "the loss has collapsed to %.3g from %.3g, which is not learning but lost numbers; set precision: bf16"
+                            + " or fp32, or lower train.learning_rate (gradient norm %.3g)",
+                    loss, usualLoss, norm);
+        }
+        if (norm > config.factor() * usualNorm) {
+            return problem(
+                    "the gradient norm has exploded to %.3g from %.3g; lower train.learning_rate or train.max_grad_norm, or"
+                            + " look at the samples of this step (loss %.3g)",
+                    norm, usualNorm, loss);
+        }
+        if (norm < VANISHED * usualNorm) {
+            return problem(
+                    "the gradient has vanished: its norm is %.3g, usually %.3g; set precision: bf16 or fp32, and see"
+                            + " whether samples have answers (loss %.3g)",
+                    norm, usualNorm, loss);
+        }
+        return Optional.empty();
+    }
+
+    private static Optional<String> problem(String format, double value, double usual, double other) {
+        return Optional.of(String.format(Locale.ROOT, format, value, usual, other));
+    }
+
+    private void remember(double loss, double norm) {
+        double logNorm = Math.log(Math.max(norm, 1e-30));
+        usualLoss = steps == 0 ? loss : KEPT * usualLoss + (1 - KEPT) * loss;
+        usualLogNorm = steps == 0 ? logNorm : KEPT * usualLogNorm + (1 - KEPT) * logNorm;
+        steps++;
+    }
+}

@@ -1,0 +1,77 @@
+package org.shardloom.worker.zero;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.shardloom.protocol.config.SpikeConfig;
+import org.shardloom.protocol.config.SpikeConfig.Action;
+import org.shardloom.worker.zero.StepGuard.Verdict;
+
+/** Which steps are refused, skipped or let through, and what is said of them. */
+class StepGuardTest {
+    private static StepGuard settled(Action action) {
+        StepGuard guard = new StepGuard(new SpikeConfig(action, 100));
+        for (int i = 0; i < 40; i++) {
+            assertEquals(Verdict.APPLY, guard.judge(2.0 - i * 0.02, 0.5 + i % 3));
+        }
+        return guard;
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "1.3, 5000, exploded, train.learning_rate",
+        "0, 1, collapsed, precision: bf16",
+        "1e-9, 1, collapsed, precision: bf16",
+        "1.3, 0, vanished, precision: bf16"
+    })
+    void aStepUnlikeThoseBeforeIsRefusedWithTheSettingToChange(double loss, double norm, String what, String advice) {
+        StepGuard guard = settled(Action.PAUSE);
+        String message = assertThrows(StepRefusedException.class, () -> guard.judge(loss, norm))
+                .getMessage();
+        assertTrue(
+                message.contains(what) && message.contains(advice) && message.contains("train.spike.action"), message);
+        assertEquals(Verdict.APPLY, settled(Action.IGNORE).judge(loss, norm));
+    }
+
+    @Test
+    void ordinaryUnrestIsLetThrough() {
+        StepGuard guard = settled(Action.PAUSE);
+        assertEquals(Verdict.APPLY, guard.judge(4, 40));
+        assertEquals(Verdict.APPLY, guard.judge(0.3, 0.01));
+        assertEquals(Verdict.APPLY, guard.judge(0.05, 0.001));
+        StepGuard fresh = new StepGuard(new SpikeConfig(Action.PAUSE, 100));
+        assertEquals(Verdict.APPLY, fresh.judge(10, 1e6));
+        assertEquals(Verdict.APPLY, fresh.judge(5, 1e-3));
+    }
+
+    @Test
+    void skippedStepsAreForgottenButNotForEver() {
+        StepGuard guard = settled(Action.SKIP);
+        for (int i = 0; i < 9; i++) {
+            assertEquals(Verdict.SKIP, guard.judge(1.3, 1e4));
+        }
+        assertEquals(Verdict.APPLY, guard.judge(1.3, 1));
+        for (int i = 0; i < 9; i++) {
+            assertEquals(Verdict.SKIP, guard.judge(1.3, 1e4));
+        }
+        String message = assertThrows(StepRefusedException.class, () -> guard.judge(1.3, 1e4))
+                .getMessage();
+        assertTrue(message.contains("10 steps in a row"), message);
+    }
+
+    @Test
+    void overflowsAtTheLowestScaleEndIt() {
+        StepGuard guard = settled(Action.IGNORE);
+        guard.overflow(1024);
+        guard.overflow(1);
+        guard.judge(1, 1);
+        guard.overflow(1);
+        String message = assertThrows(StepRefusedException.class, () -> guard.overflow(1))
+                .getMessage();
+        assertTrue(message.contains("floor") && message.contains("precision: bf16"), message);
+    }
+}
