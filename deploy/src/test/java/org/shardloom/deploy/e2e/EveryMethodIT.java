@@ -39,7 +39,7 @@ class EveryMethodIT {
                 """
                 model: {path: %s, init: %s}
                 tokenizer: %s
-                data: {train: [%s], eval: %s, format: alpaca, max_length: 160, max_source_length: 112}
+                data: {train: [%s], eval: %s, format: alpaca, max_length: 160}
                 train:
                   max_steps: 30
                   micro_batch_size: 2

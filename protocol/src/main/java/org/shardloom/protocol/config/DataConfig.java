@@ -8,6 +8,7 @@ import java.util.Optional;
  * The samples, and how they become sequences of tokens.
  *
  * @param train training files, in order; at least one
+ * @param weights how often each training file is seen in an epoch, as many as files; empty: each once
  * @param eval evaluation file, if any
  * @param format what a line of these files holds
  * @param template how a conversation is laid out for the model
@@ -18,6 +19,7 @@ import java.util.Optional;
  */
 public record DataConfig(
         List<Path> train,
+        List<Double> weights,
         Optional<Path> eval,
         Format format,
         Template template,
@@ -32,9 +34,10 @@ public record DataConfig(
         return (int) Math.max(1, Math.min(MAX_DEFAULT_SOURCE_LENGTH, maxLength * 2L / 3));
     }
 
-    /** Copies the list. */
+    /** Copies the lists. */
     public DataConfig {
         train = List.copyOf(train);
+        weights = List.copyOf(weights);
     }
 
     /** What a line of a data file holds. */

@@ -42,6 +42,7 @@ final class JobAssembler {
         int maxLength = v.get(JobKeys.DATA_MAX_LENGTH);
         return new DataConfig(
                 v.get(JobKeys.DATA_TRAIN),
+                v.get(JobKeys.DATA_WEIGHTS),
                 v.find(JobKeys.DATA_EVAL),
                 v.get(JobKeys.DATA_FORMAT),
                 v.get(JobKeys.DATA_TEMPLATE),

@@ -4,6 +4,8 @@ import static org.shardloom.protocol.config.JobKeys.CHECKPOINT_EVERY;
 import static org.shardloom.protocol.config.JobKeys.DATA_EVAL;
 import static org.shardloom.protocol.config.JobKeys.DATA_MAX_LENGTH;
 import static org.shardloom.protocol.config.JobKeys.DATA_MAX_SOURCE_LENGTH;
+import static org.shardloom.protocol.config.JobKeys.DATA_TRAIN;
+import static org.shardloom.protocol.config.JobKeys.DATA_WEIGHTS;
 import static org.shardloom.protocol.config.JobKeys.EPOCHS;
 import static org.shardloom.protocol.config.JobKeys.EVALUATION_EVERY;
 import static org.shardloom.protocol.config.JobKeys.GLOBAL_BATCH_SIZE;
@@ -70,6 +72,13 @@ final class JobChecks {
                     List.of(MODEL_ADAPTER, METHOD_TYPE),
                     v -> v.find(MODEL_ADAPTER).isPresent() && !ADDING_METHODS.contains(v.get(METHOD_TYPE)),
                     v -> "model.adapter needs a method that adds something to the model, such as method.type: lora"),
+            rule(
+                    List.of(DATA_WEIGHTS, DATA_TRAIN),
+                    v -> !v.get(DATA_WEIGHTS).isEmpty()
+                            && v.find(DATA_TRAIN).isPresent()
+                            && v.get(DATA_WEIGHTS).size() != v.get(DATA_TRAIN).size(),
+                    v -> "data.weights has " + v.get(DATA_WEIGHTS).size() + " numbers for the "
+                            + v.get(DATA_TRAIN).size() + " files of data.train"),
             rule(
                     List.of(OFFLOAD_PARAMS, ZERO_STAGE),
                     v -> v.get(OFFLOAD_PARAMS) && v.get(ZERO_STAGE) < 3,

@@ -44,6 +44,12 @@ final class JobKeys {
     static final Key<List<Path>> DATA_TRAIN =
             DECLARED.required("data.train", ValueTypes.FILES, "training samples, JSON lines", c -> c.data()
                     .train());
+    static final Key<List<Double>> DATA_WEIGHTS = DECLARED.key(
+            "data.weights",
+            ValueTypes.WEIGHTS,
+            List.of(),
+            "how often each file of data.train is seen in an epoch: 0.5 half of it, 2 all of it twice; none: each once",
+            c -> c.data().weights());
     static final Key<Path> DATA_EVAL =
             DECLARED.derived("data.eval", ValueTypes.FILE, "none", "evaluation samples, JSON lines", c -> c.data()
                     .eval()

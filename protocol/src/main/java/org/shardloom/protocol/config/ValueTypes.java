@@ -30,6 +30,8 @@ final class ValueTypes {
     static final ValueType<Path> FILE = new PathType("a file");
     static final ValueType<List<Path>> FILES = new ListType<>("a file or a list of files", FILE, 1, Integer.MAX_VALUE);
     static final ValueType<List<String>> TEXTS = new ListType<>("a list of texts", TEXT, 0, Integer.MAX_VALUE);
+    static final ValueType<List<Double>> WEIGHTS =
+            new ListType<>("a list of numbers above 0", ABOVE_ZERO, 0, Integer.MAX_VALUE);
     static final ValueType<List<Double>> BETAS = new ListType<>(
             "two numbers in [0, 1)", number("a number of at least 0 and below 1", x -> x >= 0 && x < 1), 2, 2);
 

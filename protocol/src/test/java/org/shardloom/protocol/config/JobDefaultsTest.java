@@ -56,6 +56,7 @@ class JobDefaultsTest {
                 Path.of("/t"),
                 new DataConfig(
                         List.of(Path.of("/a.jsonl"), Path.of("/b.jsonl")),
+                        List.of(),
                         Optional.of(Path.of("/e.jsonl")),
                         DataConfig.Format.CHATGLM3,
                         DataConfig.Template.CHATGLM3,

@@ -54,6 +54,7 @@ class JobRoundTripTest {
                 tokenizer: "/models/glm"
                 data:
                   train: ["/data/train.jsonl"]
+                  weights: []
                   format: alpaca
                 """),
                 yaml);

@@ -40,6 +40,7 @@ final class RandomJobs {
         RULES.put("zero.offload_params", random -> "false");
         RULES.put("checkpoint.keep_best", random -> "0");
         RULES.put("evaluation.patience", random -> "0");
+        RULES.put("data.weights", random -> "[]");
         RULES.put("evaluation.every_steps", random -> "0");
         RULES.put("cluster.min_workers", random -> "1");
         RULES.put("cluster.heartbeat_seconds", random -> "" + (0.01 + random.nextDouble()));

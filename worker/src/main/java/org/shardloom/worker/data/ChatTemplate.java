@@ -43,6 +43,15 @@ public interface ChatTemplate {
      */
     int[] prompt(List<Message> conversation);
 
+    /**
+     * An answer as a message of the conversation.
+     *
+     * @param text as the model wrote it, decoded
+     */
+    default Message answer(String text) {
+        return Message.of(Role.ASSISTANT, text.strip());
+    }
+
     /** The ids any of which ends a generated answer; they are no part of it. */
     default Set<Integer> stops() {
         return Set.of(tokenizer().eosId());

@@ -63,6 +63,14 @@ public final class Glm3Template implements ChatTemplate {
         return ids.add(Ids.special(tokenizer, "<|assistant|>")).toArray();
     }
 
+    /** The first line is the name of a tool, or empty. */
+    @Override
+    public Message answer(String text) {
+        int end = text.indexOf('\n');
+        String name = end < 0 ? "" : text.substring(0, end).strip();
+        return new Message(Role.ASSISTANT, name, name.isEmpty() ? text.strip() : text.substring(end + 1), true);
+    }
+
     /** The end of text, and the roles that may speak after an answer: in a conversation their tokens end it. */
     @Override
     public Set<Integer> stops() {

@@ -59,7 +59,7 @@ public record Message(Role role, String metadata, String content, boolean learne
     }
 
     /** Whether an assistant calls a tool with it. */
-    boolean callsTool() {
+    public boolean callsTool() {
         return role == Role.ASSISTANT && !metadata.isEmpty();
     }
 }

@@ -7,6 +7,7 @@ import java.util.Deque;
 import java.util.List;
 import java.util.Set;
 import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 import org.shardloom.worker.model.KeyValueCache;
 
 /**
@@ -90,6 +91,27 @@ public final class Generator {
                 }
             }
         }
+    }
+
+    /**
+     * Continues one prompt.
+     *
+     * @param soFar is shown the new tokens after each of them, and what it is shown stays as it is
+     */
+    public Continuation stream(int[] prompt, int maxNewTokens, Consumer<int[]> soFar) {
+        model.check(prompt);
+        Sequence sequence = new Sequence(0, prompt, new Sampler(options, 0), maxNewTokens);
+        Sequence[] places = {sequence};
+        try (KeyValueCache cache = model.newCache(1, sequence.mostInCache())) {
+            while (sequence.end == null) {
+                int known = sequence.count;
+                step(places, cache);
+                if (sequence.count > known) {
+                    soFar.accept(sequence.continuation().tokens());
+                }
+            }
+        }
+        return sequence.continuation();
     }
 
     /** Gives free places to waiting sequences; false when none is left. */

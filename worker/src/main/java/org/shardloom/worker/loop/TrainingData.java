@@ -4,7 +4,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.stream.IntStream;
 import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.TrainConfig;
@@ -13,7 +12,6 @@ import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.data.DataException;
 import org.shardloom.worker.data.DataFormat;
 import org.shardloom.worker.data.DataOptions;
-import org.shardloom.worker.data.DataOrder;
 import org.shardloom.worker.data.Dataset;
 import org.shardloom.worker.data.DatasetBuilder;
 import org.shardloom.worker.data.Sample;
@@ -29,13 +27,11 @@ import org.shardloom.worker.zero.StepInput;
  * epochs, whatever the number of workers.
  */
 public final class TrainingData {
-    private final Dataset dataset;
-    private final DataOrder order;
+    private final SampleMix samples;
     private final TrainConfig train;
 
-    private TrainingData(Dataset dataset, DataOrder order, TrainConfig train) {
-        this.dataset = dataset;
-        this.order = order;
+    private TrainingData(SampleMix samples, TrainConfig train) {
+        this.samples = samples;
         this.train = train;
     }
 
@@ -44,19 +40,23 @@ public final class TrainingData {
         DataConfig data = job.data();
         DataOptions options = options(job, model);
         Path cache = job.outputDir().resolve(".token-cache");
-        Dataset dataset;
-        if (options.format() == DataFormat.PRETOKENIZED) {
-            dataset = DatasetBuilder.forTokens(options).withCache(cache).build(data.train());
-        } else {
-            try (Tokenizer tokenizer = openTokenizer(job)) {
-                dataset = DatasetBuilder.forText(options, ChatTemplate.of(tokenizer))
-                        .withCache(cache)
-                        .build(data.train());
+        List<Dataset> datasets = new ArrayList<>();
+        try (Tokenizer tokenizer = options.format() == DataFormat.PRETOKENIZED ? null : openTokenizer(job)) {
+            DatasetBuilder builder = tokenizer == null
+                    ? DatasetBuilder.forTokens(options)
+                    : DatasetBuilder.forText(options, ChatTemplate.of(tokenizer));
+            // Without weights all files are one data set.
+            List<List<Path>> parts = data.weights().isEmpty()
+                    ? List.of(data.train())
+                    : data.train().stream().map(List::of).toList();
+            for (List<Path> part : parts) {
+                Dataset dataset = builder.withCache(cache).build(part);
+                requireSources(dataset, model, part);
+                datasets.add(dataset);
             }
         }
-        requireSources(dataset, model, data.train());
-        return new TrainingData(
-                dataset, new DataOrder(job.train().seed(), dataset.size(), data.shuffle()), job.train());
+        List<Double> weights = data.weights().isEmpty() ? List.of(1.0) : data.weights();
+        return new TrainingData(new SampleMix(datasets, weights, job.train().seed(), data.shuffle()), job.train());
     }
 
     /** Templates see to it; what is tokenised already may be of another model. */
@@ -87,23 +87,21 @@ public final class TrainingData {
 
     /** SHA-256, in hexadecimal digits, of the samples and of what comes with them. */
     public String digest(String with) {
-        return dataset.digest(with);
+        return samples.digest(with);
     }
 
     public String summary() {
-        return dataset.summary().describe();
+        return samples.summary();
     }
 
     /** The first samples in the order of the files; fewer if there are fewer. */
     public List<Sample> first(int count) {
-        return IntStream.range(0, Math.min(count, dataset.size()))
-                .mapToObj(dataset::sample)
-                .toList();
+        return samples.first(count);
     }
 
     /** Longest sample. */
     public int longest() {
-        return Math.toIntExact(dataset.summary().longest());
+        return samples.longest();
     }
 
     /** Optimizer steps of the run. */
@@ -111,13 +109,13 @@ public final class TrainingData {
         if (train.maxSteps() > 0) {
             return train.maxSteps();
         }
-        long samples = (long) train.epochs() * dataset.size();
-        return (samples + train.globalBatchSize() - 1) / train.globalBatchSize();
+        long all = (long) train.epochs() * samples.epochSize();
+        return (all + train.globalBatchSize() - 1) / train.globalBatchSize();
     }
 
     /** Passes over the data done after the step. */
     public double epochAfter(long step) {
-        return (double) step * train.globalBatchSize() / dataset.size();
+        return (double) step * train.globalBatchSize() / samples.epochSize();
     }
 
     /** A rank's share of the step, counted from 1. */
@@ -136,7 +134,7 @@ public final class TrainingData {
             List<int[]> ids = new ArrayList<>();
             List<int[]> labels = new ArrayList<>();
             for (int i = 0; i < perMicroBatch; i++) {
-                Sample sample = dataset.sample(order.sampleAt(from + i));
+                Sample sample = samples.at(from + i);
                 ids.add(sample.inputIds());
                 labels.add(sample.labels());
             }
@@ -156,7 +154,7 @@ public final class TrainingData {
     private double targets(long first, int count) {
         long sum = 0;
         for (int i = 0; i < count; i++) {
-            sum += dataset.sample(order.sampleAt(first + i)).targetTokens();
+            sum += samples.at(first + i).targetTokens();
         }
         return Math.max(1, sum);
     }

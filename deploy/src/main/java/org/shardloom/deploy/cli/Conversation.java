@@ -1,0 +1,110 @@
+package org.shardloom.deploy.cli;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.TextNode;
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.List;
+import org.shardloom.worker.data.ChatTemplate;
+import org.shardloom.worker.data.Message;
+import org.shardloom.worker.data.Role;
+import org.shardloom.worker.generate.Continuation;
+import org.shardloom.worker.generate.Generator;
+import org.shardloom.worker.tokenizer.Tokenizer;
+
+/** What was said so far, and how a model's answer to it comes about, word by word. */
+final class Conversation {
+    private static final String TOOLS_ANNOUNCED =
+            "Answer the following questions as best as you can. You have access to the following tools:";
+
+    private final Generator generator;
+    private final Tokenizer tokenizer;
+    private final ChatTemplate template;
+    private final List<Message> opening = new ArrayList<>();
+    private final List<Message> messages = new ArrayList<>();
+    private final int maxNewTokens;
+
+    /**
+     * Before the first message.
+     *
+     * @param system instructions, or null
+     * @param tools array of descriptions, or null
+     */
+    Conversation(
+            Generator generator,
+            Tokenizer tokenizer,
+            ChatTemplate template,
+            String system,
+            JsonNode tools,
+            int maxNewTokens) {
+        this.generator = generator;
+        this.tokenizer = tokenizer;
+        this.template = template;
+        this.maxNewTokens = maxNewTokens;
+        if (tools != null) {
+            opening.add(Message.systemWithTools(system == null ? TOOLS_ANNOUNCED : system, tools));
+        } else if (system != null) {
+            opening.add(Message.of(Role.SYSTEM, system));
+        }
+        clear();
+    }
+
+    /** Forgets all but the instructions. */
+    void clear() {
+        messages.clear();
+        messages.addAll(opening);
+    }
+
+    /** Whether the model has called a tool: what is said next is its result. */
+    boolean awaitsResult() {
+        return !messages.isEmpty() && messages.get(messages.size() - 1).callsTool();
+    }
+
+    /** Adds a person's message, or a tool's result, and prints the answer as it comes. */
+    void say(String text, PrintWriter out) {
+        messages.add(awaitsResult() ? Message.observation(result(text)) : Message.of(Role.USER, text));
+        int[] prompt = template.prompt(messages);
+        StringBuilder shown = new StringBuilder();
+        Continuation continuation;
+        try {
+            continuation = generator.stream(prompt, maxNewTokens, tokens -> show(tokens, shown, out));
+        } catch (IllegalArgumentException e) {
+            messages.remove(messages.size() - 1);
+            out.println("this does not fit any more (" + e.getMessage() + "): /clear begins anew");
+            return;
+        }
+        out.println();
+        Message answer = template.answer(tokenizer.decode(continuation.tokens()));
+        messages.add(answer);
+        if (answer.callsTool()) {
+            out.println("(the model calls the tool " + answer.metadata() + "; say its result)");
+        }
+        if (continuation.end() != Continuation.End.STOP) {
+            out.println("(cut off after " + continuation.tokens().length + " tokens)");
+        }
+    }
+
+    /** Prints what is new; a character whose bytes are not all there yet waits. */
+    private void show(int[] tokens, StringBuilder shown, PrintWriter out) {
+        String text = tokenizer.decode(tokens).stripLeading();
+        if (text.endsWith("\uFFFD") || !text.startsWith(shown.toString())) {
+            return;
+        }
+        out.print(text.substring(shown.length()));
+        out.flush();
+        shown.setLength(0);
+        shown.append(text);
+    }
+
+    /** JSON where it is, text otherwise. */
+    private static JsonNode result(String text) {
+        try {
+            JsonNode parsed = new ObjectMapper().readTree(text);
+            return parsed.isContainerNode() ? parsed : TextNode.valueOf(text);
+        } catch (JsonProcessingException e) {
+            return TextNode.valueOf(text);
+        }
+    }
+}

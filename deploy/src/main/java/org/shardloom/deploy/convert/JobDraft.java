@@ -1,0 +1,101 @@
+package org.shardloom.deploy.convert;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** A job file in the making: its settings, and what of the other tool's settings it could not take. */
+public final class JobDraft {
+    private static final List<String> SECTIONS = List.of(
+            "model",
+            "tokenizer",
+            "data",
+            "method",
+            "train",
+            "precision",
+            "zero",
+            "gradient_checkpointing",
+            "checkpoint",
+            "evaluation",
+            "workers",
+            "device",
+            "output_dir");
+
+    private final Map<String, String> values = new LinkedHashMap<>();
+    private final List<String> left = new ArrayList<>();
+
+    /** Sets a key of the job file; a later value replaces an earlier one. */
+    void set(String key, Object value) {
+        values.put(key, String.valueOf(value));
+    }
+
+    /** What a key was set to, or null. */
+    String get(String key) {
+        return values.get(key);
+    }
+
+    void remove(String key) {
+        values.remove(key);
+    }
+
+    /** Something was not carried over. */
+    void leave(String name, Object value, String why) {
+        left.add(name + ": " + value + " - " + why);
+    }
+
+    /** What was not carried over, a line each. */
+    public List<String> left() {
+        return List.copyOf(left);
+    }
+
+    /** The job file's text, sections in their usual order, with what was left out as comments. */
+    public String yaml() {
+        StringBuilder text = new StringBuilder();
+        for (String section : SECTIONS) {
+            if (values.containsKey(section)) {
+                text.append(section).append(": ").append(values.get(section)).append('\n');
+            }
+            Map<String, Object> tree = tree(section + ".");
+            if (!tree.isEmpty()) {
+                text.append(section).append(":\n");
+                write(tree, "  ", text);
+            }
+        }
+        if (!left.isEmpty()) {
+            text.append("\n# Not carried over:\n");
+            left.forEach(
+                    line -> text.append("#   ").append(line.replace("\n", " ")).append('\n'));
+        }
+        return text.toString();
+    }
+
+    @SuppressWarnings("unchecked")
+    private Map<String, Object> tree(String prefix) {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        values.forEach((key, value) -> {
+            if (key.startsWith(prefix)) {
+                String[] path = key.substring(prefix.length()).split("\\.");
+                Map<String, Object> at = tree;
+                for (int i = 0; i + 1 < path.length; i++) {
+                    at = (Map<String, Object>) at.computeIfAbsent(path[i], k -> new LinkedHashMap<String, Object>());
+                }
+                at.put(path[path.length - 1], value);
+            }
+        });
+        return tree;
+    }
+
+    @SuppressWarnings("unchecked")
+    private static void write(Map<String, Object> tree, String indent, StringBuilder text) {
+        tree.forEach((key, value) -> {
+            text.append(indent).append(key).append(':');
+            if (value instanceof Map<?, ?> inner) {
+                text.append('\n');
+                write((Map<String, Object>) inner, indent + "  ", text);
+            } else {
+                text.append(' ').append(value).append('\n');
+            }
+        });
+    }
+}

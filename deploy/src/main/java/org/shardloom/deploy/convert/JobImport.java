@@ -1,0 +1,369 @@
+package org.shardloom.deploy.convert;
+
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.BiConsumer;
+import java.util.stream.Collectors;
+
+/**
+ * Turns settings of DeepSpeed, of the common ChatGLM scripts, and of LLaMA-Factory's, XTuner's and ChatGLM3's configurations into a job file.
+ * Names that several of these tools share mean the same in all of them.
+ */
+public final class JobImport {
+    private final JobDraft draft = new JobDraft();
+    private final Map<String, BiConsumer<String, Object>> known = new LinkedHashMap<>();
+    private long perDevice;
+    private long accumulation;
+    private long batch;
+    private long gpus;
+    private String adaptation = "";
+    private long bits;
+    private long inputLength;
+    private long outputLength;
+
+    /**
+     * Begins.
+     *
+     * @param gpus number of workers; 0 for what the settings say
+     */
+    public JobImport(long gpus) {
+        this.gpus = gpus;
+        model();
+        data();
+        training();
+        method();
+        deepSpeed();
+    }
+
+    private void to(String key, String... names) {
+        for (String name : names) {
+            known.put(name, (n, v) -> draft.set(key, shown(v)));
+        }
+    }
+
+    private void on(BiConsumer<String, Object> handler, String... names) {
+        for (String name : names) {
+            known.put(name, handler);
+        }
+    }
+
+    private void left(String why, String... names) {
+        on((n, v) -> draft.leave(n, v, why), names);
+    }
+
+    private void model() {
+        to("model.path", "model_name_or_path", "pretrained_model_name_or_path", "model_dir", "model_path");
+        to("output_dir", "output_dir", "work_dir");
+        to("train.seed", "seed");
+        on((n, v) -> gpus = gpus > 0 ? gpus : number(v), "gpus", "num_gpus", "nproc_per_node", "nproc-per-node");
+        on(
+                (n, v) -> draft.set(
+                        "data.template",
+                        v.equals("glm")
+                                ? "chatglm"
+                                : "chatglm" + String.valueOf(v).charAt(3)),
+                "mode");
+        on(this::template, "template", "prompt_template");
+    }
+
+    private void template(String name, Object value) {
+        String family = String.valueOf(value).toLowerCase(Locale.ROOT);
+        if (Set.of("chatglm2", "chatglm3", "chatglm").contains(family)) {
+            draft.set("data.template", family);
+        } else {
+            draft.leave(name, value, "set data.template if the model's own (auto) is not meant");
+        }
+    }
+
+    private void data() {
+        to("data.train", "train_path", "train_file", "train_data", "data_path");
+        to("data.eval", "val_file", "validation_file", "eval_path", "test_path");
+        to("data.max_length", "max_len", "cutoff_len", "max_length");
+        to("data.max_source_length", "max_src_len");
+        on((n, v) -> inputLength = number(v), "max_input_length", "max_source_length");
+        on((n, v) -> outputLength = number(v), "max_output_length", "max_target_length");
+        on((n, v) -> draft.set("data.truncate", !isTrue(v)), "is_skip");
+        left("name the files in data.train, JSON lines", "dataset", "dataset_dir", "alpaca_en_path");
+        left("rename the columns: instruction and output in data.format alpaca", "prompt_column", "response_column");
+        left("conversations are in data.format sharegpt or chatglm3", "history_column");
+        left("put held-out samples into a file and name it in data.eval", "val_size");
+        left("cut the file", "max_samples", "max_train_samples");
+        left(
+                "batches are packed without padding always",
+                "pack_to_max_length",
+                "packing",
+                "group_by_length",
+                "preprocessing_num_workers",
+                "num_proc",
+                "overwrite_cache",
+                "dataloader_num_workers");
+    }
+
+    private void training() {
+        on(
+                (n, v) -> perDevice = number(v),
+                "per_device_train_batch_size",
+                "train_micro_batch_size_per_gpu",
+                "batch_size");
+        on((n, v) -> accumulation = number(v), "gradient_accumulation_steps", "accumulative_counts");
+        on((n, v) -> batch = number(v), "train_batch_size");
+        to("train.learning_rate", "learning_rate", "lr", "optimizer.params.lr");
+        to("train.optimizer.weight_decay", "weight_decay", "optimizer.params.weight_decay");
+        to("train.optimizer.betas", "optimizer.params.betas", "betas");
+        to("train.optimizer.eps", "optimizer.params.eps", "adam_epsilon");
+        on(
+                (n, v) -> {
+                    double epochs = Double.parseDouble(String.valueOf(v));
+                    draft.set("train.epochs", (long) Math.max(1, Math.ceil(epochs)));
+                    if (epochs != Math.rint(epochs)) {
+                        draft.leave(n, v, "epochs are whole: rounded up");
+                    }
+                },
+                "num_train_epochs",
+                "max_epochs",
+                "epochs");
+        on(
+                (n, v) -> {
+                    if (number(v) > 0) {
+                        draft.set("train.max_steps", v);
+                    }
+                },
+                "max_steps");
+        to("train.max_grad_norm", "max_grad_norm", "max_norm", "gradient_clipping");
+        to("train.schedule.warmup_ratio", "warmup_ratio");
+        on(
+                (n, v) -> {
+                    if (number(v) > 0) {
+                        draft.set("train.schedule.warmup_steps", v);
+                        draft.remove("train.schedule.warmup_ratio");
+                    }
+                },
+                "warmup_steps",
+                "scheduler.params.warmup_num_steps");
+        on(this::schedule, "lr_scheduler_type");
+        on((n, v) -> draft.set("gradient_checkpointing", isTrue(v)), "gradient_checkpointing");
+        to("checkpoint.every_steps", "save_model_step", "save_steps");
+        to("checkpoint.keep_last", "save_total_limit");
+        to("evaluation.every_steps", "eval_steps", "evaluation_freq");
+        on((n, v) -> precision(v, "bf16"), "bf16", "bf16.enabled");
+        on((n, v) -> precision(v, "fp16"), "fp16", "fp16.enabled");
+        left("every step is in metrics.jsonl", "show_loss_step", "logging_steps", "steps_per_print", "report_to");
+        left("start with --resume DIR", "resume_from_checkpoint", "resume");
+        left(
+                "not needed here",
+                "local_rank",
+                "master_port",
+                "ddp_timeout",
+                "do_train",
+                "overwrite_output_dir",
+                "plot_loss",
+                "wall_clock_breakdown",
+                "gradient_accumulation_dtype",
+                "save_strategy",
+                "eval_strategy",
+                "evaluation_strategy",
+                "per_device_eval_batch_size",
+                "predict_with_generate",
+                "include");
+    }
+
+    private void schedule(String name, Object value) {
+        String type = String.valueOf(value).replace("_with_warmup", "");
+        if (Set.of("linear", "cosine", "constant").contains(type)) {
+            draft.set("train.schedule.type", type);
+        } else {
+            draft.leave(name, value, "train.schedule.type is constant, linear or cosine");
+        }
+    }
+
+    private void precision(Object value, String kind) {
+        if (isTrue(value)) {
+            draft.set("precision", kind);
+        }
+    }
+
+    private void method() {
+        on(
+                (n, v) -> adaptation = String.valueOf(v).toLowerCase(Locale.ROOT),
+                "train_type",
+                "finetuning_type",
+                "peft_type",
+                "peft_config.peft_type");
+        to("method.rank", "lora_dim", "lora_rank", "lora_r", "r");
+        to("method.alpha", "lora_alpha");
+        to("method.dropout", "lora_dropout");
+        on(
+                (n, v) -> draft.set(
+                        "method.targets", Arrays.stream(listed(v)).collect(Collectors.joining(", ", "[", "]"))),
+                "lora_module_name",
+                "lora_target",
+                "target_modules");
+        on(
+                (n, v) -> draft.set(
+                        "method.train",
+                        Arrays.stream(listed(v)).map(m -> "\"" + m + "\"").collect(Collectors.joining(", ", "[", "]"))),
+                "freeze_module_name");
+        on((n, v) -> draft.set("method.last_layers", v), "num_layer_trainable", "freeze_trainable_layers");
+        on(
+                (n, v) -> {
+                    if (adaptation.isEmpty()) {
+                        adaptation = "ptuning";
+                    }
+                    draft.set("method.prefix_length", v);
+                },
+                "pre_seq_len",
+                "num_virtual_tokens");
+        on((n, v) -> draft.set("method.projection", isTrue(v)), "prefix_projection");
+        on((n, v) -> bits = number(v), "quantization_bit");
+        on((n, v) -> draft.set("method.double_quantization", isTrue(v)), "double_quantization");
+        left("start from it with model.adapter", "ptuning_checkpoint", "adapter_name_or_path");
+        on(
+                (n, v) -> {
+                    if (!v.equals("sft")) {
+                        draft.leave(n, v, "supervised fine-tuning is all that is done here");
+                    }
+                },
+                "stage");
+        left("causal language models are all that is trained here", "task_type");
+    }
+
+    private void deepSpeed() {
+        on(
+                (n, v) -> {
+                    long stage = number(v);
+                    draft.set("zero.stage", Math.max(2, stage));
+                    if (stage < 2) {
+                        draft.leave(n, v, "stage 2 shards more and costs no more communication");
+                    }
+                },
+                "zero_optimization.stage");
+        on(
+                (n, v) -> {
+                    if (v.equals("cpu")) {
+                        draft.leave(n, v, "parameters cannot be offloaded in this version; zero.stage 3 shards them");
+                    }
+                },
+                "zero_optimization.offload_param.device");
+        left("the optimizer's state is in host memory always", "zero_optimization.offload_optimizer.device");
+        left("give this file to the import, too", "ds_file", "deepspeed", "deepspeed_config");
+        left("AdamW is the one optimizer here", "optimizer.type");
+        left("see train.schedule", "scheduler.type");
+    }
+
+    /** Takes the settings of one file or command line. */
+    public void add(Map<String, Object> settings) {
+        settings.forEach((name, value) -> {
+            String leaf = name.substring(name.lastIndexOf('.') + 1);
+            BiConsumer<String, Object> handler = known.getOrDefault(name, known.get(leaf));
+            if (value.equals("auto") || value.equals("none") || value.equals(Boolean.FALSE) && handler == null) {
+                return;
+            }
+            if (handler != null
+                    && !(leaf.equals("stage") && name.startsWith("zero_optimization") && !known.containsKey(name))) {
+                handler.accept(name, value);
+            } else if (name.startsWith("zero_optimization.")
+                    || name.startsWith("fp16.")
+                    || name.startsWith("activation_checkpointing.")) {
+                draft.leave(name, value, "tuned by the engine itself");
+            } else {
+                draft.leave(name, value, "not known here");
+            }
+        });
+    }
+
+    /** The job file. */
+    public JobDraft finish() {
+        long workers = Math.max(1, gpus);
+        draft.set("workers", workers);
+        if (perDevice > 0) {
+            draft.set("train.micro_batch_size", perDevice);
+        }
+        long global = batch > 0 ? batch : Math.max(1, perDevice) * Math.max(1, accumulation) * workers;
+        draft.set("train.global_batch_size", global);
+        if (inputLength > 0) {
+            draft.set("data.max_source_length", inputLength);
+            draft.set("data.max_length", inputLength + Math.max(outputLength, 1));
+        }
+        if (draft.get("train.max_steps") != null && draft.get("train.epochs") != null) {
+            draft.leave("epochs", draft.get("train.epochs"), "train.max_steps is set, which decides");
+            draft.remove("train.epochs");
+        }
+        finishMethod();
+        if (draft.get("evaluation.every_steps") != null && draft.get("data.eval") == null) {
+            draft.leave("evaluation.every_steps", draft.get("evaluation.every_steps"), "needs data.eval");
+            draft.remove("evaluation.every_steps");
+        }
+        return draft;
+    }
+
+    private void finishMethod() {
+        String type =
+                switch (adaptation) {
+                    case "lora" -> bits == 4 ? "qlora" : "lora";
+                    case "freeze" -> "freeze";
+                    case "ptuning", "p_tuning", "prefix_tuning", "p_tuning_v2" -> "p_tuning_v2";
+                    case "", "all", "full" -> "full";
+                    default -> "";
+                };
+        if (type.isEmpty()) {
+            draft.leave("method", adaptation, "choose method.type yourself; see deploy/docs/methods.md");
+            type = "full";
+        }
+        if (bits > 0 && !type.equals("qlora")) {
+            draft.leave("quantization_bit", bits, "quantised weights go with method.type qlora, 4 bits");
+        }
+        Set<String> kept =
+                switch (type) {
+                    case "lora" -> Set.of("rank", "alpha", "dropout", "targets");
+                    case "qlora" -> Set.of("rank", "alpha", "dropout", "targets", "double_quantization");
+                    case "freeze" -> Set.of("train", "last_layers");
+                    case "p_tuning_v2" -> Set.of("prefix_length", "projection");
+                    default -> Set.of();
+                };
+        for (String option : List.of(
+                "rank",
+                "alpha",
+                "dropout",
+                "targets",
+                "double_quantization",
+                "train",
+                "last_layers",
+                "prefix_length",
+                "projection")) {
+            if (!kept.contains(option)) {
+                draft.remove("method." + option);
+            }
+        }
+        draft.set("method.type", type);
+    }
+
+    private static long number(Object value) {
+        try {
+            return Math.round(Double.parseDouble(String.valueOf(value)));
+        } catch (NumberFormatException e) {
+            throw new IllegalArgumentException("'" + value + "' is not a number");
+        }
+    }
+
+    private static boolean isTrue(Object value) {
+        return String.valueOf(value).equalsIgnoreCase("true");
+    }
+
+    private static String[] listed(Object value) {
+        return String.valueOf(
+                        value instanceof List<?> list
+                                ? list.stream().map(String::valueOf).collect(Collectors.joining(","))
+                                : value)
+                .split("[,\\s]+");
+    }
+
+    private static String shown(Object value) {
+        return value instanceof List<?> list
+                ? list.stream().map(String::valueOf).collect(Collectors.joining(", ", "[", "]"))
+                : String.valueOf(value);
+    }
+}

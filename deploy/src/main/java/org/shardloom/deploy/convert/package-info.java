@@ -1,0 +1,2 @@
+/** Settings of other tools turned into job files. */
+package org.shardloom.deploy.convert;

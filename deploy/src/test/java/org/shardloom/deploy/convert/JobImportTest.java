@@ -1,0 +1,186 @@
+package org.shardloom.deploy.convert;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.shardloom.protocol.config.DataConfig;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.config.Precision;
+import org.shardloom.protocol.config.ScheduleConfig;
+import org.shardloom.protocol.config.TuningMethod;
+
+/** Settings of other tools, as their users have them, become jobs that load. */
+class JobImportTest {
+    private static final String SCRIPT =
+            """
+            MODEL=/models/chatglm3-6b
+            CUDA_VISIBLE_DEVICES=0,1,2,3 deepspeed --master_port 520 train.py \\
+                --train_path data/spo_0.json \\
+                --model_name_or_path $MODEL \\
+                --per_device_train_batch_size 1 \\
+                --max_len 1560 --max_src_len 1024 \\
+                --learning_rate 1e-4 --weight_decay 0.1 --num_train_epochs 2 \\
+                --gradient_accumulation_steps 4 --warmup_ratio 0.1 \\
+                --mode glm3 --train_type lora --lora_dim 16 --lora_alpha 64 --lora_dropout 0.1 \\
+                --lora_module_name "query_key_value,dense_h_to_4h,dense_4h_to_h,dense" \\
+                --seed 1234 --ds_file ds_zero2_no_offload.json --gradient_checkpointing \\
+                --show_loss_step 10 --output_dir /out/glm3
+            """;
+
+    private static final String DEEPSPEED =
+            """
+            {"train_micro_batch_size_per_gpu": "auto", "zero_optimization": {"stage": 2, "overlap_comm": true,
+             "offload_optimizer": {"device": "cpu"}}, "bf16": {"enabled": true}, "gradient_clipping": 0.5,
+             "optimizer": {"type": "AdamW", "params": {"lr": "auto", "betas": [0.9, 0.95], "eps": 1e-8}}}
+            """;
+
+    private static JobConfig job(JobDraft draft) {
+        return JobFile.parse(draft.yaml(), "job.yaml", List.of()).config();
+    }
+
+    @Test
+    void aScriptWithItsDeepSpeedFileBecomesTheSameTraining() {
+        JobImport conversion = new JobImport(0);
+        conversion.add(ForeignSettings.ofFlags(SCRIPT));
+        conversion.add(ForeignSettings.ofYaml(DEEPSPEED, "ds.json"));
+        JobDraft draft = conversion.finish();
+        JobConfig job = job(draft);
+        assertEquals(Path.of("/models/chatglm3-6b"), job.model().path());
+        assertEquals(4, job.workers());
+        assertEquals(1, job.train().microBatchSize());
+        assertEquals(16, job.train().globalBatchSize());
+        assertEquals(1e-4, job.train().learningRate());
+        assertEquals(0.5, job.train().maxGradNorm());
+        assertEquals(0.1, job.train().schedule().warmupRatio());
+        assertEquals(Precision.BF16, job.precision());
+        assertEquals(2, job.zero().stage());
+        assertEquals(DataConfig.Template.CHATGLM3, job.data().template());
+        assertEquals(1560, job.data().maxLength());
+        assertEquals(
+                new TuningMethod.Lora(
+                        16, 64, 0.1, List.of("query_key_value", "dense_h_to_4h", "dense_4h_to_h", "dense")),
+                job.method().tuning());
+        String left = String.join("\n", draft.left());
+        assertTrue(left.contains("ds_file") && left.contains("overlap_comm") && left.contains("show_loss_step"), left);
+        assertTrue(draft.yaml().contains("# Not carried over:"), draft.yaml());
+    }
+
+    @Test
+    void aLlamaFactoryFileBecomesAQloraJob() {
+        JobImport conversion = new JobImport(2);
+        conversion.add(ForeignSettings.ofYaml(
+                """
+                        model_name_or_path: /models/chatglm2-6b
+                        stage: sft
+                        do_train: true
+                        finetuning_type: lora
+                        lora_rank: 8
+                        lora_target: query_key_value
+                        quantization_bit: 4
+                        double_quantization: false
+                        dataset: identity
+                        template: chatglm2
+                        cutoff_len: 2048
+                        output_dir: /out
+                        per_device_train_batch_size: 2
+                        gradient_accumulation_steps: 8
+                        learning_rate: 1.0e-4
+                        num_train_epochs: 3.0
+                        lr_scheduler_type: cosine
+                        warmup_ratio: 0.1
+                        bf16: true
+                        val_size: 0.1
+                        eval_steps: 500
+                        """,
+                "x.yaml"));
+        JobDraft draft = conversion.finish();
+        draft.set("data.train", "/data/a.jsonl");
+        JobConfig job = job(draft);
+        assertEquals(
+                new TuningMethod.Lora(8, 16, 0, List.of("query_key_value"), TuningMethod.Quantization.NF4),
+                job.method().tuning());
+        assertEquals(32, job.train().globalBatchSize());
+        assertEquals(3, job.train().epochs());
+        assertEquals(ScheduleConfig.Type.COSINE, job.train().schedule().type());
+        assertEquals(0, job.evaluation().everySteps());
+        String left = String.join("\n", draft.left());
+        assertTrue(
+                left.contains("dataset: identity") && left.contains("val_size") && left.contains("needs data.eval"),
+                left);
+    }
+
+    @Test
+    void chatglm3sOwnConfigurationBecomesAPrefixJob() {
+        JobImport conversion = new JobImport(0);
+        conversion.add(ForeignSettings.ofYaml(
+                """
+                        data_config: {train_file: train.json, val_file: dev.json, num_proc: 16}
+                        max_input_length: 128
+                        max_output_length: 256
+                        training_args:
+                          output_dir: ./output
+                          max_steps: 3000
+                          learning_rate: 5e-5
+                          per_device_train_batch_size: 4
+                          save_steps: 500
+                          eval_steps: 500
+                        peft_config: {peft_type: PREFIX_TUNING, task_type: CAUSAL_LM, num_virtual_tokens: 128}
+                        """,
+                "ptuning_v2.yaml"));
+        JobDraft draft = conversion.finish();
+        draft.set("model.path", "/models/chatglm3-6b");
+        JobConfig job = job(draft);
+        assertEquals(new TuningMethod.PTuningV2(128, false), job.method().tuning());
+        assertEquals(128, job.data().maxSourceLength());
+        assertEquals(384, job.data().maxLength());
+        assertEquals(3000, job.train().maxSteps());
+        assertEquals(500, job.evaluation().everySteps());
+    }
+
+    @Test
+    void xtunersNamesAreKnown() {
+        JobImport conversion = new JobImport(8);
+        conversion.add(ForeignSettings.ofYaml(
+                """
+                        pretrained_model_name_or_path: /m
+                        accumulative_counts: 16
+                        batch_size: 1
+                        max_epochs: 3
+                        lr: 2e-4
+                        max_norm: 1
+                        max_length: 2048
+                        pack_to_max_length: true
+                        save_steps: 500
+                        save_total_limit: 2
+                        evaluation_freq: 500
+                        """,
+                "x.yaml"));
+        JobDraft draft = conversion.finish();
+        draft.set("data.train", "/a");
+        draft.set("output_dir", "/o");
+        JobConfig job = job(draft);
+        assertEquals(128, job.train().globalBatchSize());
+        assertEquals(2, job.checkpoint().keepLast());
+        assertEquals(new TuningMethod.Full(), job.method().tuning());
+    }
+
+    @Test
+    void whatIsNoFileOfSettingsIsSaidInOneLine() {
+        for (String text : List.of("[1, 2]", "{", "just words")) {
+            String message = assertThrows(IllegalArgumentException.class, () -> ForeignSettings.ofYaml(text, "x.yaml"))
+                    .getMessage();
+            assertTrue(message.startsWith("x.yaml ") && message.lines().count() == 1, message);
+        }
+        JobImport conversion = new JobImport(0);
+        String message = assertThrows(
+                        IllegalArgumentException.class,
+                        () -> conversion.add(ForeignSettings.ofFlags("--max_input_length long")))
+                .getMessage();
+        assertTrue(message.contains("'long' is not a number"), message);
+    }
+}
