@@ -84,6 +84,8 @@ class EveryMethodIT {
                         TinyJob.shared("fixtures/tokenizers/chatglm3").toString(),
                         "--max-new-tokens",
                         "24",
+                        "--repetition-penalty",
+                        "2",
                         "--json")
                 .expect(0)
                 .output()
@@ -145,7 +147,7 @@ class EveryMethodIT {
                         "random",
                         "evaluation: {every_steps: 10, metrics: [loss, rouge, bleu, exact_match, f1], prompts: 3,"
                                 + " max_new_tokens: 12}"),
-                "train.learning_rate=3e-3",
+                "train.learning_rate=1e-2",
                 "checkpoint.every_steps=10",
                 "checkpoint.keep_last=1",
                 "checkpoint.keep_best=1");
