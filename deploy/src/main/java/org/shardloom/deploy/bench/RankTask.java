@@ -1,5 +1,6 @@
 package org.shardloom.deploy.bench;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import org.shardloom.kernels.collective.AbortSignal;
@@ -21,7 +22,7 @@ record RankTask(int size, String transport, String secret, StepRank.Setup step, 
     private static final String LOOPBACK = "127.0.0.1";
 
     /** Does it and returns what is to be reported. */
-    Object run(Path directory, int rank) {
+    Object run(Path directory, int rank) throws IOException {
         if (step != null) {
             return StepRank.run(step, () -> join(directory, rank));
         }

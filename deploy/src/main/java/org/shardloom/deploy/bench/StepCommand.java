@@ -55,6 +55,13 @@ final class StepCommand implements Callable<Integer> {
     private Integer stage;
 
     @Option(
+            names = "--method",
+            paramLabel = "full|freeze|lora|p_tuning|p_tuning_v2",
+            defaultValue = "full",
+            description = "What is trained, with the defaults of its options (freeze: the last layer); default: full.")
+    private String method;
+
+    @Option(
             names = "--precision",
             paramLabel = "bf16|fp16|fp32",
             description = "Type of weights and activations; default: bf16, or as the job file says.")
@@ -89,12 +96,16 @@ final class StepCommand implements Callable<Integer> {
         common.check();
         common.require(workers >= 1 && workers <= 64, "--workers is from 1 to 64, found " + workers);
         common.require(stage == null || stage == 2 || stage == 3, "--stage is 2 or 3, found " + stage);
+        common.require(
+                method.matches("full|freeze|lora|p_tuning|p_tuning_v2"),
+                "--method is full, freeze, lora, p_tuning or p_tuning_v2, found '" + method + "'");
         common.require(transport.matches("shm|aeron"), "--transport is shm or aeron, found '" + transport + "'");
         BenchModel model = model();
         int each = common.threads(threads, workers);
         Report report = new Report("step")
                 .fact("config", config)
                 .fact("parameters", model.parameters())
+                .fact("method", method)
                 .fact("sequence", model.sequence())
                 .fact("micro_batch", model.microBatch())
                 .fact("workers", workers)
@@ -105,7 +116,7 @@ final class StepCommand implements Callable<Integer> {
                 .fact("transport", workers == 1 ? "local" : transport)
                 .fact("warmup_steps", common.warmup)
                 .fact("measured_steps", common.steps);
-        StepRank.Setup setup = new StepRank.Setup(model, each, common.warmup, common.steps, seed);
+        StepRank.Setup setup = new StepRank.Setup(model, each, common.warmup, common.steps, seed, method);
         RankTask task = new RankTask(workers, transport, RankProcesses.secret(), setup, null);
         fill(report, model, RankProcesses.run(task, StepRank.Result.class, Duration.ofSeconds(timeLimitSeconds)));
         common.print(report);

@@ -1,18 +1,27 @@
 package org.shardloom.deploy.bench;
 
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.protocol.config.MethodConfig;
+import org.shardloom.protocol.config.ModelConfigSource;
+import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.model.PackedBatch;
+import org.shardloom.worker.model.TunedModel;
+import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.zero.EngineConfig;
-import org.shardloom.worker.zero.MasterWeights;
+import org.shardloom.worker.zero.StartWeights;
 import org.shardloom.worker.zero.StepInput;
 import org.shardloom.worker.zero.StepResult;
 import org.shardloom.worker.zero.ZeroEngine;
@@ -27,8 +36,9 @@ final class StepRank {
      * What the ranks do.
      *
      * @param threads of each rank
+     * @param method {@code method.type} of a job file
      */
-    record Setup(BenchModel model, int threads, int warmup, int steps, long seed) {}
+    record Setup(BenchModel model, int threads, int warmup, int steps, long seed, String method) {}
 
     /**
      * What one rank measured.
@@ -51,9 +61,16 @@ final class StepRank {
             Map<String, Long> memoryBytes,
             Map<String, Long> allocatedBytes) {}
 
-    static Result run(Setup setup, Supplier<Collectives> joining) {
+    /** A method of a job file with the defaults of its options. */
+    static TuningMethod tuning(String method) {
+        MethodConfig.Type type = MethodConfig.Type.valueOf(method.toUpperCase(Locale.ROOT));
+        return new MethodConfig(type, type == MethodConfig.Type.FREEZE ? Map.of("last_layers", 1L) : Map.of()).tuning();
+    }
+
+    static Result run(Setup setup, Supplier<Collectives> joining) throws IOException {
         long started = System.nanoTime();
         BenchModel model = setup.model;
+        TunedModel tuned = Tuning.of(model.decoder(), tuning(setup.method));
         EngineConfig config = new EngineConfig(
                 model.dtype(),
                 model.stage(),
@@ -63,14 +80,11 @@ final class StepRank {
                 model.sequence());
         try (CpuDevice device = new CpuDevice(setup.threads);
                 Collectives group = joining.get();
-                ZeroEngine engine = new ZeroEngine(model.decoder(), config, device, group)) {
-            MasterWeights.randomize(
-                    engine.units(),
-                    engine.plan(),
-                    group.rank(),
+                ZeroEngine engine = new ZeroEngine(tuned, config, device, group)) {
+            StartWeights.fillAll(
+                    new ModelConfigSource(Path.of("."), ModelConfigSource.Init.RANDOM, Optional.empty()),
                     setup.seed,
-                    model.decoder().layers(),
-                    engine.optimizer()::master);
+                    engine);
             engine.publishMaster();
             Random random = new Random(setup.seed * 31 + group.rank());
             double divisor = (double) model.tokens() * group.size();

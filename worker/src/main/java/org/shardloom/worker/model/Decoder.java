@@ -31,7 +31,7 @@ public final class Decoder implements AutoCloseable {
         this.model = model;
         this.config = model.config();
         this.device = device;
-        this.layer = config.isFirstGlm()
+        this.layer = config.firstGlm()
                 ? new FirstGlmLayer(config, model.adapters(), device)
                 : new DecoderLayer(config, model.adapters(), device);
         this.head = new DecoderHead(config, device);

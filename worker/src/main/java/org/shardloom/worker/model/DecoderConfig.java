@@ -62,7 +62,7 @@ public record DecoderConfig(
     }
 
     /** Whether it is a ChatGLM-6B. */
-    public boolean isFirstGlm() {
+    public boolean firstGlm() {
         return names == Names.CHATGLM_6B;
     }
 

@@ -10,7 +10,7 @@ public final class DecoderUnits {
 
     /** Embedding, layers, head: one unit each, all trained. */
     public static List<UnitSpec> of(DecoderConfig config) {
-        if (config.isFirstGlm()) {
+        if (config.firstGlm()) {
             return FirstGlmUnits.of(config);
         }
         List<UnitSpec> units = new ArrayList<>();

@@ -18,13 +18,13 @@ final class Norm {
 
     /** Room for what backward needs of each row. */
     Tensor statistics(Memory memory, long rows) {
-        return config.isFirstGlm() ? memory.allocate(DType.F32, rows, 2) : memory.allocate(DType.F32, rows);
+        return config.firstGlm() ? memory.allocate(DType.F32, rows, 2) : memory.allocate(DType.F32, rows);
     }
 
     /** out[T, H] = norm of x. */
     void forward(BlockView p, String name, Tensor out, Tensor statistics, Tensor x) {
         Tensor weight = p.get(name + ".weight");
-        if (config.isFirstGlm()) {
+        if (config.firstGlm()) {
             ops.layerNorm(out, statistics, x, weight, p.get(name + ".bias"), config.normEpsilon());
         } else {
             ops.rmsNorm(out, statistics, null, x, null, weight, config.normEpsilon());
@@ -40,7 +40,7 @@ final class Norm {
     void backward(BlockView p, BlockView g, String name, Tensor gradX, Tensor gradOut, Tensor x, Tensor statistics) {
         Tensor weight = p.get(name + ".weight");
         Tensor gradWeight = g.find(name + ".weight");
-        if (config.isFirstGlm()) {
+        if (config.firstGlm()) {
             ops.layerNormBackward(gradX, gradWeight, g.find(name + ".bias"), gradOut, x, statistics, weight);
         } else {
             ops.rmsNormBackward(gradX, gradWeight, false, gradOut, x, statistics, weight, null);

@@ -31,7 +31,7 @@ public final class PrefixEncoder {
     public static UnitSpec unit(DecoderConfig config, int block, int length, boolean projection) {
         long width = width(config);
         // What is projected is as wide as the model in ChatGLM-6B, as wide as the result in its successors.
-        long tableWidth = projection && config.isFirstGlm() ? config.hidden() : width;
+        long tableWidth = projection && config.firstGlm() ? config.hidden() : width;
         UnitSpec.Builder unit = new UnitSpec.Builder("prefix", block)
                 .inFp32()
                 .add(

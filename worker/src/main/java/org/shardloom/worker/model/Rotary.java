@@ -12,7 +12,7 @@ public final class Rotary {
      */
     public static float[] frequencies(DecoderConfig config) {
         float[] frequencies = frequencies(2 * config.attention().pairs(), config.ropeBase());
-        if (config.isFirstGlm()) {
+        if (config.firstGlm()) {
             for (int i = 0; i < frequencies.length; i++) {
                 frequencies[i] = Floats.halfToFloat(Floats.floatToHalf(frequencies[i]));
             }

@@ -114,7 +114,7 @@ class ModelConfigReaderTest {
     @Test
     void theFirstChatglmHasExactlyTheParametersAndTheNamesThatArePublished() {
         DecoderConfig config = ModelConfigReader.read(SharedFixtures.shared("facts/models/chatglm-6b"));
-        assertTrue(config.isFirstGlm() && config.tiedEmbeddings());
+        assertTrue(config.firstGlm() && config.tiedEmbeddings());
         assertEquals(new PrefixPositions.Markers(130001, 130000, 130004), config.markers());
         assertEquals(6_173_286_400L, parameters(config));
         assertEquals(published("chatglm-6b"), ours("chatglm-6b"));
