@@ -23,6 +23,7 @@ import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.tuning.TuningException;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsDirectory;
+import org.shardloom.worker.weights.WeightsException;
 import org.shardloom.worker.zero.MasterWeights;
 import org.shardloom.worker.zero.ZeroEngine;
 
@@ -136,6 +137,9 @@ final class ModelFiles {
             try (TensorSource source = WeightsDirectory.openAdapter(adapter)) {
                 MasterWeights.check(
                         tuned.units().stream().filter(UnitSpec::isAdded).toList(), source, adapter.toString());
+            } catch (WeightsException e) {
+                throw new TuningException("model.adapter: " + adapter + " does not fit the model with this method: "
+                        + e.getMessage().lines().skip(1).map(String::strip).collect(Collectors.joining("; ")));
             }
         }
     }
