@@ -128,7 +128,7 @@ final class StartCommand implements Callable<Integer> {
         boolean everything = job.method().type() == MethodConfig.Type.FULL;
         Progress progress = new Progress(
                 System.out, Boolean.getBoolean("shardloom.terminal") && detachedLog == null, job.outputDir(), log);
-        progress.open(everything ? trained.subList(0, 1) : trained);
+        progress.open(everything ? trained.subList(0, 2) : trained);
         Outcome outcome = run(new Run(job, checkpoint, places, progress), progress);
         if (outcome.success()
                 && quickstart.isPresent()

@@ -5,13 +5,19 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeSet;
+import org.shardloom.kernels.device.QuantizedOps;
+import org.shardloom.protocol.config.TuningMethod.Quantization;
 import org.shardloom.worker.model.ParameterSpec;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 
 /** Says what of a model is trained: by name with layers taken together, with counts and their share. */
 public final class TrainedSummary {
+    /** fp32 master weight, two moments, gradient sum. */
+    private static final int STATE_BYTES = 16;
+
     private TrainedSummary() {}
 
     /** One line a pattern of names, the total first. */
@@ -29,6 +35,11 @@ public final class TrainedSummary {
                 trained,
                 100.0 * trained / own,
                 own));
+        lines.add(String.format(
+                Locale.ROOT,
+                "  over all workers: %,d bytes of master weights, moments and gradient sums",
+                trained * STATE_BYTES));
+        quantized(model).ifPresent(lines::add);
         Map<String, TreeSet<Integer>> layers = new LinkedHashMap<>();
         Map<String, Long> counts = new LinkedHashMap<>();
         for (UnitSpec unit : model.trained()) {
@@ -47,6 +58,30 @@ public final class TrainedSummary {
                 pattern.contains("layers.*.") ? " (layers " + ranges(layers.get(pattern)) + ")" : "",
                 count)));
         return lines;
+    }
+
+    /** What the matrices that are kept in four bits take, scales and alignment included. */
+    private static Optional<String> quantized(TunedModel model) {
+        long parameters = 0;
+        long bytes = 0;
+        for (UnitSpec unit : model.units()) {
+            if (unit.quantization() != Quantization.NONE) {
+                long step = UnitSpec.QUANTIZED_ALIGNMENT;
+                long elements = (unit.elements() + step - 1) / step * step;
+                long scales = elements / QuantizedOps.BLOCK;
+                boolean twice = unit.quantization() == Quantization.NF4_DOUBLE;
+                parameters += unit.parameterCount();
+                bytes += elements / 2 + (twice ? scales + scales / QuantizedOps.SCALES_BLOCK * 4 : scales * 4);
+            }
+        }
+        return parameters == 0
+                ? Optional.empty()
+                : Optional.of(String.format(
+                        Locale.ROOT,
+                        "  kept in NF4: %,d parameters in %,d bytes, %.3f bits each",
+                        parameters,
+                        bytes,
+                        8.0 * bytes / parameters));
     }
 
     /** 0-3, 5 */

@@ -72,6 +72,28 @@ class TuningTest {
     }
 
     @Test
+    void whatIsKeptInFourBitsIsSaidToTheByte() {
+        TuningMethod.Lora lora = new TuningMethod.Lora(2, 4, 0, List.of("all"), TuningMethod.Quantization.NF4);
+        List<String> lines = TrainedSummary.lines(Tuning.of(GLM, lora));
+        // Four matrices a layer, each padded to 16,384 elements: half a byte each, and a scale of four bytes for 64.
+        long matrices = 3 * (48 * 96 + 48 * 48 + 48 * 128 + 64 * 48);
+        long bytes = 3 * 4 * (16384 / 2 + 16384 / 64 * 4);
+        assertEquals(
+                String.format(
+                        java.util.Locale.ROOT,
+                        "  kept in NF4: %,d parameters in %,d bytes, %.3f bits each",
+                        matrices,
+                        bytes,
+                        8.0 * bytes / matrices),
+                lines.get(2));
+        long trained = Tuning.of(GLM, lora).trained().stream()
+                .mapToLong(UnitSpec::parameterCount)
+                .sum();
+        assertTrue(
+                lines.get(1).contains(String.format(java.util.Locale.ROOT, "%,d bytes", 16 * trained)), lines.get(1));
+    }
+
+    @Test
     void whatIsTrainedIsSummedUpOverLayers() {
         List<String> lines =
                 TrainedSummary.lines(Tuning.of(GLM, new TuningMethod.Freeze(List.of("layers.0.input_layernorm"), 1)));
