@@ -67,6 +67,7 @@ final class ValidateCommand implements Callable<Integer> {
                 parameters, model.layers(), model.hidden(), model.vocabulary());
         TrainedSummary.lines(Tuning.of(model, job.method().tuning())).forEach(System.out::println);
         System.out.println("data: " + data.summary());
+        TrainingData.evaluationSummary(job, model).ifPresent(System.out::println);
         System.out.printf(
                 "steps: %,d of %d samples%n", data.totalSteps(), job.train().globalBatchSize());
         showSamples(job, data.first(samples));

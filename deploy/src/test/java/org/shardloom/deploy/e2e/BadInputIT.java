@@ -111,12 +111,7 @@ class BadInputIT {
     @Test
     void whatTheJobAsksForButCannotHaveIsRefused() throws Exception {
         invalid(2, List.of("device cuda is not available", "use cpu"), "device=cuda");
-        invalid(2, List.of("'qlora' is not available", "use full, freeze, lora"), "method.type=qlora");
-        invalid(
-                2,
-                List.of("evaluation.every_steps", "is not available", "leave it 0"),
-                "evaluation.every_steps=5",
-                "data.eval=" + job);
+        invalid(2, List.of("zero.offload_params", "is not available", "leave it false"), "zero.offload_params=true");
         invalid(2, List.of("cluster.host", "0.0.0.0", "cluster.insecure: true"), "cluster.host=0.0.0.0");
         invalid(2, List.of("model.path", "no directory /nowhere"), "model.path=/nowhere");
         room.refused(

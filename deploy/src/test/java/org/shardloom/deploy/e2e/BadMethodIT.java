@@ -64,6 +64,32 @@ class BadMethodIT {
     }
 
     @Test
+    void evaluationFilesWithoutAnswers() throws Exception {
+        Path eval = Files.writeString(
+                directory.resolve("eval.jsonl"),
+                "{\"input_ids\": [1, 2], \"labels\": [-100, 2]}\n{\"input_ids\": [1, 2]}\n");
+        room.refused(
+                1,
+                List.of(eval + ":2: `labels` is missing"),
+                "shardloom",
+                "validate",
+                "--config",
+                job.toString(),
+                "--set",
+                "data.eval=" + eval,
+                "--set",
+                "evaluation.every_steps=5");
+        room.refused(
+                2,
+                List.of("evaluation.every_steps needs data.eval"),
+                "start.sh",
+                "--config",
+                job.toString(),
+                "--set",
+                "evaluation.every_steps=5");
+    }
+
+    @Test
     void optionsThatDoNotGoTogether() throws Exception {
         refused(
                 2,

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.TrainConfig;
@@ -68,6 +69,20 @@ public final class TrainingData {
             } catch (IllegalArgumentException e) {
                 throw new DataException("sample " + (i + 1) + " of " + files + ": " + e.getMessage());
             }
+        }
+    }
+
+    /**
+     * What the job's evaluations will do, after reading their file; empty where there are none.
+     *
+     * @throws DataException when the file cannot be used; it names file and line
+     */
+    public static Optional<String> evaluationSummary(JobConfig job, DecoderConfig model) {
+        if (job.evaluation().everySteps() == 0) {
+            return Optional.empty();
+        }
+        try (Evaluation evaluation = new Evaluation(job, model, job.outputDir().resolve(".token-cache"))) {
+            return Optional.of(evaluation.summary());
         }
     }
 
