@@ -61,13 +61,14 @@ final class ValidateCommand implements Callable<Integer> {
         DecoderConfig model = ModelFiles.check(job, Optional.empty());
         List<UnitSpec> units = DecoderUnits.of(model);
         TrainingData data = TrainingData.load(job, model);
+        Optional<String> evaluation = TrainingData.evaluationSummary(job, model);
         long parameters = units.stream().mapToLong(UnitSpec::parameterCount).sum();
         System.out.printf(
                 "model: %,d parameters, %d layers, hidden size %d, vocabulary %d%n",
                 parameters, model.layers(), model.hidden(), model.vocabulary());
         TrainedSummary.lines(Tuning.of(model, job.method().tuning())).forEach(System.out::println);
         System.out.println("data: " + data.summary());
-        TrainingData.evaluationSummary(job, model).ifPresent(System.out::println);
+        evaluation.ifPresent(System.out::println);
         System.out.printf(
                 "steps: %,d of %d samples%n", data.totalSteps(), job.train().globalBatchSize());
         showSamples(job, data.first(samples));

@@ -170,7 +170,12 @@ class BadSituationsIT {
                 .output();
         CleanRoom.assertSays(
                 text,
-                List.of("failed: the loss is", "unit", "the update was not applied", "Lower train.learning_rate"));
+                List.of(
+                        "failed: paused before step 2: the loss is",
+                        "unit",
+                        "the update was not applied",
+                        "Lower train.learning_rate",
+                        "checkpoint-1"));
         assertEquals(1, Commands.metrics(room.output).size());
         assertTrue(Files.exists(room.output.resolve("checkpoint-1").resolve("manifest.pb")));
         room.assertNothingLeft(room.output);

@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -113,6 +114,7 @@ class EveryMethodIT {
             for (String method : List.of("lora", "qlora")) {
                 learns(method, base, "{type: " + method + ", rank: 4, targets: all}", 1e-2);
                 Path adapter = directory.resolve(method + "/final");
+                readByPeft(adapter);
                 String with = answers(adapter);
                 assertNotEquals(before, with, method + " changes answers");
                 Path merged = directory.resolve(method + "-merged");
@@ -123,6 +125,20 @@ class EveryMethodIT {
         } finally {
             room.close();
         }
+    }
+
+    private static void readByPeft(Path adapter) throws Exception {
+        Optional<String> read = Python.run(
+                List.of("torch", "peft"),
+                """
+                import sys, peft
+                from peft.utils.save_and_load import load_peft_weights
+                config = peft.PeftConfig.from_pretrained(sys.argv[1])
+                print(config.peft_type.value, config.r, len(load_peft_weights(sys.argv[1], device="cpu")))
+                """,
+                adapter.toString());
+        // Two factors for each of four linear maps in two layers.
+        read.ifPresent(found -> assertEquals("LORA 4 16", found));
     }
 
     private void learns(String name, Path base, String method, double rate) throws Exception {

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -159,6 +160,16 @@ class StoriesIT {
                     after.contains("named Pip lived under a bridge. Pip sold warm soup to the ducks."),
                     "before: " + before + "\nafter: " + after);
             assertTrue(!before.contains("Pip"), before);
+            // A Llama is known to transformers itself: it reads the directory without our help.
+            Optional<String> read = Python.run(
+                    List.of("torch", "transformers"),
+                    """
+                    import sys, torch, transformers
+                    model = transformers.AutoModelForCausalLM.from_pretrained(sys.argv[1], torch_dtype=torch.float32)
+                    print(sum(p.numel() for p in model.parameters()))
+                    """,
+                    trained.toString());
+            read.ifPresent(parameters -> assertEquals("260032", parameters));
         }
     }
 }

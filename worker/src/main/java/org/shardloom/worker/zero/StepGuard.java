@@ -6,17 +6,17 @@ import org.shardloom.protocol.config.SpikeConfig;
 
 /**
  * Looks at each step before its update: a loss that collapses to nothing, a gradient that explodes or vanishes, an fp16 scale that cannot
- * fall any further. What is usual is a moving average over the steps since the generation began. All ranks see the same numbers and
- * decide alike.
+ * fall any further. An explosion is judged by a moving average over the steps since the generation began; a collapse by the step before, for
+ * a model that learns its few samples by heart comes to nothing, too, but step by step. All ranks see the same numbers and decide alike.
  */
 final class StepGuard {
     /** Steps before anything is usual. */
     private static final int WARM_UP = 20;
 
     private static final double KEPT = 0.95;
-    /** Of the usual loss: what is below is no longer learning. */
+    /** Of the loss of the step before: what falls below at once is no longer learning. */
     private static final double COLLAPSED = 1e-4;
-    /** Of the usual norm. */
+    /** Of the norm of the step before. */
     private static final double VANISHED = 1e-6;
     /** Skipped in a row before it is a fault rather than an accident. */
     private static final int MOST_SKIPPED = 10;
@@ -25,8 +25,12 @@ final class StepGuard {
 
     private final SpikeConfig config;
     private int steps;
-    private double usualLoss;
+    private double lastLoss;
+    private double lastNorm;
     private double usualLogNorm;
+    /** After the warm-up: the gradients of what is known by heart are small, and the next that is not is no explosion. */
+    private double firstLogNorm = Double.NEGATIVE_INFINITY;
+
     private int skipped;
     private int overflows;
 
@@ -81,12 +85,12 @@ final class StepGuard {
         if (steps < WARM_UP) {
             return Optional.empty();
         }
-        double usualNorm = Math.exp(usualLogNorm);
-        if (loss < COLLAPSED * usualLoss) {
+        double usualNorm = Math.exp(Math.max(usualLogNorm, firstLogNorm));
+        if (loss < COLLAPSED * lastLoss) {
             return problem(
                     "the loss has collapsed to %.3g from %.3g, which is not learning but lost numbers; set precision: bf16"
                             + " or fp32, or lower train.learning_rate (gradient norm %.3g)",
-                    loss, usualLoss, norm);
+                    loss, lastLoss, norm);
         }
         if (norm > config.factor() * usualNorm) {
             return problem(
@@ -94,11 +98,11 @@ final class StepGuard {
                             + " look at the samples of this step (loss %.3g)",
                     norm, usualNorm, loss);
         }
-        if (norm < VANISHED * usualNorm) {
+        if (norm < VANISHED * lastNorm) {
             return problem(
-                    "the gradient has vanished: its norm is %.3g, usually %.3g; set precision: bf16 or fp32, and see"
+                    "the gradient has vanished: its norm is %.3g, before it was %.3g; set precision: bf16 or fp32, and see"
                             + " whether samples have answers (loss %.3g)",
-                    norm, usualNorm, loss);
+                    norm, lastNorm, loss);
         }
         return Optional.empty();
     }
@@ -109,8 +113,12 @@ final class StepGuard {
 
     private void remember(double loss, double norm) {
         double logNorm = Math.log(Math.max(norm, 1e-30));
-        usualLoss = steps == 0 ? loss : KEPT * usualLoss + (1 - KEPT) * loss;
+        lastLoss = loss;
+        lastNorm = norm;
         usualLogNorm = steps == 0 ? logNorm : KEPT * usualLogNorm + (1 - KEPT) * logNorm;
         steps++;
+        if (steps == WARM_UP) {
+            firstLogNorm = usualLogNorm;
+        }
     }
 }

@@ -43,6 +43,13 @@ class StepGuardTest {
         assertEquals(Verdict.APPLY, guard.judge(4, 40));
         assertEquals(Verdict.APPLY, guard.judge(0.3, 0.01));
         assertEquals(Verdict.APPLY, guard.judge(0.05, 0.001));
+        for (double loss = 0.05; loss > 1e-9; loss /= 50) {
+            assertEquals(Verdict.APPLY, guard.judge(loss, 0.01 * loss), "samples learned by heart");
+        }
+        for (int i = 0; i < 100; i++) {
+            assertEquals(Verdict.APPLY, guard.judge(1e-7, 1e-6), "still");
+        }
+        assertEquals(Verdict.APPLY, guard.judge(2, 5), "and then another sample");
         StepGuard fresh = new StepGuard(new SpikeConfig(Action.PAUSE, 100));
         assertEquals(Verdict.APPLY, fresh.judge(10, 1e6));
         assertEquals(Verdict.APPLY, fresh.judge(5, 1e-3));
