@@ -16,6 +16,8 @@ namespace shardloom { namespace baseline {
 #include "vector.inc"
 #include "gemm.inc"
 #include "elementwise.inc"
+#include "firstglm.inc"
+#include "quantized.inc"
 #include "attention.inc"
 }}
 #undef VECTOR_FLOATS
@@ -31,6 +33,8 @@ namespace shardloom { namespace avx2 {
 #include "vector.inc"
 #include "gemm.inc"
 #include "elementwise.inc"
+#include "firstglm.inc"
+#include "quantized.inc"
 #include "attention.inc"
 }}
 #undef VECTOR_FLOATS
@@ -47,6 +51,8 @@ namespace shardloom { namespace avx512 {
 #include "vector.inc"
 #include "gemm.inc"
 #include "elementwise.inc"
+#include "firstglm.inc"
+#include "quantized.inc"
 #include "attention.inc"
 }}
 #undef VECTOR_FLOATS

@@ -11,15 +11,12 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
-import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.LoadedModel;
 import org.shardloom.worker.generate.ModelSource;
 import org.shardloom.worker.generate.SamplingOptions;
-import org.shardloom.worker.loop.TemplateFamily;
 import org.shardloom.worker.tokenizer.Tokenizer;
-import org.shardloom.worker.tokenizer.Tokenizers;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -38,29 +35,8 @@ import picocli.CommandLine.Spec;
 final class ChatCommand implements Callable<Integer> {
     private static final int POSITIONS = 8192;
 
-    @Option(
-            names = "--model",
-            required = true,
-            paramLabel = "DIR",
-            description =
-                    "A Hugging Face directory, an adapter or a prefix, such as a run's final/, or a checkpoint of a run.")
-    private Path model;
-
-    @Option(
-            names = "--base",
-            paramLabel = "DIR",
-            description = "The model that an adapter belongs to; default: the one that it names.")
-    private Path base;
-
-    @Option(names = "--tokenizer", paramLabel = "DIR", description = "Tokenizer; default: the model's.")
-    private Path tokenizer;
-
-    @Option(
-            names = "--template",
-            defaultValue = "auto",
-            paramLabel = "auto|chatglm|chatglm2|chatglm3|plain",
-            description = "Conversation format; default: the model's.")
-    private DataConfig.Template template;
+    @Mixin
+    private ModelFlags from;
 
     @Option(names = "--system", paramLabel = "TEXT", description = "Instructions for the whole conversation.")
     private String system;
@@ -92,13 +68,11 @@ final class ChatCommand implements Callable<Integer> {
         }
         JsonNode offered = tools == null ? null : readTools();
         PrintWriter out = spec.commandLine().getOut();
-        try (ModelSource source = ModelSource.of(model, base);
-                Tokenizer words = Tokenizers.open(
-                        tokenizer == null ? source.tokenizer() : tokenizer,
-                        TemplateFamily.of(template, source.modelDirectory()));
+        try (ModelSource source = from.open();
+                Tokenizer words = from.openTokenizer(source);
                 LoadedModel loaded =
                         LoadedModel.open(source, Runtime.getRuntime().availableProcessors(), POSITIONS)) {
-            Adaptation.announce(loaded, model);
+            Adaptation.announce(loaded, from.model());
             ChatTemplate chat = ChatTemplate.of(words);
             if (offered != null && !chat.hasTools()) {
                 throw new Failures.UsageException("--tools is for ChatGLM3: this model's format has no tools");

@@ -16,9 +16,6 @@ import org.shardloom.worker.tokenizer.Tokenizer;
 
 /** What was said so far, and how a model's answer to it comes about, word by word. */
 final class Conversation {
-    private static final String TOOLS_ANNOUNCED =
-            "Answer the following questions as best as you can. You have access to the following tools:";
-
     private final Generator generator;
     private final Tokenizer tokenizer;
     private final ChatTemplate template;
@@ -44,7 +41,7 @@ final class Conversation {
         this.template = template;
         this.maxNewTokens = maxNewTokens;
         if (tools != null) {
-            opening.add(Message.systemWithTools(system == null ? TOOLS_ANNOUNCED : system, tools));
+            opening.add(Message.systemWithTools(system == null ? Message.TOOLS_ANNOUNCED : system, tools));
         } else if (system != null) {
             opening.add(Message.of(Role.SYSTEM, system));
         }

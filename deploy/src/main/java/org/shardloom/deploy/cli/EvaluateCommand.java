@@ -29,10 +29,8 @@ import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.LoadedModel;
 import org.shardloom.worker.generate.ModelSource;
 import org.shardloom.worker.generate.SamplingOptions;
-import org.shardloom.worker.loop.TemplateFamily;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.tokenizer.Tokenizer;
-import org.shardloom.worker.tokenizer.Tokenizers;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -49,22 +47,8 @@ final class EvaluateCommand implements Callable<Integer> {
     /** Room for a question and something of an answer. */
     private static final int LEAST_LENGTH = 16;
 
-    @Option(
-            names = "--model",
-            required = true,
-            paramLabel = "DIR",
-            description =
-                    "A Hugging Face directory, an adapter or a prefix, such as a run's final/, or a checkpoint of a run.")
-    private Path model;
-
-    @Option(
-            names = "--base",
-            paramLabel = "DIR",
-            description = "The model that an adapter belongs to; default: the one that it names.")
-    private Path base;
-
-    @Option(names = "--tokenizer", paramLabel = "DIR", description = "Tokenizer; default: the model's.")
-    private Path tokenizer;
+    @Mixin
+    private ModelFlags from;
 
     @Option(
             names = "--data",
@@ -79,13 +63,6 @@ final class EvaluateCommand implements Callable<Integer> {
             paramLabel = "alpaca|sharegpt|chatglm3",
             description = "What a line holds; default: ${DEFAULT-VALUE}.")
     private String format;
-
-    @Option(
-            names = "--template",
-            defaultValue = "auto",
-            paramLabel = "auto|chatglm|chatglm2|chatglm3|plain",
-            description = "Conversation format; default: the model's.")
-    private DataConfig.Template template;
 
     @Option(
             names = "--max-length",
@@ -127,10 +104,8 @@ final class EvaluateCommand implements Callable<Integer> {
     public Integer call() throws Exception {
         SamplingOptions options = sampling.options();
         DataFormat lines = checked();
-        try (ModelSource source = ModelSource.of(model, base);
-                Tokenizer words = Tokenizers.open(
-                        tokenizer == null ? source.tokenizer() : tokenizer,
-                        TemplateFamily.of(template, source.modelDirectory()));
+        try (ModelSource source = from.open();
+                Tokenizer words = from.openTokenizer(source);
                 BufferedWriter out = answersFile == null ? null : Files.newBufferedWriter(answersFile)) {
             ChatTemplate chat = ChatTemplate.of(words);
             int vocabulary = source.model().config().vocabulary();
@@ -143,7 +118,7 @@ final class EvaluateCommand implements Callable<Integer> {
             }
             int threads = Runtime.getRuntime().availableProcessors();
             try (LoadedModel loaded = LoadedModel.open(source, threads, maxLength + maxNewTokens)) {
-                Adaptation.announce(loaded, model);
+                Adaptation.announce(loaded, from.model());
                 Generator generator = new Generator(loaded, words.vocabularySize(), chat.stops(), options);
                 double loss = loss(loaded, used);
                 report(

@@ -3,12 +3,10 @@ package org.shardloom.deploy.cli;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.PrintWriter;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.data.Message;
 import org.shardloom.worker.data.Role;
@@ -17,9 +15,7 @@ import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.LoadedModel;
 import org.shardloom.worker.generate.ModelSource;
 import org.shardloom.worker.generate.SamplingOptions;
-import org.shardloom.worker.loop.TemplateFamily;
 import org.shardloom.worker.tokenizer.Tokenizer;
-import org.shardloom.worker.tokenizer.Tokenizers;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -32,32 +28,11 @@ import picocli.CommandLine.Spec;
 final class GenerateCommand implements Callable<Integer> {
     private static final int POSITIONS = 4096;
 
-    @Option(
-            names = "--model",
-            required = true,
-            paramLabel = "DIR",
-            description =
-                    "A Hugging Face directory, an adapter or a prefix, such as a run's final/, or a checkpoint of a run.")
-    private Path model;
-
-    @Option(
-            names = "--base",
-            paramLabel = "DIR",
-            description = "The model that an adapter belongs to; default: the one that it names.")
-    private Path base;
-
-    @Option(names = "--tokenizer", paramLabel = "DIR", description = "Tokenizer; default: the model's.")
-    private Path tokenizer;
+    @Mixin
+    private ModelFlags from;
 
     @ArgGroup(multiplicity = "1")
     private Prompts prompts;
-
-    @Option(
-            names = "--template",
-            defaultValue = "auto",
-            paramLabel = "auto|chatglm|chatglm2|chatglm3|plain",
-            description = "Conversation format; default: the model's.")
-    private DataConfig.Template template;
 
     @Option(
             names = "--max-new-tokens",
@@ -86,13 +61,11 @@ final class GenerateCommand implements Callable<Integer> {
             throw new Failures.UsageException("--max-new-tokens is " + maxNewTokens + ", expected 1 or more");
         }
         List<String> texts = prompts.read();
-        try (ModelSource source = ModelSource.of(model, base);
-                Tokenizer words = Tokenizers.open(
-                        tokenizer == null ? source.tokenizer() : tokenizer,
-                        TemplateFamily.of(template, source.modelDirectory()));
+        try (ModelSource source = from.open();
+                Tokenizer words = from.openTokenizer(source);
                 LoadedModel loaded =
                         LoadedModel.open(source, Runtime.getRuntime().availableProcessors(), POSITIONS)) {
-            Adaptation.announce(loaded, model);
+            Adaptation.announce(loaded, from.model());
             ChatTemplate chat = ChatTemplate.of(words);
             List<int[]> ids = encode(chat, texts);
             Generator generator = new Generator(loaded, words.vocabularySize(), chat.stops(), options);

@@ -23,9 +23,6 @@ import java.util.List;
  * sentence that the reference puts there.
  */
 final class Glm3Records {
-    private static final String TOOLS_ANNOUNCED =
-            "Answer the following questions as best as you can. You have access to the following tools:";
-
     private Glm3Records() {}
 
     static List<Message> messages(JsonNode record) throws MalformedRecordException {
@@ -43,7 +40,7 @@ final class Glm3Records {
                     "`tools` must be an array of the tools' descriptions, not " + RecordFields.kind(tools));
         }
         boolean hasSystem = !messages.isEmpty() && messages.get(0).role() == Role.SYSTEM;
-        String text = hasSystem ? messages.remove(0).content() : TOOLS_ANNOUNCED;
+        String text = hasSystem ? messages.remove(0).content() : Message.TOOLS_ANNOUNCED;
         messages.add(0, Message.systemWithTools(text, tools));
         return messages;
     }

@@ -16,6 +16,10 @@ import java.util.Map;
  */
 public record Message(Role role, String metadata, String content, boolean learned) {
 
+    /** What stands before the descriptions of tools where nothing else is said, as in ChatGLM3's own data. */
+    public static final String TOOLS_ANNOUNCED =
+            "Answer the following questions as best as you can. You have access to the following tools:";
+
     /** A message without metadata; an assistant's is a training target. */
     public static Message of(Role role, String content) {
         return new Message(role, "", content, role == Role.ASSISTANT);
