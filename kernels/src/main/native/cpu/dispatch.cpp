@@ -175,7 +175,7 @@ void tanhBackward(int64_t gradX, int64_t gradY, int64_t y, int64_t n) {
     ON_ISA(tanhBackward(at<float>(gradX), at<float>(gradY), at<float>(y), n));
 }
 void nf4Quantize(int64_t codes, int64_t absmax, int64_t x, int64_t n) {
-    ON_ISA(nf4Quantize_(at<uint8_t>(codes), at<float>(absmax), at<float>(x), n));
+    ON_ISA(nf4Pack(at<uint8_t>(codes), at<float>(absmax), at<float>(x), n));
 }
 void nf4Dequantize(int64_t out, int dtype, int64_t codes, int64_t absmax, int64_t n) {
     FOR_TYPE(dtype, T, ON_ISA(nf4Dequantize(at<T>(out), at<uint8_t>(codes), at<float>(absmax), n)));
@@ -220,6 +220,7 @@ void absmaxQuantize(int64_t codes, int64_t nested, int64_t x, float offset, int6
 }
 void absmaxDequantize(int64_t out, int64_t codes, int64_t nested, float offset, int64_t n) {
     const float* map = dynamicMap();
+#pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) at<float>(out)[i] = map[at<uint8_t>(codes)[i]] * at<float>(nested)[i / ABSMAX_BLOCK] + offset;
 }
 void fill(int64_t address, int value, int64_t bytes) {

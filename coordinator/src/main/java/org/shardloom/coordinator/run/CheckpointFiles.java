@@ -111,7 +111,7 @@ public final class CheckpointFiles {
             String contentDigest,
             String runId) {}
 
-    /** Writes the manifest, gives the directory its name, and removes checkpoints beyond {@code keep_last}. */
+    /** Writes the manifest, gives the directory its name, and removes checkpoints beyond {@code keep_last} and {@code keep_best}. */
     public Path commit(Facts facts, List<ShardWritten> shards) throws IOException {
         Path target = checkpoint(facts.state().step());
         Path directory = WholeDirectory.temporary(target);
@@ -209,12 +209,16 @@ public final class CheckpointFiles {
     }
 
     /** Those of lowest evaluation loss; of equal ones the newer. */
-    private List<Path> best(List<Path> newestFirst) throws IOException {
+    private List<Path> best(List<Path> newestFirst) {
         Map<Path, Double> losses = new LinkedHashMap<>();
         for (Path checkpoint : newestFirst) {
-            Manifest manifest = Manifest.parseFrom(Files.readAllBytes(checkpoint.resolve("manifest.pb")));
-            if (manifest.hasEvalLoss()) {
-                losses.put(checkpoint, manifest.getEvalLoss());
+            try {
+                Manifest manifest = Manifest.parseFrom(Files.readAllBytes(checkpoint.resolve("manifest.pb")));
+                if (manifest.hasEvalLoss()) {
+                    losses.put(checkpoint, manifest.getEvalLoss());
+                }
+            } catch (IOException e) {
+                LOG.warn("{} has no readable manifest: it is not kept as one of the best", checkpoint);
             }
         }
         return losses.entrySet().stream()

@@ -252,10 +252,10 @@ public final class CoordinatorActor extends AbstractBehavior<CoordinatorMessage>
             setup.listener().onStep(e.metrics());
             try {
                 metrics.append(e.metrics());
-                publish(e.metrics().evaluation());
             } catch (IOException failure) {
                 LOG.warn("metrics.jsonl cannot be written now, it is tried again: {}", failure.getMessage());
             }
+            publish(e.metrics().evaluation());
         } else if (effect instanceof Effect.AnswerScale e) {
             scaling.remove(e.request()).complete(e.error());
         } else if (effect instanceof Effect.Notice e) {

@@ -5,32 +5,38 @@ final class EarlyStop {
     private final int patience;
     private double best = Double.POSITIVE_INFINITY;
     private long bestStep;
+    private long lastStep;
     private int worse;
-    private boolean over;
+    private long endStep = Long.MAX_VALUE;
 
     EarlyStop(int patience) {
         this.patience = patience;
     }
 
-    /** Takes note of an evaluation; of a step that was evaluated before, when a run has recovered, too. */
+    /** Takes note of an evaluation. Steps that a recovered run does again have been judged already. */
     void evaluated(StepEvaluation evaluation, RunStatus status) {
-        if (patience == 0 || over || evaluation == null || !Double.isFinite(evaluation.loss())) {
+        if (patience == 0
+                || evaluation == null
+                || evaluation.step() <= lastStep
+                || !Double.isFinite(evaluation.loss())) {
             return;
         }
+        lastStep = evaluation.step();
         if (evaluation.loss() < best) {
             best = evaluation.loss();
             bestStep = evaluation.step();
             worse = 0;
-        } else if (evaluation.step() > bestStep && ++worse >= patience) {
-            over = true;
+        } else if (++worse == patience) {
+            endStep = evaluation.step();
             status.notice(
                     false,
-                    "training ends after step " + evaluation.step() + ": " + worse
+                    "training ends after step " + endStep + ": " + worse
                             + " evaluations in a row found no lower loss than that after step " + bestStep);
         }
     }
 
-    boolean isOver() {
-        return over;
+    /** Whether training has come to its end with that step. */
+    boolean isOver(long step) {
+        return step >= endStep;
     }
 }

@@ -261,6 +261,7 @@ public final class RunMachine {
         } else if (scaling.isComplete() && losses.settled(now)) {
             status.enter(RunState.PLANNING, "", now);
             ready.begin();
+            status.refuse(null);
             status.enter(RunState.LOADING, "workers load model and data", now);
             members.assemble(wanted.count(), checkpoints.last(), status.training());
         }
@@ -272,7 +273,7 @@ public final class RunMachine {
             return;
         }
         long step = status.training().step();
-        boolean finished = step >= status.totalSteps() || early.isOver();
+        boolean finished = step >= status.totalSteps() || early.isOver(step);
         boolean refused = status.refusal() != null;
         boolean due = checkpointEvery > 0 && step % checkpointEvery == 0;
         if ((due || finished || refused || status.stopping()) && step > 0 && !checkpoints.isLastOf(step)) {

@@ -72,6 +72,7 @@ final class StepBarrier {
             return false;
         }
         refusals.add(refusal.workerId());
+        // Ranks see the same numbers: where one refuses, all do.
         underWay = !refusals.containsAll(members.ranks());
         return !underWay;
     }

@@ -36,11 +36,13 @@ public record StepMetrics(
      * Combines the ranks' reports.
      *
      * @param reports in rank order
-     * @param seconds wall time of the step as the coordinator saw it
+     * @param seconds wall time of the step, with an evaluation after it, as the coordinator saw it
      */
     static StepMetrics of(long step, long totalSteps, long generation, double seconds, List<StepReport> reports) {
         StepReport first = reports.get(0);
         long tokens = reports.stream().mapToLong(StepReport::tokens).sum();
+        StepEvaluation evaluation = StepEvaluation.of(step, reports);
+        double ofStep = Math.max(1e-9, seconds - (evaluation == null ? 0 : evaluation.seconds()));
         Map<String, Double> phases = new LinkedHashMap<>();
         for (StepReport report : reports) {
             report.phaseSeconds().forEach((phase, s) -> phases.merge(phase, s / reports.size(), Double::sum));
@@ -54,14 +56,14 @@ public record StepMetrics(
                 first.applied(),
                 first.learningRate(),
                 tokens,
-                tokens / Math.max(seconds, 1e-9),
+                tokens / ofStep,
                 reports.size(),
                 generation,
-                seconds,
+                ofStep,
                 reports.stream().mapToLong(StepReport::devicePeakBytes).max().orElse(0),
                 reports.stream().mapToLong(StepReport::residentPeakBytes).max().orElse(0),
                 reports.stream().map(StepReport::residentPeakBytes).toList(),
                 phases,
-                StepEvaluation.of(step, reports));
+                evaluation);
     }
 }

@@ -22,6 +22,7 @@ final class Conversation {
     private final List<Message> opening = new ArrayList<>();
     private final List<Message> messages = new ArrayList<>();
     private final int maxNewTokens;
+    private final boolean hasTools;
 
     /**
      * Before the first message.
@@ -40,6 +41,7 @@ final class Conversation {
         this.tokenizer = tokenizer;
         this.template = template;
         this.maxNewTokens = maxNewTokens;
+        this.hasTools = tools != null;
         if (tools != null) {
             opening.add(Message.systemWithTools(system == null ? Message.TOOLS_ANNOUNCED : system, tools));
         } else if (system != null) {
@@ -60,20 +62,23 @@ final class Conversation {
     }
 
     /** Adds a person's message, or a tool's result, and prints the answer as it comes. */
-    void say(String text, PrintWriter out) {
-        messages.add(awaitsResult() ? Message.observation(result(text)) : Message.of(Role.USER, text));
-        int[] prompt = template.prompt(messages);
+    void say(String said, PrintWriter out) {
+        messages.add(awaitsResult() ? Message.observation(result(said)) : Message.of(Role.USER, said));
         StringBuilder shown = new StringBuilder();
         Continuation continuation;
         try {
-            continuation = generator.stream(prompt, maxNewTokens, tokens -> show(tokens, shown, out));
+            continuation =
+                    generator.stream(template.prompt(messages), maxNewTokens, tokens -> show(tokens, shown, out));
         } catch (IllegalArgumentException e) {
             messages.remove(messages.size() - 1);
             out.println("this does not fit any more (" + e.getMessage() + "): /clear begins anew");
             return;
         }
-        out.println();
-        Message answer = template.answer(tokenizer.decode(continuation.tokens()));
+        String text = tokenizer.decode(continuation.tokens());
+        String whole = text.stripLeading();
+        out.println(whole.startsWith(shown.toString()) ? whole.substring(shown.length()) : "");
+        // Without tools, a first line is no tool's name.
+        Message answer = hasTools ? template.answer(text) : Message.of(Role.ASSISTANT, text.strip());
         messages.add(answer);
         if (answer.callsTool()) {
             out.println("(the model calls the tool " + answer.metadata() + "; say its result)");

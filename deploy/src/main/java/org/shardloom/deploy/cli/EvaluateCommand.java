@@ -165,7 +165,7 @@ final class EvaluateCommand implements Callable<Integer> {
             throws IOException {
         List<QuestionAnswer> questions = new ArrayList<>();
         for (Sample sample : samples) {
-            QuestionAnswer question = QuestionAnswer.of(sample);
+            QuestionAnswer question = QuestionAnswer.of(sample, chat.answerHeader());
             if (question != null) {
                 questions.add(question);
             }

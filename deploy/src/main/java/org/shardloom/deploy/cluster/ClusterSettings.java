@@ -54,15 +54,7 @@ public final class ClusterSettings {
                       acceptable-heartbeat-pause = %dms
                       expected-response-after = 1s
                     }
-                    downing-provider-class = "akka.cluster.sbr.SplitBrainResolverProvider"
-                    split-brain-resolver {
-                      active-strategy = keep-oldest
-                      stable-after = 2s
-                      keep-oldest.down-if-alone = off
-                      # Else several losses within a few seconds would down all members, the coordinator too. The oldest member is
-                      # always the coordinator, so both sides of a cut decide alike however often they see changes.
-                      down-all-when-unstable = off
-                    }
+                    downing-provider-class = "org.shardloom.deploy.cluster.CoordinatorDecides"
                     configuration-compatibility-check.checkers.shardloom = "org.shardloom.deploy.cluster.SameRunChecker"
                   }
                 }

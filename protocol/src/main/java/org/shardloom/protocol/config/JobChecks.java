@@ -2,6 +2,7 @@ package org.shardloom.protocol.config;
 
 import static org.shardloom.protocol.config.JobKeys.CHECKPOINT_EVERY;
 import static org.shardloom.protocol.config.JobKeys.DATA_EVAL;
+import static org.shardloom.protocol.config.JobKeys.DATA_FORMAT;
 import static org.shardloom.protocol.config.JobKeys.DATA_MAX_LENGTH;
 import static org.shardloom.protocol.config.JobKeys.DATA_MAX_SOURCE_LENGTH;
 import static org.shardloom.protocol.config.JobKeys.DATA_TRAIN;
@@ -15,6 +16,7 @@ import static org.shardloom.protocol.config.JobKeys.LOST_AFTER_SECONDS;
 import static org.shardloom.protocol.config.JobKeys.MAX_STEPS;
 import static org.shardloom.protocol.config.JobKeys.METHOD_OPTIONS;
 import static org.shardloom.protocol.config.JobKeys.METHOD_TYPE;
+import static org.shardloom.protocol.config.JobKeys.METRICS;
 import static org.shardloom.protocol.config.JobKeys.MICRO_BATCH_SIZE;
 import static org.shardloom.protocol.config.JobKeys.MIN_WORKERS;
 import static org.shardloom.protocol.config.JobKeys.MODEL_ADAPTER;
@@ -103,6 +105,12 @@ final class JobChecks {
                     v -> "checkpoint.keep_best needs checkpoint.every_steps (" + v.get(CHECKPOINT_EVERY)
                             + ") to be a multiple of evaluation.every_steps (" + v.get(EVALUATION_EVERY)
                             + "), so that each checkpoint has been evaluated"),
+            rule(
+                    List.of(METRICS, DATA_FORMAT),
+                    v -> v.get(EVALUATION_EVERY) > 0
+                            && v.get(DATA_FORMAT) == DataConfig.Format.PRETOKENIZED
+                            && v.get(METRICS).stream().anyMatch(m -> m != EvaluationConfig.Metric.LOSS),
+                    v -> "evaluation.metrics besides loss need text, which data.format: pretokenized does not have"),
             rule(
                     List.of(PATIENCE, EVALUATION_EVERY),
                     v -> v.get(PATIENCE) > 0 && v.get(EVALUATION_EVERY) == 0,

@@ -52,6 +52,11 @@ public interface ChatTemplate {
         return Message.of(Role.ASSISTANT, text.strip());
     }
 
+    /** How many tokens at the beginning of an answer are the layout's own: learned, but given to the model when it is asked. */
+    default int answerHeader() {
+        return 0;
+    }
+
     /** The ids any of which ends a generated answer; they are no part of it. */
     default Set<Integer> stops() {
         return Set.of(tokenizer().eosId());

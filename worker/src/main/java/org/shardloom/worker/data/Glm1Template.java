@@ -113,6 +113,12 @@ public final class Glm1Template implements ChatTemplate {
         return turns.system().isEmpty() ? "" : turns.system() + "\n";
     }
 
+    /** {@code <sop>}. */
+    @Override
+    public int answerHeader() {
+        return 1;
+    }
+
     @Override
     public Tokenizer tokenizer() {
         return tokenizer;

@@ -90,6 +90,12 @@ public final class Glm3Template implements ChatTemplate {
                 .toArray();
     }
 
+    /** {@code <|assistant|>}. */
+    @Override
+    public int answerHeader() {
+        return 1;
+    }
+
     @Override
     public Tokenizer tokenizer() {
         return tokenizer;

@@ -11,6 +11,7 @@ import org.shardloom.kernels.collective.CollectiveException;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.protocol.config.EvaluationConfig;
 import org.shardloom.protocol.config.JobConfig;
@@ -72,7 +73,7 @@ final class Evaluation implements AutoCloseable {
             throw e;
         }
         for (int i = 0; text && config.answers() && i < Math.min(config.prompts(), samples.size()); i++) {
-            QuestionAnswer question = QuestionAnswer.of(samples.get(i));
+            QuestionAnswer question = QuestionAnswer.of(samples.get(i), template.answerHeader());
             if (question != null) {
                 questions.put(i, question);
             }
@@ -97,7 +98,7 @@ final class Evaluation implements AutoCloseable {
     EvaluationReport run(ZeroEngine engine, Device device, int rank, int worldSize) {
         long started = System.nanoTime();
         List<String> failures = new ArrayList<>();
-        double loss = loss(engine, rank, worldSize);
+        double loss = loss(engine, rank, worldSize, failures);
         List<EvaluationReport.Answer> answers =
                 questions.isEmpty() ? List.of() : answers(engine, device, rank, worldSize, failures);
         double seconds = (System.nanoTime() - started) * 1e-9;
@@ -106,10 +107,11 @@ final class Evaluation implements AutoCloseable {
     }
 
     /** Batches are dealt in turn; a rank with fewer takes part with nothing. */
-    private double loss(ZeroEngine engine, int rank, int worldSize) {
+    private double loss(ZeroEngine engine, int rank, int worldSize, List<String> failures) {
         int batches = (samples.size() + microBatch - 1) / microBatch;
         double sum = 0;
         long targets = 0;
+        int failed = 0;
         for (int first = 0; first < batches; first += worldSize) {
             int own = first + rank;
             if (own >= batches) {
@@ -120,18 +122,37 @@ final class Evaluation implements AutoCloseable {
             PackedBatch batch = PackedBatch.of(
                     part.stream().map(Sample::inputIds).toList(),
                     part.stream().map(Sample::labels).toList());
-            sum += engine.evaluate(batch);
-            targets += batch.targets().length;
+            try {
+                sum += engine.evaluate(batch);
+                targets += batch.targets().length;
+            } catch (CollectiveException e) {
+                throw e;
+            } catch (RuntimeException e) {
+                LOG.warn("the loss could not be measured", e);
+                failures.add("the loss of sample " + (own * microBatch + 1) + " and following could not be measured: "
+                        + e.getMessage());
+                failed++;
+            }
         }
-        double[] totals = engine.group().sum(new double[] {sum, targets});
-        return totals[0] / Math.max(1, totals[1]);
+        double[] totals = engine.group().sum(new double[] {sum, targets, failed});
+        return totals[2] > 0 ? Double.NaN : totals[0] / Math.max(1, totals[1]);
     }
 
     private List<EvaluationReport.Answer> answers(
             ZeroEngine engine, Device device, int rank, int worldSize, List<String> failures) {
         List<EvaluationReport.Answer> answers = new ArrayList<>();
         try (Memory memory = device.memory(Purpose.ACTIVATIONS)) {
-            ShardedModel model = new ShardedModel(engine, engine.generation().prefix(memory), longest());
+            Tensor prefix = null;
+            boolean ready = true;
+            try {
+                prefix = engine.generation().prefix(memory);
+            } catch (CollectiveException e) {
+                throw e;
+            } catch (RuntimeException e) {
+                failures.add("the prefix could not be made: " + e.getMessage());
+                ready = false;
+            }
+            ShardedModel model = new ShardedModel(engine, prefix, longest());
             List<Integer> own = new ArrayList<>();
             int number = 0;
             for (int sample : questions.keySet()) {
@@ -140,7 +161,7 @@ final class Evaluation implements AutoCloseable {
                 }
             }
             try {
-                answers.addAll(answer(model, own));
+                answers.addAll(ready ? answer(model, own) : List.of());
             } catch (CollectiveException e) {
                 throw e;
             } catch (RuntimeException e) {

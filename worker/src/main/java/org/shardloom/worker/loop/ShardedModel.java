@@ -63,8 +63,7 @@ final class ShardedModel implements TokenModel {
     @Override
     public float[][] extend(KeyValueCache cache, int[] slots, List<int[]> tokens) {
         tokens.forEach(this::check);
-        group.sum(new double[] {1});
-        return pass.extend(cache, slots, tokens);
+        return pass.extend(cache, slots, tokens, () -> group.sum(new double[] {1}));
     }
 
     /** This rank has no more to continue: it serves the others until they have none either. Every rank must call it. */

@@ -131,7 +131,12 @@ public final class KeyValueCache implements AutoCloseable {
             }
         }
         int[] starts = Arrays.stream(slots).map(slot -> slot * capacity).toArray();
+        int[] contexts = Arrays.stream(slots)
+                .filter(slot -> places[slot] != null)
+                .map(slot -> places[slot].prefixLength() + prefixLength)
+                .toArray();
         return new Extension(
+                contexts.length == 0 ? null : Inputs.indices(device, scope, contexts),
                 slots.clone(),
                 counts.clone(),
                 Inputs.indices(device, scope, starts),
@@ -143,12 +148,14 @@ public final class KeyValueCache implements AutoCloseable {
 
     /** Tokens on their way into the cache: every layer adds theirs, then {@link #commit} counts them. */
     public final class Extension {
+        private final IndexTensor contexts;
         private final int[] slots;
         private final int[] counts;
         private final IndexTensor starts;
         private final IndexTensor past;
 
-        private Extension(int[] slots, int[] counts, IndexTensor starts, IndexTensor past) {
+        private Extension(IndexTensor contexts, int[] slots, int[] counts, IndexTensor starts, IndexTensor past) {
+            this.contexts = contexts;
             this.slots = slots;
             this.counts = counts;
             this.starts = starts;
@@ -157,7 +164,7 @@ public final class KeyValueCache implements AutoCloseable {
 
         /** What a layer's attention needs. */
         public Layer layer(int layer) {
-            return new Layer(layers.get(layer), starts, past);
+            return new Layer(layers.get(layer), starts, contexts, past);
         }
 
         /** The slots have the tokens from now on. */
@@ -173,9 +180,11 @@ public final class KeyValueCache implements AutoCloseable {
      *
      * @param rows [slots * capacity, 2 groups * headSize]: k|v of a token a row
      * @param starts row of each sequence's first token
+     * @param contexts of ChatGLM-6B: how many of the first rows of each sequence all of it see, those of a prefix among them; null in other
+     *     models
      * @param past tokens of each sequence that are there, those of a prefix among them
      */
-    public record Layer(Tensor rows, IndexTensor starts, IndexTensor past) {}
+    public record Layer(Tensor rows, IndexTensor starts, IndexTensor contexts, IndexTensor past) {}
 
     @Override
     public void close() {

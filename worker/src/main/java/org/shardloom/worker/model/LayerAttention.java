@@ -54,7 +54,7 @@ final class LayerAttention {
                         cache.rows(),
                         state.qkv,
                         call.batch().starts(),
-                        call.batch().contexts(),
+                        cache.contexts(),
                         cache.starts(),
                         cache.past(),
                         shape);

@@ -122,7 +122,7 @@ public record PackedBatch(
             for (int t = starts[s]; t < starts[s + 1]; t++) {
                 newRow[t] = at;
                 longIds[at] = ids[t];
-                longPositions[at++] = positions[t] + count;
+                longPositions[at++] = positions[t] + (begins[s] ? count : 0);
             }
         }
         longStarts[begins.length] = at;

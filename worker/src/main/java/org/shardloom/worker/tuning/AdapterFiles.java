@@ -145,6 +145,9 @@ public final class AdapterFiles {
             if (was.rank() != is.rank() || was.alpha() != is.alpha()) {
                 problem = "rank " + was.rank() + " and alpha " + was.alpha() + ", the job has rank " + is.rank()
                         + " and alpha " + is.alpha() + "; set method.rank and method.alpha to the adapter's";
+            } else if (was.base() != Quantization.NONE && was.base() != is.base()) {
+                problem = "its base in " + was.base() + ", the job has " + is.base()
+                        + "; set method.type: qlora and method.double_quantization to the adapter's";
             }
         } else if (found instanceof TuningMethod.PTuning was && wanted instanceof TuningMethod.PTuning is) {
             if (was.tokens() != is.tokens()) {

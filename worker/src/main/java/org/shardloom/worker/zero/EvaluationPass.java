@@ -75,59 +75,99 @@ final class EvaluationPass {
         }
     }
 
-    /** Shows the observer, where there is one, the outputs of all blocks but the head. */
+    /** What a rank computes on its way through the blocks. */
+    private final class Work {
+        final Memory kept;
+        final PackedBatch batch;
+        final long dropoutKey;
+        final Observer observer;
+        final Attempt attempt = new Attempt();
+        BatchOnDevice inputs;
+        Prefix prefix;
+        Tensor x;
+        Tensor y;
+        double loss;
+
+        Work(Memory kept, PackedBatch batch, long dropoutKey, Observer observer) {
+            this.kept = kept;
+            this.batch = batch;
+            this.dropoutKey = dropoutKey;
+            this.observer = observer;
+        }
+
+        void prefix(BlockView p) {
+            prefix = decoder.prefix(p, batch, dtype, false, kept);
+            if (observer != null) {
+                observer.output(decoder.model().prefixBlock(), decoder.prefixKeysValues(p, dtype, kept));
+            }
+        }
+
+        void embed(BlockView embedding) {
+            inputs = decoder.inputs(kept, batch, false);
+            x = kept.allocate(dtype, inputs.host().tokens(), decoder.config().hidden());
+            y = kept.allocate(dtype, inputs.host().tokens(), decoder.config().hidden());
+            decoder.embed(embedding, inputs, x);
+            show(0);
+        }
+
+        void layer(int block, BlockView p) {
+            try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
+                decoder.layer(p, new LayerCall(block - 1, inputs, prefix, dropoutKey), x, scope, y);
+            }
+            Tensor swap = x;
+            x = y;
+            y = swap;
+            show(block);
+        }
+
+        private void show(int block) {
+            if (observer != null) {
+                observer.output(block, x);
+            }
+        }
+    }
+
+    /**
+     * Shows the observer, where there is one, the outputs of all blocks but the head. What a rank fails with is thrown when all blocks have
+     * been gathered: the others must not wait for it.
+     */
     private double walk(PackedBatch batch, long dropoutKey, Observer observer) {
-        boolean observed = batch != null && observer != null;
         try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
-            Prefix prefix = null;
+            Work work = batch == null ? null : new Work(kept, batch, dropoutKey, observer);
             int prefixBlock = decoder.model().prefixBlock();
-            BatchOnDevice inputs = batch == null ? null : decoder.inputs(kept, batch, false);
             if (!blocks.isEmpty(prefixBlock)) {
                 BlockView p = blocks.gather(prefixBlock);
-                prefix = batch == null ? null : decoder.prefix(p, batch, dtype, false, kept);
-                if (observed) {
-                    observer.output(prefixBlock, decoder.prefixKeysValues(p, dtype, kept));
+                if (work != null) {
+                    work.attempt.part(() -> work.prefix(p));
                 }
                 blocks.release(prefixBlock);
             }
-            Tensor x = batch == null
-                    ? null
-                    : kept.allocate(
-                            dtype, inputs.host().tokens(), decoder.config().hidden());
-            Tensor y = batch == null
-                    ? null
-                    : kept.allocate(
-                            dtype, inputs.host().tokens(), decoder.config().hidden());
             BlockView embedding = blocks.gather(0);
-            if (batch != null) {
-                decoder.embed(embedding, inputs, x);
-            }
-            if (observed) {
-                observer.output(0, x);
+            if (work != null) {
+                work.attempt.part(() -> work.embed(embedding));
             }
             blocks.release(0);
             for (int b = 1; b < head; b++) {
+                int block = b;
                 BlockView p = blocks.gather(b);
                 blocks.prefetch(b + 1);
-                if (batch != null) {
-                    try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
-                        decoder.layer(p, new LayerCall(b - 1, inputs, prefix, dropoutKey), x, scope, y);
-                    }
-                    Tensor swap = x;
-                    x = y;
-                    y = swap;
-                }
-                if (observed) {
-                    observer.output(b, x);
+                if (work != null) {
+                    work.attempt.part(() -> work.layer(block, p));
                 }
                 blocks.release(b);
             }
             BlockView p = blocks.gather(head);
             BlockView output = tied ? blocks.gather(0) : null;
-            double loss = batch == null ? 0 : decoder.loss(p, output, inputs, x);
+            if (work != null) {
+                work.attempt.part(() -> work.loss = decoder.loss(p, output, work.inputs, work.x));
+            }
             blocks.release(head);
             blocks.release(0);
-            return loss;
+            if (work == null) {
+                return 0;
+            }
+            work.attempt.check();
+            return work.loss;
         }
     }
 }

@@ -43,9 +43,12 @@ public final class GenerationPass {
         if (blocks.isEmpty(block)) {
             return null;
         }
-        Tensor prefix = decoder.prefixKeysValues(blocks.gather(block), dtype, memory);
-        blocks.release(block);
-        return prefix;
+        BlockView p = blocks.gather(block);
+        try {
+            return decoder.prefixKeysValues(p, dtype, memory);
+        } finally {
+            blocks.release(block);
+        }
     }
 
     /** Room for sequences on this rank; whoever asks closes it. */
@@ -62,9 +65,10 @@ public final class GenerationPass {
     /**
      * Adds tokens to sequences of the cache.
      *
+     * @param announced tells the other ranks, once this one is sure to take part
      * @return fp32 logits after the last token of each
      */
-    public float[][] extend(KeyValueCache cache, int[] slots, List<int[]> tokens) {
+    public float[][] extend(KeyValueCache cache, int[] slots, List<int[]> tokens, Runnable announced) {
         PackedBatch batch = cache.batch(
                 slots,
                 tokens,
@@ -79,10 +83,9 @@ public final class GenerationPass {
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
             KeyValueCache.Extension extension = cache.extend(scope, slots, counts);
             Work work = new Work(scope, batch, extension, last);
+            announced.run();
             walk(work);
-            if (work.failure != null) {
-                throw work.failure;
-            }
+            work.attempt.check();
             extension.commit();
             return work.logits;
         }
@@ -101,24 +104,14 @@ public final class GenerationPass {
         final int[] rows;
         Tensor x;
         Tensor y;
+        final Attempt attempt = new Attempt();
         float[][] logits;
-        RuntimeException failure;
 
         Work(Memory scope, PackedBatch batch, KeyValueCache.Extension cache, int[] rows) {
             this.scope = scope;
             this.inputs = decoder.inputs(scope, batch, false);
             this.cache = cache;
             this.rows = rows;
-        }
-
-        void attempt(Runnable part) {
-            if (failure == null) {
-                try {
-                    part.run();
-                } catch (RuntimeException e) {
-                    failure = e;
-                }
-            }
         }
 
         void embed(BlockView embedding) {
@@ -151,7 +144,7 @@ public final class GenerationPass {
     private void walk(Work work) {
         BlockView embedding = blocks.gather(0);
         if (work != null) {
-            work.attempt(() -> work.embed(embedding));
+            work.attempt.part(() -> work.embed(embedding));
         }
         blocks.release(0);
         for (int b = 1; b < head; b++) {
@@ -159,14 +152,14 @@ public final class GenerationPass {
             BlockView p = blocks.gather(b);
             blocks.prefetch(b + 1);
             if (work != null) {
-                work.attempt(() -> work.layer(block, p));
+                work.attempt.part(() -> work.layer(block, p));
             }
             blocks.release(b);
         }
         BlockView p = blocks.gather(head);
         BlockView output = tied ? blocks.gather(0) : null;
         if (work != null) {
-            work.attempt(() -> work.head(p, output));
+            work.attempt.part(() -> work.head(p, output));
         }
         blocks.release(head);
         blocks.release(0);

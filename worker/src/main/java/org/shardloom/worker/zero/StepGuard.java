@@ -62,8 +62,10 @@ final class StepGuard {
             return Verdict.SKIP;
         }
         throw new StepRefusedException(problem.get()
-                + (skipped > 0 ? " (" + skipped + " steps in a row)" : "")
-                + "; to take such steps anyway set train.spike.action: ignore, to leave them out skip");
+                + (skipped > 0
+                        ? "; " + skipped
+                                + " steps in a row were like this; to take them anyway set train.spike.action: ignore"
+                        : "; to take such steps anyway set train.spike.action: ignore, to leave them out skip"));
     }
 
     /**

@@ -23,6 +23,7 @@ import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.tuning.AdapterFiles;
 import org.shardloom.worker.tuning.MergedSource;
 import org.shardloom.worker.tuning.TuningException;
+import org.shardloom.worker.weights.ArraySource;
 import org.shardloom.worker.weights.SharedFixtures;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightDtype;
@@ -195,5 +196,61 @@ class AdaptedModelTest {
         message = assertThrows(TuningException.class, () -> ModelSource.of(directory, base))
                 .getMessage();
         assertTrue(message.contains("use_dora"), message);
+    }
+
+    /** A source whose tokens see each other and the prefix, with a cache as without. */
+    @ParameterizedTest
+    @ValueSource(strings = {"ptuning-embedding", "ptuning-projection"})
+    void chatglm6bsCacheHasThePrefixInItsContext(String name) throws Exception {
+        Path first = SharedFixtures.require("tiny-chatglm1");
+        Path model = first.resolve("safetensors-fp32");
+        try (TensorSource trained = WeightsDirectory.openAdapter(first.resolve(name))) {
+            AdapterFiles.write(directory, new TuningMethod.PTuningV2(8, name.endsWith("projection")), model, trained);
+        }
+        try (TensorSource lengths = TinyModel.open(first.resolve("reference.safetensors"));
+                ModelSource source = ModelSource.of(directory, model);
+                LoadedModel loaded = LoadedModel.open(source, 1, 64);
+                KeyValueCache cache = loaded.newCache(3, 64)) {
+            List<int[]> sequences = TinyModel.sequences(lengths, "", 0, 3);
+            float[][] all = loaded.allLogits(sequences);
+            float[][] last = loaded.extend(cache, new int[] {0, 1, 2}, sequences);
+            int at = -1;
+            for (int s = 0; s < 3; s++) {
+                at += sequences.get(s).length;
+                assertArrayEquals(all[at], last[s], 1e-4f, "sequence " + s);
+            }
+        }
+    }
+
+    /** Prompts that are read in pieces, beside others that are being continued. */
+    @Test
+    void virtualTokensOfNewSequencesDoNotMoveThoseUnderWay() throws Exception {
+        int width = ModelConfigReader.read(base).hidden();
+        float[] table = new float[5 * width];
+        java.util.Random random = new java.util.Random(3);
+        for (int i = 0; i < table.length; i++) {
+            table[i] = (float) random.nextGaussian();
+        }
+        ArraySource trained = new ArraySource("prompt_embeddings", table, 5, width);
+        AdapterFiles.write(directory, new TuningMethod.PTuning(5), base, trained);
+        List<int[]> prompts = new java.util.ArrayList<>();
+        for (int i = 0; i < 9; i++) {
+            prompts.add(random.ints(3 + 4 * i, 0, 500).toArray());
+        }
+        try (ModelSource source = ModelSource.of(directory, base);
+                LoadedModel model = LoadedModel.open(source, 1, 64)) {
+            int vocabulary = model.config().vocabulary();
+            Generator.Limits narrow = new Generator.Limits(4, 10, 1 << 30);
+            List<Continuation> together = new Generator(
+                            model, vocabulary, java.util.Set.of(), SamplingOptions.GREEDY, narrow)
+                    .generate(prompts, 12);
+            Generator alone = new Generator(model, vocabulary, java.util.Set.of(), SamplingOptions.GREEDY);
+            for (int i = 0; i < prompts.size(); i++) {
+                assertArrayEquals(
+                        alone.generate(List.of(prompts.get(i)), 12).get(0).tokens(),
+                        together.get(i).tokens(),
+                        "prompt " + i);
+            }
+        }
     }
 }

@@ -67,7 +67,7 @@ class StepGuardTest {
         }
         String message = assertThrows(StepRefusedException.class, () -> guard.judge(1.3, 1e4))
                 .getMessage();
-        assertTrue(message.contains("10 steps in a row"), message);
+        assertTrue(message.contains("10 steps in a row were like this"), message);
     }
 
     @Test

@@ -23,7 +23,10 @@ import org.slf4j.LoggerFactory;
 final class DriverDirectory implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(DriverDirectory.class);
     private static final String PREFIX = "shardloom-aeron-";
-    private static final Pattern NAME = Pattern.compile(PREFIX + "(\\d+)-\\d+");
+    /** Its name until it is locked. */
+    private static final String MAKING = "shardloom-making-aeron-";
+
+    private static final Pattern NAME = Pattern.compile("shardloom-(?:making-)?aeron-(\\d+)-\\d+");
     /** Locked by the process as long as it lives. */
     private static final String OWNED = "owned";
     /** Its process had no time to lock it. */
@@ -33,10 +36,9 @@ final class DriverDirectory implements AutoCloseable {
     private final FileChannel owned;
     private final Thread hook;
 
-    private DriverDirectory(Path path) throws IOException {
+    private DriverDirectory(Path path, FileChannel owned) {
         this.path = path;
-        this.owned = FileChannel.open(path.resolve(OWNED), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-        owned.lock(); // until the channel is closed or the process ends
+        this.owned = owned;
         this.hook = new Thread(this::delete, "aeron-directory-cleanup");
         Runtime.getRuntime().addShutdownHook(hook);
     }
@@ -44,11 +46,15 @@ final class DriverDirectory implements AutoCloseable {
     static DriverDirectory create(Path parent) {
         sweep(parent);
         try {
-            Path path = Files.createTempDirectory(
+            Path making = Files.createTempDirectory(
                     parent,
-                    PREFIX + ProcessHandle.current().pid() + "-",
+                    MAKING + ProcessHandle.current().pid() + "-",
                     PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-            return new DriverDirectory(path);
+            FileChannel owned =
+                    FileChannel.open(making.resolve(OWNED), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+            owned.lock(); // until the channel is closed or the process ends
+            String name = making.getFileName().toString().replaceFirst(MAKING, PREFIX);
+            return new DriverDirectory(Files.move(making, making.resolveSibling(name)), owned);
         } catch (IOException e) {
             throw new UncheckedIOException("cannot create a directory for Aeron under " + parent, e);
         }
@@ -56,16 +62,27 @@ final class DriverDirectory implements AutoCloseable {
 
     /** Deletes what drivers of processes that are no more left under the parent. */
     static void sweep(Path parent) {
-        try (DirectoryStream<Path> entries = Files.newDirectoryStream(parent, PREFIX + "*")) {
+        try (DirectoryStream<Path> entries = Files.newDirectoryStream(parent, "shardloom-*aeron-*")) {
             for (Path entry : entries) {
                 Matcher name = NAME.matcher(entry.getFileName().toString());
-                if (name.matches() && Files.isWritable(entry) && isStale(entry, Long.parseLong(name.group(1)))) {
-                    LOG.info("deleting {}, left behind by a process that ended without cleaning up", entry);
-                    IoUtil.delete(entry.toFile(), true);
+                if (name.matches() && Files.isWritable(entry)) {
+                    removeIfStale(entry, Long.parseLong(name.group(1)));
                 }
             }
         } catch (IOException | RuntimeException e) {
             LOG.warn("cannot look for what earlier runs left under {}: {}", parent, e.toString());
+        }
+    }
+
+    /** Others may be at it at the same time. */
+    private static void removeIfStale(Path entry, long pid) {
+        try {
+            if (isStale(entry, pid)) {
+                LOG.info("deleting {}, left behind by a process that ended without cleaning up", entry);
+                IoUtil.delete(entry.toFile(), true);
+            }
+        } catch (IOException | RuntimeException e) {
+            LOG.debug("{} is left where it is: {}", entry, e.toString());
         }
     }
 
@@ -75,7 +92,7 @@ final class DriverDirectory implements AutoCloseable {
             return false; // to open and close the file would give up this process's own lock
         }
         Path owned = entry.resolve(OWNED);
-        if (!Files.exists(owned)) {
+        if (!Files.exists(owned) || entry.getFileName().toString().startsWith(MAKING)) {
             return Files.getLastModifiedTime(entry).toMillis() < System.currentTimeMillis() - UNOWNED_MS;
         }
         try (FileChannel file = FileChannel.open(owned, StandardOpenOption.WRITE);
