@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.StringJoiner;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.snakeyaml.engine.v2.api.Load;
@@ -13,7 +12,10 @@ import org.snakeyaml.engine.v2.exceptions.YamlEngineException;
 
 /** Reads the settings of another tool's file, whatever its kind, as one flat map: {@code zero_optimization.stage} to 3. */
 public final class ForeignSettings {
-    private static final Pattern WORD = Pattern.compile("\"((?:[^\"\\\\]|\\\\.)*)\"|'([^']*)'|(\\S+)");
+    /** A word of a shell: pieces with and without quotes, close together. */
+    private static final Pattern WORD = Pattern.compile("(?:\"(?:[^\"\\\\]|\\\\.)*\"|'[^']*'|[^\\s\"'])+");
+    /** Ends a command. */
+    private static final Pattern OPERATOR = Pattern.compile("\\d*[<>].*|&.*|\\|.*|;.*");
 
     private ForeignSettings() {}
 
@@ -65,12 +67,18 @@ public final class ForeignSettings {
             flat = flat.replace("${" + variable.getKey() + "}", variable.getValue())
                     .replaceAll("\\$" + variable.getKey() + "\\b", Matcher.quoteReplacement(variable.getValue()));
         }
-        List<String> words = new ArrayList<>();
-        Matcher word = WORD.matcher(flat);
-        while (word.find()) {
-            words.add(word.group(1) != null ? word.group(1) : word.group(2) != null ? word.group(2) : word.group(3));
-        }
         Map<String, Object> flags = new LinkedHashMap<>();
+        flat.lines().forEach(line -> ofCommand(line, flags));
+        return flags;
+    }
+
+    /** A flag has one word after it at most: what follows is another argument. */
+    private static void ofCommand(String line, Map<String, Object> flags) {
+        List<String> words = new ArrayList<>();
+        Matcher word = WORD.matcher(line);
+        while (word.find() && !OPERATOR.matcher(word.group()).matches()) {
+            words.add(word.group().replaceAll("[\"']", ""));
+        }
         for (int i = 0; i < words.size(); i++) {
             if (!words.get(i).startsWith("--")) {
                 devices(words.get(i), flags);
@@ -80,15 +88,12 @@ public final class ForeignSettings {
             int equals = name.indexOf('=');
             if (equals > 0) {
                 flags.put(name.substring(0, equals), name.substring(equals + 1));
-                continue;
+            } else if (i + 1 < words.size() && !words.get(i + 1).startsWith("--")) {
+                flags.put(name, words.get(++i));
+            } else {
+                flags.put(name, Boolean.TRUE);
             }
-            StringJoiner value = new StringJoiner(" ");
-            while (i + 1 < words.size() && !words.get(i + 1).startsWith("--")) {
-                value.add(words.get(++i));
-            }
-            flags.put(name, value.length() == 0 ? Boolean.TRUE : value.toString());
         }
-        return flags;
     }
 
     private static void devices(String word, Map<String, Object> flags) {

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /** A job file in the making: its settings, and what of the other tool's settings it could not take. */
 public final class JobDraft {
@@ -25,9 +26,16 @@ public final class JobDraft {
     private final Map<String, String> values = new LinkedHashMap<>();
     private final List<String> left = new ArrayList<>();
 
-    /** Sets a key of the job file; a later value replaces an earlier one. */
+    /** Sets a key of the job file; a later value replaces an earlier one. Texts that YAML would take for something else are quoted. */
     void set(String key, Object value) {
-        values.put(key, String.valueOf(value));
+        String text = String.valueOf(value).replace("\n", " ");
+        boolean plain = !(value instanceof String) || text.matches("[\\w./+~-]+");
+        values.put(key, plain ? text : "'" + text.replace("'", "''") + "'");
+    }
+
+    /** Sets a key to a list. */
+    void setList(String key, List<String> items) {
+        values.put(key, items.stream().map(i -> "\"" + i + "\"").collect(Collectors.joining(", ", "[", "]")));
     }
 
     /** What a key was set to, or null. */

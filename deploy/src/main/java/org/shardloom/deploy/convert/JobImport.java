@@ -1,6 +1,5 @@
 package org.shardloom.deploy.convert;
 
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -14,6 +13,10 @@ import java.util.stream.Collectors;
  * Names that several of these tools share mean the same in all of them.
  */
 public final class JobImport {
+    /** Sections whose settings mean what they mean outside. */
+    private static final Set<String> PARENTS =
+            Set.of("", "data_config", "training_args", "peft_config", "model", "method", "dataset", "train", "output");
+
     private final JobDraft draft = new JobDraft();
     private final Map<String, BiConsumer<String, Object>> known = new LinkedHashMap<>();
     private long perDevice;
@@ -41,7 +44,7 @@ public final class JobImport {
 
     private void to(String key, String... names) {
         for (String name : names) {
-            known.put(name, (n, v) -> draft.set(key, shown(v)));
+            known.put(name, (n, v) -> draft.set(key, v));
         }
     }
 
@@ -61,11 +64,14 @@ public final class JobImport {
         to("train.seed", "seed");
         on((n, v) -> gpus = gpus > 0 ? gpus : number(v), "gpus", "num_gpus", "nproc_per_node", "nproc-per-node");
         on(
-                (n, v) -> draft.set(
-                        "data.template",
-                        v.equals("glm")
-                                ? "chatglm"
-                                : "chatglm" + String.valueOf(v).charAt(3)),
+                (n, v) -> {
+                    String family = String.valueOf(v);
+                    if (family.matches("glm[23]?")) {
+                        draft.set("data.template", "chat" + family);
+                    } else {
+                        draft.leave(n, v, "set data.template yourself");
+                    }
+                },
                 "mode");
         on(this::template, "template", "prompt_template");
     }
@@ -139,7 +145,6 @@ public final class JobImport {
                 (n, v) -> {
                     if (number(v) > 0) {
                         draft.set("train.schedule.warmup_steps", v);
-                        draft.remove("train.schedule.warmup_ratio");
                     }
                 },
                 "warmup_steps",
@@ -167,8 +172,8 @@ public final class JobImport {
                 "eval_strategy",
                 "evaluation_strategy",
                 "per_device_eval_batch_size",
-                "predict_with_generate",
-                "include");
+                "predict_with_generate");
+        on((n, v) -> gpus = gpus > 0 ? gpus : String.valueOf(v).split(",").length, "include");
     }
 
     private void schedule(String name, Object value) {
@@ -197,16 +202,11 @@ public final class JobImport {
         to("method.alpha", "lora_alpha");
         to("method.dropout", "lora_dropout");
         on(
-                (n, v) -> draft.set(
-                        "method.targets", Arrays.stream(listed(v)).collect(Collectors.joining(", ", "[", "]"))),
+                (n, v) -> draft.setList("method.targets", List.of(listed(v))),
                 "lora_module_name",
                 "lora_target",
                 "target_modules");
-        on(
-                (n, v) -> draft.set(
-                        "method.train",
-                        Arrays.stream(listed(v)).map(m -> "\"" + m + "\"").collect(Collectors.joining(", ", "[", "]"))),
-                "freeze_module_name");
+        on((n, v) -> draft.setList("method.train", List.of(listed(v))), "freeze_module_name");
         on((n, v) -> draft.set("method.last_layers", v), "num_layer_trainable", "freeze_trainable_layers");
         on(
                 (n, v) -> {
@@ -258,12 +258,15 @@ public final class JobImport {
     public void add(Map<String, Object> settings) {
         settings.forEach((name, value) -> {
             String leaf = name.substring(name.lastIndexOf('.') + 1);
-            BiConsumer<String, Object> handler = known.getOrDefault(name, known.get(leaf));
+            String parent = name.substring(0, Math.max(0, name.length() - leaf.length() - 1));
+            BiConsumer<String, Object> handler = known.get(name);
+            if (handler == null && PARENTS.contains(parent)) {
+                handler = known.get(leaf);
+            }
             if (value.equals("auto") || value.equals("none") || value.equals(Boolean.FALSE) && handler == null) {
                 return;
             }
-            if (handler != null
-                    && !(leaf.equals("stage") && name.startsWith("zero_optimization") && !known.containsKey(name))) {
+            if (handler != null) {
                 handler.accept(name, value);
             } else if (name.startsWith("zero_optimization.")
                     || name.startsWith("fp16.")
@@ -291,6 +294,9 @@ public final class JobImport {
         if (draft.get("train.max_steps") != null && draft.get("train.epochs") != null) {
             draft.leave("epochs", draft.get("train.epochs"), "train.max_steps is set, which decides");
             draft.remove("train.epochs");
+        }
+        if (draft.get("train.schedule.warmup_steps") != null) {
+            draft.remove("train.schedule.warmup_ratio");
         }
         finishMethod();
         if (draft.get("evaluation.every_steps") != null && draft.get("data.eval") == null) {
@@ -359,11 +365,5 @@ public final class JobImport {
                                 ? list.stream().map(String::valueOf).collect(Collectors.joining(","))
                                 : value)
                 .split("[,\\s]+");
-    }
-
-    private static String shown(Object value) {
-        return value instanceof List<?> list
-                ? list.stream().map(String::valueOf).collect(Collectors.joining(", ", "[", "]"))
-                : String.valueOf(value);
     }
 }

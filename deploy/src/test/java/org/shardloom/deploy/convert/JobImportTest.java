@@ -183,4 +183,27 @@ class JobImportTest {
                 .getMessage();
         assertTrue(message.contains("'long' is not a number"), message);
     }
+
+    @Test
+    void whatStandsAroundFlagsIsNoPartOfThem() {
+        JobImport conversion = new JobImport(0);
+        conversion.add(
+                ForeignSettings.ofFlags(
+                        """
+                        # --max_len 9
+                        deepspeed --num_gpus 4 --include localhost:0,1 train.py --model_name_or_path="/m/a b: c" \\
+                          --train_path 'd.jsonl' --output_dir out --fp16 > log.txt 2>&1 &
+                        """));
+        conversion.add(
+                ForeignSettings.ofYaml("{wandb: {mode: offline, seed: 5}, warmup_steps: 10, warmup_ratio: 0.1}", "y"));
+        JobDraft draft = conversion.finish();
+        JobConfig job = job(draft);
+        assertEquals(4, job.workers());
+        assertEquals(Path.of("/m/a b: c"), job.model().path());
+        assertEquals("out", job.outputDir().getFileName().toString());
+        assertEquals(Precision.FP16, job.precision());
+        assertEquals(1234, job.train().seed());
+        assertEquals(10, job.train().schedule().warmupSteps());
+        assertEquals(1560, job.data().maxLength());
+    }
 }

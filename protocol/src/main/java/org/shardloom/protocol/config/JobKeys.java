@@ -260,7 +260,7 @@ final class JobKeys {
             "evaluation.patience",
             COUNT,
             0,
-            "training ends after so many evaluations without a lower loss; 0 never",
+            "training ends after so many evaluations without a lower loss, counted anew after a resume; 0 never",
             c -> c.evaluation().patience());
 
     // where it runs
