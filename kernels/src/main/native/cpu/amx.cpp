@@ -369,6 +369,8 @@ void gemm(int64_t m, int64_t n, int64_t k, const Side& a, const Side& b, const O
     if (noMemory) throw std::bad_alloc();
 }
 
+#include "amx_split.inc"
+
 /** What attention is written with: small products on the calling thread, of which fp32 sides are rounded to bf16. */
 using avx512::Operand;
 using avx512::dot;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <vector>
 #include <atomic>
+#include <initializer_list>
 #include <new>
 #include <stdexcept>
 #include <string>

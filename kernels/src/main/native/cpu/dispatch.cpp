@@ -56,9 +56,11 @@ void useThreads(int threads) { omp_set_num_threads(threads); }
 void gemm(int64_t m, int64_t n, int64_t k, int64_t a, int aType, int64_t aRow, int64_t aColumn, int64_t b, int bType, int64_t bRow,
           int64_t bColumn, int64_t c, int cType, int64_t ldc, bool accumulate) {
     // fp32 stays with our own kernel: its sums do not depend on the number of threads, so runs repeat exactly on any number of workers.
-    const bool bf16Units = aType == BF16 && bType == BF16 && (cType == F32 || cType == BF16) && double(m) * n * k > 1e5;
-    if (bf16Units && isa() == Isa::Amx && (aRow == 1 || aColumn == 1) && (bRow == 1 || bColumn == 1))
-        amx::gemm(m, n, k, {at<void>(a), aType, aRow, aColumn}, {at<void>(b), bType, bColumn, bRow}, {at<void>(c), cType, ldc, accumulate});
+    const bool large = double(m) * n * k > 1e5, bf16Units = large && aType == BF16 && bType == BF16 && (cType == F32 || cType == BF16);
+    const bool tiles = large && isa() == Isa::Amx && (aRow == 1 || aColumn == 1) && (bRow == 1 || bColumn == 1);
+    const amx::Side left{at<void>(a), aType, aRow, aColumn}, right{at<void>(b), bType, bColumn, bRow};
+    if (bf16Units && tiles) amx::gemm(m, n, k, left, right, {at<void>(c), cType, ldc, accumulate});
+    else if (tiles && amx::splits(m, n, k, aType, bType, cType)) amx::gemmSplit(m, n, k, left, right, {at<void>(c), cType, ldc, accumulate});
     else if (bf16Units && isa() == Isa::Avx512 && onednnHasBf16())
         onednnGemm(m, n, k, at<void>(a), aType, aRow, aColumn, at<void>(b), bType, bRow, bColumn, at<void>(c), cType, ldc, accumulate);
     else gemmOwn(m, n, k, a, aType, aRow, aColumn, b, bType, bRow, bColumn, c, cType, ldc, accumulate);

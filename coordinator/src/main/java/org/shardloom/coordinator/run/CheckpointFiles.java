@@ -15,6 +15,7 @@ import java.util.OptionalDouble;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.shardloom.protocol.checkpoint.Guard;
 import org.shardloom.protocol.checkpoint.Manifest;
 import org.shardloom.protocol.checkpoint.Shard;
 import org.shardloom.protocol.checkpoint.Unit;
@@ -22,6 +23,7 @@ import org.shardloom.protocol.disk.DiskSpace;
 import org.shardloom.protocol.disk.NoSpaceException;
 import org.shardloom.protocol.disk.WholeDirectory;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.plan.UnitSize;
 import org.slf4j.Logger;
@@ -106,6 +108,7 @@ public final class CheckpointFiles {
             long samplesConsumed,
             double loss,
             OptionalDouble evalLoss,
+            EvaluationHistory evaluations,
             String jobYaml,
             String modelConfig,
             String contentDigest,
@@ -121,6 +124,7 @@ public final class CheckpointFiles {
                 .setUpdates(facts.state().updates())
                 .setLossScale(facts.state().lossScale())
                 .setGoodSteps(facts.state().goodSteps())
+                .setGuard(guard(facts.state().guard()))
                 .setWorldSize(facts.worldSize())
                 .setSamplesConsumed(facts.samplesConsumed())
                 .setLoss(facts.loss())
@@ -132,6 +136,7 @@ public final class CheckpointFiles {
                 .forEach(u ->
                         manifest.addUnits(Unit.newBuilder().setName(u.name()).setElements(u.elements())));
         facts.evalLoss().ifPresent(manifest::setEvalLoss);
+        facts.evaluations().write(manifest);
         shards.forEach(s -> manifest.addShards(Shard.newBuilder()
                 .setFile(s.file())
                 .setBytes(s.bytes())
@@ -147,6 +152,18 @@ public final class CheckpointFiles {
             LOG.warn("cannot remove an old checkpoint: {}", e.toString());
         }
         return target;
+    }
+
+    private static Guard guard(GuardState state) {
+        return Guard.newBuilder()
+                .setSteps(state.steps())
+                .setLastLoss(state.lastLoss())
+                .setLastNorm(state.lastNorm())
+                .setUsualLogNorm(state.usualLogNorm())
+                .setFirstLogNorm(state.firstLogNorm())
+                .setSkipped(state.skipped())
+                .setOverflows(state.overflows())
+                .build();
     }
 
     /**

@@ -54,6 +54,7 @@ final class CheckpointThread {
                 e.state().step() * globalBatchSize,
                 e.loss(),
                 e.evalLoss(),
+                e.evaluations(),
                 jobYaml,
                 modelConfig,
                 contentDigest,

@@ -9,12 +9,14 @@ import org.shardloom.protocol.message.WorkerMessage.SaveCheckpoint;
 final class CheckpointWriting {
     private final RunStatus status;
     private final Membership members;
+    private final EarlyStop early;
     private final CheckpointProgress progress;
     private final SpacePause pause;
 
-    CheckpointWriting(RunStatus status, Membership members, String resume) {
+    CheckpointWriting(RunStatus status, Membership members, EarlyStop early, String resume) {
         this.status = status;
         this.members = members;
+        this.early = early;
         this.progress = new CheckpointProgress(resume);
         this.pause = new SpacePause(status);
     }
@@ -90,7 +92,12 @@ final class CheckpointWriting {
             return failed(failure.step(), failure.noSpace(), failure.message(), now);
         }
         status.want(new Effect.CommitCheckpoint(
-                status.training(), status.loss(), status.evalLoss(), members.size(), progress.commit()));
+                status.training(),
+                status.loss(),
+                status.evalLoss(),
+                early.history(),
+                members.size(),
+                progress.commit()));
         return null;
     }
 

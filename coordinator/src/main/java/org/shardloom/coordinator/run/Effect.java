@@ -22,7 +22,12 @@ public sealed interface Effect {
 
     /** Write the manifest, with the loss of the evaluation after the step if there was one, and give the checkpoint its name. */
     record CommitCheckpoint(
-            TrainingState state, double loss, OptionalDouble evalLoss, int worldSize, List<ShardWritten> shards)
+            TrainingState state,
+            double loss,
+            OptionalDouble evalLoss,
+            EvaluationHistory evaluations,
+            int worldSize,
+            List<ShardWritten> shards)
             implements Effect {}
 
     /** Remove what was written of a checkpoint. */

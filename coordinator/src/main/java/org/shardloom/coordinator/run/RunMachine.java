@@ -39,11 +39,11 @@ public final class RunMachine {
     /** A machine of a run that has not begun. */
     public RunMachine(RunSettings settings) {
         this.checkpointEvery = settings.checkpointEvery();
-        this.early = new EarlyStop(settings.patience());
+        this.early = new EarlyStop(settings.patience(), settings.evaluations());
         this.wanted = new WantedWorkers(settings.workers(), status::want);
         this.scaling = new Scaling(settings, status, roster, members, wanted);
         this.steps = new StepBarrier(status, members, settings.minStepSeconds());
-        this.checkpoints = new CheckpointWriting(status, members, settings.resume());
+        this.checkpoints = new CheckpointWriting(status, members, early, settings.resume());
         this.export = new FinalExport(status, members, settings.outputDir());
         this.ending = new Ending(status, roster, members, wanted, checkpoints, export);
         this.losses =
@@ -52,6 +52,7 @@ public final class RunMachine {
 
     /** Begins the run: asks for the first workers. */
     public List<Effect> start(long now) {
+        early.begin(status);
         status.enter(RunState.ASSEMBLING, "waiting for workers", now);
         members.launchMissing(wanted.count());
         return status.drain();

@@ -12,6 +12,7 @@ package org.shardloom.coordinator.run;
  * @param outputDir where checkpoints go
  * @param resume checkpoint directory to begin with, or null
  * @param patience evaluations in a row without a lower loss after which training ends; 0: never
+ * @param evaluations up to the checkpoint to begin with
  */
 public record RunSettings(
         int workers,
@@ -22,7 +23,8 @@ public record RunSettings(
         long joinTimeoutMillis,
         String outputDir,
         String resume,
-        int patience) {
+        int patience,
+        EvaluationHistory evaluations) {
     /** A run that goes on to its last step. */
     public RunSettings(
             int workers,
@@ -42,7 +44,8 @@ public record RunSettings(
                 joinTimeoutMillis,
                 outputDir,
                 resume,
-                0);
+                0,
+                EvaluationHistory.NONE);
     }
 
     /** Workers that the run cannot do without. */

@@ -19,6 +19,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.protocol.checkpoint.Manifest;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.plan.UnitSize;
 
@@ -33,12 +34,13 @@ class CheckpointFilesTest {
 
     private static CheckpointFiles.Facts facts(long step, java.util.OptionalDouble evalLoss) {
         return new CheckpointFiles.Facts(
-                new TrainingState(step, step - 1, 1024, 5),
+                new TrainingState(step, step - 1, 1024, 5, new GuardState(30, 1.5, 0.25, -1, -2, 3, 1)),
                 2,
                 List.of(new UnitSize("head", 100)),
                 step * 16,
                 1.5,
                 evalLoss,
+                new EvaluationHistory(1.25, step - 2, step, 2),
                 "job",
                 "{}",
                 "digest",
@@ -91,6 +93,14 @@ class CheckpointFilesTest {
         assertEquals(3, manifest.getUpdates());
         assertEquals(1024, manifest.getLossScale());
         assertEquals(64, manifest.getSamplesConsumed());
+        assertEquals(
+                "30 1.5 0.25 -1.0 -2.0 3 1",
+                String.join(
+                        " ",
+                        manifest.getGuard().getAllFields().values().stream()
+                                .map(Object::toString)
+                                .toList()));
+        assertEquals(new EvaluationHistory(1.25, 2, 4, 2), EvaluationHistory.of(checkpoint));
         assertEquals(2, manifest.getWorldSize());
         assertEquals("shard-1-of-2.safetensors", manifest.getShards(1).getFile());
         assertEquals("head", manifest.getUnits(0).getName());

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.shardloom.protocol.message.CoordinatorMessage;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.protocol.message.StepReport;
 import org.shardloom.protocol.message.TrainingState;
@@ -69,7 +70,10 @@ class CoordinatorAdmissionTest extends CoordinatorFixture {
         zero.expectMessageClass(WorkerMessage.RunStep.class, PATIENCE);
         assertEquals(2, view().wantedWorkers());
         coordinator.tell(new CoordinatorMessage.StepDone(
-                1, 0, new TrainingState(2, 2, 0, 0), new StepReport(1, 1, true, 1, 1, 1, 1, Map.of(), 1, 1)));
+                1,
+                0,
+                new TrainingState(2, 2, 0, 0, GuardState.START),
+                new StepReport(1, 1, true, 1, 1, 1, 1, Map.of(), 1, 1)));
         WorkerMessage.StartGeneration start = byHand.expectMessageClass(WorkerMessage.StartGeneration.class, PATIENCE);
         assertEquals(WorkerMessage.Origin.RESHARD, start.origin());
         assertEquals(2, start.members().size());

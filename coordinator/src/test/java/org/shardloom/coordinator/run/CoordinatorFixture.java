@@ -24,6 +24,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.protocol.message.CoordinatorMessage;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.protocol.message.StepReport;
 import org.shardloom.protocol.message.TrainingState;
@@ -169,7 +170,7 @@ abstract class CoordinatorFixture {
         coordinator.tell(new CoordinatorMessage.StepDone(
                 order.generation(),
                 id,
-                new TrainingState(order.step(), order.step(), 0, 0),
+                new TrainingState(order.step(), order.step(), 0, 0, GuardState.START),
                 new StepReport(1, 1, true, 1, 1, 1, 1, Map.of(), 1, 1)));
     }
 

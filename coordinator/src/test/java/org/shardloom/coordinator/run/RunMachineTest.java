@@ -14,6 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.StepReport;
 import org.shardloom.protocol.message.TrainingState;
 
@@ -271,7 +272,7 @@ class RunMachineTest {
         StepReport report = new StepReport(1, 1, true, 1, 1, 1, 1, Map.of(), 1, 1);
         for (long generation : List.of(0L, 2L)) {
             for (int id : List.of(0, 1)) {
-                TrainingState state = new TrainingState(99, 99, 0, 0);
+                TrainingState state = new TrainingState(99, 99, 0, 0, GuardState.START);
                 run.apply(t -> run.machine.stepDone(new StepDone(generation, id, state, report), t));
                 run.apply(t -> run.machine.ready(new Ready(generation, id, 5, List.of(), "", "", state), t));
             }
@@ -322,7 +323,8 @@ class RunMachineTest {
 
     @Test
     void trainingEndsWhenEvaluationsFindNoLowerLossForLongEnough() {
-        RunSettings patient = new RunSettings(2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, null, 2);
+        RunSettings patient =
+                new RunSettings(2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, null, 2, EvaluationHistory.NONE);
         SimulatedRun run = new SimulatedRun(patient, 40, 3);
         double[] losses = {3, 2, 2.5, 1.5, 1.6, 1.5, 1};
         run.evaluated = step -> step % 5 == 0 ? losses[(int) step / 5 - 1] : null;
@@ -334,5 +336,27 @@ class RunMachineTest {
                 run.notices.stream().anyMatch(n -> n.contains("no lower loss than that after step 20")),
                 run.notices.toString());
         assertEquals(1.6, run.published.get(24).evaluation().loss());
+    }
+
+    @Test
+    void aResumedRunCountsOnFromTheEvaluationsBefore() {
+        EvaluationHistory before = new EvaluationHistory(1.5, 20, 25, 1);
+        RunSettings patient =
+                new RunSettings(2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, "/out/checkpoint-25", 2, before);
+        SimulatedRun run = new SimulatedRun(patient, 40, 3);
+        run.disk.complete.put("/out/checkpoint-25", 25L);
+        run.evaluated = step -> step % 5 == 0 ? 1.6 : null;
+        run.begin();
+        assertTrue(run.finish().success());
+        assertEquals(30, run.published.get(run.published.size() - 1).step());
+
+        EvaluationHistory over = new EvaluationHistory(1.5, 20, 30, 2);
+        SimulatedRun ended = new SimulatedRun(
+                new RunSettings(2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, "/out/checkpoint-30", 2, over), 40, 3);
+        ended.disk.complete.put("/out/checkpoint-30", 30L);
+        ended.begin();
+        assertTrue(ended.finish().success());
+        assertEquals(List.of(), ended.published);
+        assertTrue(ended.notices.stream().anyMatch(n -> n.contains("evaluation.patience")), ended.notices.toString());
     }
 }

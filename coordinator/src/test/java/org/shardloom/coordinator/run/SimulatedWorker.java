@@ -18,6 +18,7 @@ import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
 import org.shardloom.protocol.message.CoordinatorMessage.StepRefused;
 import org.shardloom.protocol.message.CoordinatorMessage.WorkerFailed;
 import org.shardloom.protocol.message.EvaluationReport;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.StepReport;
 import org.shardloom.protocol.message.TrainingState;
@@ -162,7 +163,7 @@ final class SimulatedWorker {
                     switch (m.origin()) {
                         case START -> TrainingState.START;
                         case CHECKPOINT -> new TrainingState(
-                                run.disk.complete.getOrDefault(m.checkpoint(), -7L), 0, 0, 0);
+                                run.disk.complete.getOrDefault(m.checkpoint(), -7L), 0, 0, 0, GuardState.START);
                         case RESHARD -> m.state();
                     };
             holds = state.step();
@@ -189,7 +190,8 @@ final class SimulatedWorker {
             if (evaluated != null) {
                 report = report.with(new EvaluationReport(evaluated, 3, List.of(), 0.1, null));
             }
-            StepDone stepDone = new StepDone(m.generation(), id, new TrainingState(m.step(), m.step(), 0, 0), report);
+            StepDone stepDone = new StepDone(
+                    m.generation(), id, new TrainingState(m.step(), m.step(), 0, 0, GuardState.START), report);
             done(m.generation(), "step done", () -> run.apply(t -> run.machine.stepDone(stepDone, t)));
         });
     }

@@ -9,12 +9,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.shardloom.coordinator.run.CheckpointFiles;
+import org.shardloom.coordinator.run.EvaluationHistory;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.worker.checkpoint.Checkpoint;
@@ -163,12 +165,13 @@ final class CheckpointRounds implements AutoCloseable {
         ShardFiles.Written shard = ShardFiles.write(directory, plan, 0, state);
         files.commit(
                 new CheckpointFiles.Facts(
-                        new TrainingState(1, 1, 1, 0),
+                        new TrainingState(1, 1, 1, 0, GuardState.START),
                         1,
                         plan.units(),
                         0,
                         0,
                         java.util.OptionalDouble.empty(),
+                        EvaluationHistory.NONE,
                         "",
                         "{}",
                         "",

@@ -20,6 +20,7 @@ import org.shardloom.coordinator.http.ControlServer;
 import org.shardloom.coordinator.run.CheckpointFiles;
 import org.shardloom.coordinator.run.CoordinatorActor;
 import org.shardloom.coordinator.run.CoordinatorActor.Outcome;
+import org.shardloom.coordinator.run.EvaluationHistory;
 import org.shardloom.coordinator.run.RunListener;
 import org.shardloom.coordinator.run.RunSettings;
 import org.shardloom.deploy.cluster.ClusterSettings;
@@ -110,7 +111,8 @@ public final class Run {
                         Math.round(cluster.joinTimeoutSeconds() * 1000),
                         output.toString(),
                         resume.map(Path::toString).orElse(null),
-                        job.evaluation().patience()),
+                        job.evaluation().patience(),
+                        resume.isPresent() ? EvaluationHistory.of(resume.get()) : EvaluationHistory.NONE),
                 secret,
                 yaml,
                 job.fingerprint(),

@@ -18,7 +18,14 @@ import org.shardloom.kernels.tensor.Tensor;
 /** Operations of adapters and prefixes against double precision. */
 @Tag("instruction-set")
 class AdapterOpsTest {
-    private static final int[][] SIZES = {{1, 1, 1, 1, 0}, {5, 7, 3, 2, 1}, {33, 31, 65, 8, 17}, {64, 96, 40, 16, 56}};
+    private static final int[][] SIZES = {
+        {1, 1, 1, 1, 0},
+        {5, 7, 3, 2, 1},
+        {33, 31, 65, 8, 17},
+        {64, 96, 40, 16, 56},
+        {300, 520, 1100, 8, 3},
+        {257, 140, 700, 33, 2}
+    };
     private final CpuOps ops = new CpuOps();
 
     @ParameterizedTest
@@ -26,7 +33,7 @@ class AdapterOpsTest {
     void productsIntoAndFromARangeOfColumnsLeaveTheOthersAlone(DType type) {
         for (int[] size : SIZES) {
             int t = size[0], width = size[1], k = size[2], r = size[3], from = Math.min(size[4], width - 1);
-            int n = Math.min(width - from, 9);
+            int n = Math.min(width - from, t > 256 ? 130 : 9);
             try (Guarded memory = new Guarded()) {
                 String what = Arrays.toString(size) + " " + type + ", seed " + memory.seed;
                 Tensor y = memory.random(type, 1, t, width), x = memory.random(DType.F32, 1, t, r);

@@ -7,8 +7,9 @@ package org.shardloom.protocol.message;
  * @param updates steps whose update was applied
  * @param lossScale of fp16, 0 for the first
  * @param goodSteps since the scale changed
+ * @param guard what is usual
  */
-public record TrainingState(long step, long updates, double lossScale, int goodSteps) {
+public record TrainingState(long step, long updates, double lossScale, int goodSteps, GuardState guard) {
     /** Before the first step. */
-    public static final TrainingState START = new TrainingState(0, 0, 0, 0);
+    public static final TrainingState START = new TrainingState(0, 0, 0, 0, GuardState.START);
 }

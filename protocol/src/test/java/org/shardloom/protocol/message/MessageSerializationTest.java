@@ -54,7 +54,8 @@ class MessageSerializationTest {
     private static List<WireMessage> samples() {
         ActorRef<WorkerMessage> worker =
                 kit.createTestProbe(WorkerMessage.class).getRef();
-        TrainingState state = new TrainingState(Long.MAX_VALUE, 7, 65536.5, 3);
+        TrainingState state =
+                new TrainingState(Long.MAX_VALUE, 7, 65536.5, 3, new GuardState(40, 1.25, 0.5, -0.7, -0.1, 2, 1));
         StepReport report = new StepReport(
                 0.1, 2.5, false, 1e-300, 12, 0.5, 1.5, Map.of("forward", 0.25, "reduce", 1e-9), 1L << 40, 3);
         EvaluationReport evaluation = new EvaluationReport(

@@ -12,8 +12,10 @@ import java.util.List;
 import java.util.function.IntPredicate;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.protocol.checkpoint.Guard;
 import org.shardloom.protocol.checkpoint.Manifest;
 import org.shardloom.protocol.checkpoint.Shard;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.plan.Interval;
 import org.shardloom.protocol.plan.Resharding;
@@ -162,8 +164,20 @@ public final class Checkpoint implements Closeable {
 
     /** Where training was. */
     public TrainingState state() {
+        Guard guard = manifest.getGuard();
         return new TrainingState(
-                manifest.getStep(), manifest.getUpdates(), manifest.getLossScale(), manifest.getGoodSteps());
+                manifest.getStep(),
+                manifest.getUpdates(),
+                manifest.getLossScale(),
+                manifest.getGoodSteps(),
+                new GuardState(
+                        guard.getSteps(),
+                        guard.getLastLoss(),
+                        guard.getLastNorm(),
+                        guard.getUsualLogNorm(),
+                        guard.getFirstLogNorm(),
+                        guard.getSkipped(),
+                        guard.getOverflows()));
     }
 
     /**

@@ -134,6 +134,7 @@ public final class Session implements AutoCloseable {
             if (next != null) {
                 next.optimizer().restoreUpdates(state.updates());
                 next.scaler().restore(state.lossScale(), state.goodSteps());
+                next.restoreGuard(state.guard());
                 next.publishMaster();
             }
             engine = next;
@@ -237,7 +238,8 @@ public final class Session implements AutoCloseable {
                 step,
                 engine.optimizer().updates(),
                 engine.scaler().scale(),
-                engine.scaler().goodSteps());
+                engine.scaler().goodSteps(),
+                engine.guardState());
         StepReport report = new StepReport(
                 result.loss(),
                 result.gradNorm(),

@@ -3,14 +3,16 @@ package org.shardloom.worker.zero;
 import java.util.Locale;
 import java.util.Optional;
 import org.shardloom.protocol.config.SpikeConfig;
+import org.shardloom.protocol.message.GuardState;
 
 /**
  * Looks at each step before its update: a loss that collapses to nothing, a gradient that explodes or vanishes, an fp16 scale that cannot
- * fall any further. An explosion is judged by a moving average over the steps since the generation began; a collapse by the step before, for
- * a model that learns its few samples by heart comes to nothing, too, but step by step. All ranks see the same numbers and decide alike.
+ * fall any further. An explosion is judged by a moving average over the steps; a collapse by the step before, for a model that learns its few samples by heart
+ * comes to nothing, too, but step by step. All ranks see the same numbers and decide alike; what is usual goes with the
+ * {@link org.shardloom.protocol.message.TrainingState} into checkpoints and to other ranks.
  */
 final class StepGuard {
-    /** Steps before anything is usual. */
+    /** Steps before any norm is usual. */
     private static final int WARM_UP = 20;
 
     private static final double KEPT = 0.95;
@@ -18,6 +20,8 @@ final class StepGuard {
     private static final double COLLAPSED = 1e-4;
     /** Of the norm of the step before. */
     private static final double VANISHED = 1e-6;
+    /** A loss that is nothing to lose: its samples are known by heart. */
+    private static final double LEARNED = 1e-3;
     /** Skipped in a row before it is a fault rather than an accident. */
     private static final int MOST_SKIPPED = 10;
     /** Overflows in a row at the lowest scale. */
@@ -29,13 +33,27 @@ final class StepGuard {
     private double lastNorm;
     private double usualLogNorm;
     /** After the warm-up: the gradients of what is known by heart are small, and the next that is not is no explosion. */
-    private double firstLogNorm = Double.NEGATIVE_INFINITY;
+    private double firstLogNorm;
 
     private int skipped;
     private int overflows;
 
     StepGuard(SpikeConfig config) {
         this.config = config;
+    }
+
+    GuardState state() {
+        return new GuardState(steps, lastLoss, lastNorm, usualLogNorm, firstLogNorm, skipped, overflows);
+    }
+
+    void restore(GuardState state) {
+        steps = state.steps();
+        lastLoss = state.lastLoss();
+        lastNorm = state.lastNorm();
+        usualLogNorm = state.usualLogNorm();
+        firstLogNorm = state.firstLogNorm();
+        skipped = state.skipped();
+        overflows = state.overflows();
     }
 
     /** What is to be done with a step. */
@@ -47,6 +65,7 @@ final class StepGuard {
     /**
      * Judges a step with finite numbers.
      *
+     * @param loss of a step that has targets
      * @throws StepRefusedException where the run must not go on
      */
     Verdict judge(double loss, double norm) {
@@ -84,23 +103,27 @@ final class StepGuard {
     }
 
     private Optional<String> problem(double loss, double norm) {
-        if (steps < WARM_UP) {
-            return Optional.empty();
+        if (steps == 0 && (loss == 0 || norm == 0)) {
+            return problem(
+                    "the loss is %.3g and the gradient norm %.3g in the first step, although its samples have answers:"
+                            + " numbers are lost; set precision: bf16 or fp32, and look at the model's weights (model.path)",
+                    loss, norm, 0);
         }
-        double usualNorm = Math.exp(Math.max(usualLogNorm, firstLogNorm));
-        if (loss < COLLAPSED * lastLoss) {
+        boolean learning = steps > 0 && lastLoss > LEARNED;
+        if (learning && loss < COLLAPSED * lastLoss) {
             return problem(
                     "the loss has collapsed to %.3g from %.3g, which is not learning but lost numbers; set precision: bf16"
                             + " or fp32, or lower train.learning_rate (gradient norm %.3g)",
                     loss, lastLoss, norm);
         }
-        if (norm > config.factor() * usualNorm) {
+        double usualNorm = Math.exp(Math.max(usualLogNorm, firstLogNorm));
+        if (steps >= WARM_UP && norm > config.factor() * usualNorm) {
             return problem(
                     "the gradient norm has exploded to %.3g from %.3g; lower train.learning_rate or train.max_grad_norm, or"
                             + " look at the samples of this step (loss %.3g)",
                     norm, usualNorm, loss);
         }
-        if (norm < VANISHED * lastNorm) {
+        if (learning && norm < VANISHED * lastNorm) {
             return problem(
                     "the gradient has vanished: its norm is %.3g, before it was %.3g; set precision: bf16 or fp32, and see"
                             + " whether samples have answers (loss %.3g)",

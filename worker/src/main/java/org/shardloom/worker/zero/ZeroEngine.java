@@ -11,6 +11,7 @@ import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.TuningMethod.Quantization;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.worker.model.Decoder;
 import org.shardloom.worker.model.DecoderConfig;
@@ -128,6 +129,16 @@ public final class ZeroEngine implements AutoCloseable {
         return scaler;
     }
 
+    /** What is usual, of the steps so far. */
+    public GuardState guardState() {
+        return guard.state();
+    }
+
+    /** Goes on with what was usual before. */
+    public void restoreGuard(GuardState state) {
+        guard.restore(state);
+    }
+
     /** This rank's slice of a unit of {@link #model}, in the dtype that it is computed with: to be filled where it is frozen. */
     public Tensor parameterSlice(int unit) {
         return parameters.slice(unit);
@@ -178,13 +189,16 @@ public final class ZeroEngine implements AutoCloseable {
         }
         timer.begin("communication");
         gradients.finishAll();
-        double[] totals = new double[trained.size() + 1];
+        double[] totals = new double[trained.size() + 2];
         for (int u = 0; u < trained.size(); u++) {
             totals[u] = device.ops().sumOfSquares(gradients.sum(u));
         }
         totals[trained.size()] = lossSum;
+        totals[trained.size() + 1] =
+                input.microBatches().stream().mapToLong(b -> b.targets().length).sum();
         totals = group.sum(totals);
         double loss = totals[trained.size()];
+        boolean targets = totals[trained.size() + 1] > 0;
         double squares = 0;
         for (int u = 0; u < trained.size(); u++) {
             squares += totals[u];
@@ -194,7 +208,7 @@ public final class ZeroEngine implements AutoCloseable {
         if (!finite && !scaler.isDynamic()) {
             throw nonFinite.describe(input, Arrays.copyOf(totals, trained.size()), loss);
         }
-        boolean applied = finite && guard.judge(loss, norm) == StepGuard.Verdict.APPLY;
+        boolean applied = finite && (!targets || guard.judge(loss, norm) == StepGuard.Verdict.APPLY);
         if (!finite) {
             guard.overflow(scaler.scale());
         }

@@ -20,6 +20,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.protocol.checkpoint.Manifest;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.protocol.plan.UnitSize;
@@ -67,7 +68,7 @@ class CheckpointTest {
     }
 
     private static TrainingState state() {
-        return new TrainingState(SAVED_AFTER, SAVED_AFTER, 0, 0);
+        return new TrainingState(SAVED_AFTER, SAVED_AFTER, 0, 0, new GuardState(30, 1.5, 0.25, -1, -2, 3, 1));
     }
 
     /** Keeps rank 0's losses. */

@@ -24,6 +24,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.shardloom.protocol.disk.NoSpaceException;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.worker.generate.LoadedModel;
@@ -67,7 +68,8 @@ class HuggingFaceExportTest {
             }
         }));
         String config = Files.readString(SharedFixtures.tinyChatglm3().resolve("config.json"));
-        Saved.manifest(checkpoint, plan[0], new TrainingState(2, 2, 0, 0), config, Arrays.asList(written));
+        Saved.manifest(
+                checkpoint, plan[0], new TrainingState(2, 2, 0, 0, GuardState.START), config, Arrays.asList(written));
     }
 
     private void export(Path model, Path tokenizer, Path target, WeightDtype dtype, long maxShardBytes)

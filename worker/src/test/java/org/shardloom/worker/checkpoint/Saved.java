@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import org.shardloom.protocol.checkpoint.Guard;
 import org.shardloom.protocol.checkpoint.Manifest;
 import org.shardloom.protocol.checkpoint.Shard;
 import org.shardloom.protocol.checkpoint.Unit;
@@ -32,6 +33,14 @@ public final class Saved {
                 .setUpdates(state.updates())
                 .setLossScale(state.lossScale())
                 .setGoodSteps(state.goodSteps())
+                .setGuard(Guard.newBuilder()
+                        .setSteps(state.guard().steps())
+                        .setLastLoss(state.guard().lastLoss())
+                        .setLastNorm(state.guard().lastNorm())
+                        .setUsualLogNorm(state.guard().usualLogNorm())
+                        .setFirstLogNorm(state.guard().firstLogNorm())
+                        .setSkipped(state.guard().skipped())
+                        .setOverflows(state.guard().overflows()))
                 .setWorldSize(plan.worldSize())
                 .setJobYaml("model: {path: /m}\ndata: {train: [/d]}\noutput_dir: /o\n")
                 .setModelConfigJson(modelConfig);

@@ -63,7 +63,10 @@ class SessionTest {
             reports.addAll(crew.stepsTo(9));
             crew.start(Origin.RESHARD, "", 4);
             reports.addAll(crew.stepsTo(12));
-            assertEquals(new TrainingState(12, 12, 1, 0), crew.state());
+            TrainingState state = crew.state();
+            assertEquals(new TrainingState(12, 12, 1, 0, state.guard()), state);
+            assertEquals(12, state.guard().steps(), "the guard knows the steps of all generations");
+            assertEquals(reports.get(11).loss(), state.guard().lastLoss());
         }
         assertEqualRuns(expected, reports, 1e-6 * expected.get(0).loss());
         assertTrue(reports.get(11).loss() < reports.get(0).loss());

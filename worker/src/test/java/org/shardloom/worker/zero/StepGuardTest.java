@@ -52,7 +52,36 @@ class StepGuardTest {
         assertEquals(Verdict.APPLY, guard.judge(2, 5), "and then another sample");
         StepGuard fresh = new StepGuard(new SpikeConfig(Action.PAUSE, 100));
         assertEquals(Verdict.APPLY, fresh.judge(10, 1e6));
-        assertEquals(Verdict.APPLY, fresh.judge(5, 1e-3));
+        assertEquals(Verdict.APPLY, fresh.judge(5, 10));
+        assertEquals(Verdict.APPLY, fresh.judge(8, 1e6), "nothing is usual yet");
+        for (double loss : new double[] {1, 1e-2, 5e-4, 0, 0}) {
+            assertEquals(Verdict.APPLY, fresh.judge(loss, loss), "learned by heart to the last bit");
+        }
+    }
+
+    @Test
+    void whatIsNothingFromTheBeginningIsRefused() {
+        for (double[] step : new double[][] {{0, 0}, {0, 1}, {3, 0}}) {
+            StepGuard fresh = new StepGuard(new SpikeConfig(Action.PAUSE, 100));
+            String message = assertThrows(StepRefusedException.class, () -> fresh.judge(step[0], step[1]))
+                    .getMessage();
+            assertTrue(message.contains("in the first step") && message.contains("precision: bf16"), message);
+        }
+        StepGuard second = new StepGuard(new SpikeConfig(Action.PAUSE, 100));
+        second.judge(7, 3);
+        String message = assertThrows(StepRefusedException.class, () -> second.judge(0, 1))
+                .getMessage();
+        assertTrue(message.contains("collapsed"), message);
+    }
+
+    @Test
+    void anotherGuardGoesOnWithWhatIsUsual() {
+        StepGuard settled = settled(Action.PAUSE);
+        StepGuard next = new StepGuard(new SpikeConfig(Action.PAUSE, 100));
+        next.restore(settled.state());
+        assertEquals(settled.state(), next.state());
+        assertThrows(StepRefusedException.class, () -> next.judge(1.3, 5000));
+        assertEquals(Verdict.APPLY, next.judge(1.3, 2));
     }
 
     @Test
