@@ -40,11 +40,11 @@ final class DecoderLayer implements Layer {
             state.middle = kept.allocate(type, tokens, config.hidden());
             ops.rmsNorm(normed, inverse, state.middle, x, normed, p.get("norm2.weight"), config.normEpsilon());
             state.gateUp = kept.allocate(type, tokens, 2L * config.feedForward());
-            linears.forward(p, "gate_up.weight", call, state.gateUp, normed);
+            linears.forward(p, "gate_up.weight", call, state.gateUp, normed, state, kept);
             if (out != null) {
                 Tensor activated = work.allocate(type, tokens, config.feedForward());
                 ops.swiglu(activated, state.gateUp);
-                linears.forward(p, "down.weight", call, normed, activated);
+                linears.forward(p, "down.weight", call, normed, activated, state, kept);
                 ops.add(out, state.middle, normed);
             }
         }
@@ -62,11 +62,11 @@ final class DecoderLayer implements Layer {
             try (Memory wide = device.memory(Purpose.WORKSPACE)) {
                 Tensor activated = wide.allocate(type, tokens, config.feedForward());
                 ops.swiglu(activated, state.gateUp);
-                linears.backward(p, g, "down.weight", call, activated, grad, activated);
+                linears.backward(p, g, "down.weight", call, activated, grad, activated, state);
                 ops.swigluBackward(state.gateUp, activated, state.gateUp);
             }
             ops.rmsNorm(normed, inverse, null, state.middle, null, p.get("norm2.weight"), config.normEpsilon());
-            linears.backward(p, g, "gate_up.weight", call, gradNormed, state.gateUp, normed);
+            linears.backward(p, g, "gate_up.weight", call, gradNormed, state.gateUp, normed, state);
             ops.rmsNormBackward(
                     grad,
                     g.find("norm2.weight"),

@@ -46,12 +46,12 @@ final class FirstGlmLayer implements Layer {
             ops.addScaled(state.middle, state.middle, normed, RESIDUAL);
             norm.forward(p, "norm2", normed, statistics, state.middle);
             state.gateUp = kept.allocate(type, tokens, config.feedForward());
-            linears.forward(p, "up.weight", call, state.gateUp, normed);
+            linears.forward(p, "up.weight", call, state.gateUp, normed, state, kept);
             ops.addBias(state.gateUp, p.get("up.bias"));
             if (out != null) {
                 Tensor activated = work.allocate(type, tokens, config.feedForward());
                 ops.gelu(activated, state.gateUp);
-                linears.forward(p, "down.weight", call, out, activated);
+                linears.forward(p, "down.weight", call, out, activated, state, kept);
                 ops.addBias(out, p.get("down.bias"));
                 ops.addScaled(out, out, normed, RESIDUAL);
             }
@@ -71,12 +71,12 @@ final class FirstGlmLayer implements Layer {
             try (Memory wide = device.memory(Purpose.WORKSPACE)) {
                 Tensor activated = wide.allocate(type, tokens, config.feedForward());
                 ops.gelu(activated, state.gateUp);
-                linears.backward(p, g, "down.weight", call, activated, grad, activated);
+                linears.backward(p, g, "down.weight", call, activated, grad, activated, state);
                 ops.geluBackward(state.gateUp, activated, state.gateUp);
             }
             biasGradient(g, "up.bias", state.gateUp);
             norm.forward(p, "norm2", normed, statistics, state.middle);
-            linears.backward(p, g, "up.weight", call, gradNormed, state.gateUp, normed);
+            linears.backward(p, g, "up.weight", call, gradNormed, state.gateUp, normed, state);
             ops.addScaled(gradNormed, gradNormed, grad, RESIDUAL);
             norm.backward(p, g, "norm2", grad, gradNormed, state.middle, statistics);
 

@@ -40,7 +40,7 @@ final class LayerAttention {
         state.context = kept.allocate(type, rows, shape.contextWidth());
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
             Tensor qkv = prefix == null ? state.qkv : work.allocate(type, tokens, shape.qkvWidth());
-            linears.forward(p, "qkv.weight", call, qkv, normed);
+            linears.forward(p, "qkv.weight", call, qkv, normed, state, kept);
             ops.rotary(
                     qkv,
                     config.qkvBias() ? p.get("qkv.bias") : null,
@@ -72,7 +72,14 @@ final class LayerAttention {
                 prefix.insert(state.qkv, qkv, call.layer());
                 ops.attention(state.context, state.logSums, state.qkv, prefix.starts(), prefix.contexts(), shape);
             }
-            linears.forward(p, "attention.output.weight", call, out, tokensOf(state.context, prefix, tokens, work));
+            linears.forward(
+                    p,
+                    "attention.output.weight",
+                    call,
+                    out,
+                    tokensOf(state.context, prefix, tokens, work),
+                    state,
+                    kept);
         }
     }
 
@@ -98,7 +105,7 @@ final class LayerAttention {
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
             Tensor context = tokensOf(state.context, prefix, tokens, work);
             Tensor gradContext = work.allocate(type, tokens, shape.contextWidth());
-            linears.backward(p, g, "attention.output.weight", call, gradContext, grad, context);
+            linears.backward(p, g, "attention.output.weight", call, gradContext, grad, context, state);
             Tensor gradQkv = work.allocate(type, tokens, shape.qkvWidth());
             if (prefix == null) {
                 ops.attentionBackward(
@@ -131,7 +138,7 @@ final class LayerAttention {
             if (gradBias != null) {
                 ops.columnSum(gradBias, gradQkv, false);
             }
-            linears.backward(p, g, "qkv.weight", call, gradNormed, gradQkv, normed);
+            linears.backward(p, g, "qkv.weight", call, gradNormed, gradQkv, normed, state);
         }
     }
 

@@ -1,5 +1,7 @@
 package org.shardloom.worker.model;
 
+import java.util.HashMap;
+import java.util.Map;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** What a layer's forward keeps for its backward. With recomputation only {@link #input} is kept. */
@@ -16,6 +18,8 @@ public final class LayerState {
     Tensor middle;
     /** [T, 2F] */
     Tensor gateUp;
+    /** scale * A dropout(x) of adapters, fp32 [T, rank]. */
+    final Map<LoraSite, Tensor> inner = new HashMap<>();
 
     LayerState(Tensor input) {
         this.input = input;

@@ -11,7 +11,7 @@ import org.shardloom.kernels.tensor.Tensor;
 
 /**
  * Linear maps of a layer with the low-rank adapters on them (Hu et al., 2021): y = W x + scale * B A dropout(x). A and B are fp32, and so
- * is A dropout(x) [T, rank], which backward computes again.
+ * is A dropout(x) [T, rank], which a layer's state keeps for backward.
  */
 final class Linears {
     private final Device device;
@@ -24,12 +24,17 @@ final class Linears {
         this.adapters = adapters;
     }
 
-    /** y[T, N] = the map of x[T, K]. */
-    void forward(BlockView p, String weight, LayerCall call, Tensor y, Tensor x) {
+    /**
+     * y[T, N] = the map of x[T, K].
+     *
+     * @param kept memory for what the state keeps
+     */
+    void forward(BlockView p, String weight, LayerCall call, Tensor y, Tensor x, LayerState state, Memory kept) {
         ops.linear(y, x, p.get(weight));
         for (LoraSite site : adapters.on(weight)) {
             try (Memory work = device.memory(Purpose.WORKSPACE)) {
-                Tensor inner = inner(p, site, call, x, work);
+                Tensor inner = inner(p, site, call, x, kept, work);
+                state.inner.put(site, inner);
                 ops.linearAdd(new Columns(y, site.firstRow(), site.rows()), inner, p.get(site.b()));
             }
         }
@@ -42,8 +47,17 @@ final class Linears {
      * @param gradX [T, K], overwritten; may be x, whose values are used up
      * @param gradY [T, N]
      * @param x as it was in forward
+     * @param state what forward has kept
      */
-    void backward(BlockView p, BlockView g, String weight, LayerCall call, Tensor gradX, Tensor gradY, Tensor x) {
+    void backward(
+            BlockView p,
+            BlockView g,
+            String weight,
+            LayerCall call,
+            Tensor gradX,
+            Tensor gradY,
+            Tensor x,
+            LayerState state) {
         Tensor gradWeight = g.find(weight);
         if (gradWeight != null) {
             ops.linearBackwardWeight(gradWeight, gradY, x, false);
@@ -52,7 +66,7 @@ final class Linears {
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
             Tensor[] gradInner = new Tensor[sites.size()];
             for (int i = 0; i < gradInner.length; i++) {
-                gradInner[i] = adapterGradients(p, g, sites.get(i), call, gradY, x, work);
+                gradInner[i] = adapterGradients(p, g, sites.get(i), call, gradY, x, state, work);
             }
             ops.linearBackwardInput(gradX, gradY, p.get(weight), false);
             for (int i = 0; i < gradInner.length; i++) {
@@ -75,14 +89,25 @@ final class Linears {
 
     /** Fills the gradients of A and B; the result is the gradient of A dropout(x), fp32 [T, rank]. */
     private Tensor adapterGradients(
-            BlockView p, BlockView g, LoraSite site, LayerCall call, Tensor gradY, Tensor x, Memory memory) {
+            BlockView p,
+            BlockView g,
+            LoraSite site,
+            LayerCall call,
+            Tensor gradY,
+            Tensor x,
+            LayerState state,
+            Memory memory) {
         Tensor b = p.get(site.b());
         Columns gradOut = new Columns(gradY, site.firstRow(), site.rows());
         Tensor gradInner = memory.allocate(DType.F32, x.rows(), b.columns());
         ops.linearBackwardInput(gradInner, gradOut, b, false);
         ops.scale(gradInner, adapters.scale());
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
-            ops.linearBackwardWeight(g.get(site.b()), gradOut, inner(p, site, call, x, work));
+            Tensor inner = state.inner.get(site);
+            if (inner == null) { // recomputation leaves out a layer's last map
+                inner = inner(p, site, call, x, work, work);
+            }
+            ops.linearBackwardWeight(g.get(site.b()), gradOut, inner);
             ops.linearBackwardWeight(
                     g.get(site.a()), new Columns(gradInner, 0, b.columns()), dropped(site, call, x, work));
         }
@@ -90,11 +115,11 @@ final class Linears {
     }
 
     /** scale * A dropout(x), fp32 [T, rank]. */
-    private Tensor inner(BlockView p, LoraSite site, LayerCall call, Tensor x, Memory memory) {
+    private Tensor inner(BlockView p, LoraSite site, LayerCall call, Tensor x, Memory memory, Memory work) {
         Tensor a = p.get(site.a());
         Tensor inner = memory.allocate(DType.F32, x.rows(), a.rows());
         ops.zero(inner);
-        ops.linearAdd(new Columns(inner, 0, a.rows()), dropped(site, call, x, memory), a);
+        ops.linearAdd(new Columns(inner, 0, a.rows()), dropped(site, call, x, work), a);
         ops.scale(inner, adapters.scale());
         return inner;
     }
