@@ -157,8 +157,8 @@ public final class CheckpointFiles {
     private static Guard guard(GuardState state) {
         return Guard.newBuilder()
                 .setSteps(state.steps())
-                .setLastLoss(state.lastLoss())
-                .setLastNorm(state.lastNorm())
+                .setLowLoss(state.lowLoss())
+                .setLowNorm(state.lowNorm())
                 .setUsualLogNorm(state.usualLogNorm())
                 .setFirstLogNorm(state.firstLogNorm())
                 .setSkipped(state.skipped())

@@ -105,6 +105,7 @@ final class CheckpointRounds implements AutoCloseable {
                             units,
                             emptyModel,
                             emptyModel,
+                            java.util.Optional.empty(),
                             target,
                             WeightDtype.BF16,
                             5_000_000_000L));

@@ -19,14 +19,19 @@ final class Adaptation {
         if (model.adapters().equals(Adapters.NONE)) {
             return;
         }
-        float effect = model.effect();
+        announce(model.effect(), adapter.toString());
+    }
+
+    /** Says the same of the largest difference that something makes to a logit. */
+    static void announce(float effect, String what) {
         if (Float.isNaN(effect)) {
             throw new TuningException(
-                    "the model's logits are not numbers: its weights or those of " + adapter + " are damaged");
+                    "the model's logits are not numbers: its weights or those of " + what + " are damaged");
         }
         if (!(effect > 0)) {
-            throw new TuningException(adapter + " changes nothing: the model's logits are those of its base model. "
-                    + "Was it trained for at least one step?");
+            throw new TuningException(
+                    what + " changes nothing: the logits are those of the base model. "
+                            + "Was the adapter trained for at least one step? In 16 bits small changes are rounded away: merge with --dtype fp32");
         }
         System.err.printf(Locale.ROOT, "the adapter acts: it changes logits of the base model by up to %.3g%n", effect);
     }

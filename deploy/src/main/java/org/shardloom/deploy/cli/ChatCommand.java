@@ -70,10 +70,10 @@ final class ChatCommand implements Callable<Integer> {
         PrintWriter out = spec.commandLine().getOut();
         try (ModelSource source = from.open();
                 Tokenizer words = from.openTokenizer(source);
-                LoadedModel loaded =
-                        LoadedModel.open(source, Runtime.getRuntime().availableProcessors(), POSITIONS)) {
+                LoadedModel loaded = LoadedModel.open(
+                        source, Runtime.getRuntime().availableProcessors(), ModelFlags.positions(source, POSITIONS))) {
             Adaptation.announce(loaded, from.model());
-            ChatTemplate chat = ChatTemplate.of(words);
+            ChatTemplate chat = ModelFlags.template(source, words);
             if (offered != null && !chat.hasTools()) {
                 throw new Failures.UsageException("--tools is for ChatGLM3: this model's format has no tools");
             }

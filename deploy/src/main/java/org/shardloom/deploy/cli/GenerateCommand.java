@@ -63,11 +63,11 @@ final class GenerateCommand implements Callable<Integer> {
         List<String> texts = prompts.read();
         try (ModelSource source = from.open();
                 Tokenizer words = from.openTokenizer(source);
-                LoadedModel loaded =
-                        LoadedModel.open(source, Runtime.getRuntime().availableProcessors(), POSITIONS)) {
+                LoadedModel loaded = LoadedModel.open(
+                        source, Runtime.getRuntime().availableProcessors(), ModelFlags.positions(source, POSITIONS))) {
             Adaptation.announce(loaded, from.model());
-            ChatTemplate chat = ChatTemplate.of(words);
-            List<int[]> ids = encode(chat, texts);
+            ChatTemplate chat = ModelFlags.template(source, words);
+            List<int[]> ids = encode(chat, texts, loaded.positions());
             Generator generator = new Generator(loaded, words.vocabularySize(), chat.stops(), options);
             Continuation[] answers = new Continuation[texts.size()];
             int[] written = {0};
@@ -82,13 +82,13 @@ final class GenerateCommand implements Callable<Integer> {
         return 0;
     }
 
-    private List<int[]> encode(ChatTemplate chat, List<String> texts) {
+    private List<int[]> encode(ChatTemplate chat, List<String> texts, int positions) {
         List<int[]> encoded = new ArrayList<>();
         for (int i = 0; i < texts.size(); i++) {
             int[] ids = chat.prompt(List.of(Message.of(Role.USER, texts.get(i))));
-            if (ids.length == 0 || ids.length > POSITIONS) {
+            if (ids.length == 0 || ids.length > positions) {
                 throw new Failures.UsageException(
-                        prompts.where(i) + "the prompt has " + ids.length + " tokens, expected 1 to " + POSITIONS);
+                        prompts.where(i) + "the prompt has " + ids.length + " tokens, expected 1 to " + positions);
             }
             encoded.add(ids);
         }

@@ -67,6 +67,9 @@ final class ImportCommand implements Callable<Integer> {
             conversion.add(ForeignSettings.ofFlags(flags));
         }
         JobDraft draft = conversion.finish();
+        if (output != null) {
+            draft.moveTo(output.toAbsolutePath().getParent());
+        }
         PrintWriter out = spec.commandLine().getOut();
         PrintWriter err = spec.commandLine().getErr();
         if (output == null) {
@@ -76,6 +79,7 @@ final class ImportCommand implements Callable<Integer> {
             Files.writeString(output, draft.yaml());
             out.println("written: " + output);
         }
+        draft.assumed().forEach(line -> err.println("default of the other tool: " + line));
         draft.left().forEach(line -> err.println("not carried over: " + line));
         try {
             JobFile.parse(draft.yaml(), output == null ? "the job" : output.toString(), List.of());

@@ -25,6 +25,7 @@ import picocli.CommandLine.Command;
             EvaluateCommand.class,
             ExportCommand.class,
             MergeCommand.class,
+            ConvertCommand.class,
             ImportCommand.class,
             WorkerCommand.class,
             WarmUpCommand.class,

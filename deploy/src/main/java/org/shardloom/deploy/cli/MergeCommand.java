@@ -1,20 +1,24 @@
 package org.shardloom.deploy.cli;
 
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.checkpoint.HuggingFaceExport;
-import org.shardloom.worker.generate.LoadedModel;
+import org.shardloom.worker.generate.MergeProbe;
 import org.shardloom.worker.generate.ModelSource;
+import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.tuning.AdapterFiles;
 import org.shardloom.worker.tuning.MergedSource;
 import org.shardloom.worker.weights.TensorSource;
+import org.shardloom.worker.weights.WeightDtype;
 import org.shardloom.worker.weights.WeightsDirectory;
+import org.shardloom.worker.weights.WeightsException;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -25,8 +29,6 @@ import picocli.CommandLine.Option;
         description = "Merges a low-rank adapter into its base model and writes a Hugging Face directory.",
         mixinStandardHelpOptions = true)
 final class MergeCommand implements Callable<Integer> {
-    private static final int PROBE_POSITIONS = 64;
-
     @Option(
             names = "--adapter",
             required = true,
@@ -45,11 +47,28 @@ final class MergeCommand implements Callable<Integer> {
 
     @Option(
             names = "--no-probe",
-            description = "Do not load the model to see that the adapter acts, for want of memory.")
+            description =
+                    "Do not compute a few logits of the written model to see that they are other than the base's.")
     private boolean noProbe;
 
     @Mixin
     private WeightFlags weights;
+
+    /** A small change is lost where the dtype rounds it away, and an adapter that was loaded wrong changes nothing. */
+    private void probe(DecoderConfig config, TensorSource base, Path written, WeightDtype dtype) throws IOException {
+        try (TensorSource found = WeightsDirectory.open(written)) {
+            int threads = Runtime.getRuntime().availableProcessors();
+            Adaptation.announce(
+                    MergeProbe.difference(config, found, base, threads),
+                    written + " (" + dtype + ", merged with " + adapter + ")");
+        }
+    }
+
+    /** That of the matrices in the model's files. */
+    static WeightDtype dtypeOf(TensorSource model, List<UnitSpec> units) throws WeightsException {
+        return model.info(units.get(1).parameter("qkv.weight").sources().get(0).name())
+                .dtype();
+    }
 
     @Override
     public Integer call() throws Exception {
@@ -65,29 +84,27 @@ final class MergeCommand implements Callable<Integer> {
                             + " holds a prefix or virtual tokens, which cannot be merged into weights; use it with --model where it is");
         }
         try (ModelSource source = ModelSource.of(adapter, base)) {
-            if (!noProbe) {
-                int threads = Runtime.getRuntime().availableProcessors();
-                try (LoadedModel loaded = LoadedModel.open(source, threads, PROBE_POSITIONS)) {
-                    Adaptation.announce(loaded, adapter);
-                }
-            }
             Path model = source.modelDirectory();
-            List<UnitSpec> units = DecoderUnits.of(ModelConfigReader.read(model));
+            DecoderConfig config = ModelConfigReader.read(model);
+            List<UnitSpec> units = DecoderUnits.of(config);
+            Path target = output.toAbsolutePath().normalize();
             try (TensorSource below = WeightsDirectory.open(model);
                     TensorSource above = WeightsDirectory.openAdapter(adapter)) {
-                String first =
-                        units.get(1).parameter("qkv.weight").sources().get(0).name();
+                TensorSource base = ModelSource.asTrainedOn(below, config, lora);
+                MergedSource merged = new MergedSource(base, above, lora.scale());
+                WeightDtype dtype = weights.dtype(dtypeOf(below, units));
                 HuggingFaceExport.write(
-                        new MergedSource(
-                                ModelSource.asTrainedOn(below, ModelConfigReader.read(model), lora),
-                                above,
-                                lora.scale()),
+                        merged,
                         units,
                         model,
-                        model,
-                        output.toAbsolutePath().normalize(),
-                        weights.dtype(below.info(first).dtype()),
+                        source.tokenizer(),
+                        source.trainedAs(),
+                        target,
+                        dtype,
                         weights.maxShardBytes());
+                if (!noProbe) {
+                    probe(config, base, target, dtype);
+                }
             }
         }
         System.out.println("written: " + output);

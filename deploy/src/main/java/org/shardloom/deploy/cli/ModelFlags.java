@@ -3,6 +3,8 @@ package org.shardloom.deploy.cli;
 import java.io.IOException;
 import java.nio.file.Path;
 import org.shardloom.protocol.config.DataConfig;
+import org.shardloom.worker.checkpoint.TrainedAs;
+import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.generate.ModelSource;
 import org.shardloom.worker.loop.TemplateFamily;
 import org.shardloom.worker.tokenizer.Tokenizer;
@@ -32,7 +34,7 @@ final class ModelFlags {
             names = "--template",
             defaultValue = "auto",
             paramLabel = "auto|chatglm|chatglm2|chatglm3|plain",
-            description = "Conversation format; default: the model's.")
+            description = "Conversation format; default: that of its training, or the model's own.")
     private DataConfig.Template template;
 
     /** The directory that was named. */
@@ -44,10 +46,25 @@ final class ModelFlags {
         return ModelSource.of(model, base);
     }
 
-    /** The tokenizer for the source, of the family that the template or the model asks for. */
+    /** Longest sequence: the model's context, but no more than that. */
+    static int positions(ModelSource source, int most) {
+        return Math.min(
+                most,
+                source.model().config().maxPositions()
+                        - source.model().adapters().virtualTokens());
+    }
+
+    /** The tokenizer for the source, of the family that the template, the training or the model asks for. */
     Tokenizer openTokenizer(ModelSource source) {
+        DataConfig.Template asked = template == DataConfig.Template.AUTO
+                ? source.trainedAs().map(TrainedAs::template).orElse(template)
+                : template;
         return Tokenizers.open(
-                tokenizer == null ? source.tokenizer() : tokenizer,
-                TemplateFamily.of(template, source.modelDirectory()));
+                tokenizer == null ? source.tokenizer() : tokenizer, TemplateFamily.of(asked, source.modelDirectory()));
+    }
+
+    /** Lays conversations out as the model has seen them: in training, or else in its family's chat. */
+    static ChatTemplate template(ModelSource source, Tokenizer tokenizer) {
+        return ChatTemplate.of(tokenizer, source.trainedAs().isPresent());
     }
 }

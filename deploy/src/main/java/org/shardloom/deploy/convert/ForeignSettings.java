@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.snakeyaml.engine.v2.api.Load;
@@ -16,6 +17,10 @@ public final class ForeignSettings {
     private static final Pattern WORD = Pattern.compile("(?:\"(?:[^\"\\\\]|\\\\.)*\"|'[^']*'|[^\\s\"'])+");
     /** Ends a command. */
     private static final Pattern OPERATOR = Pattern.compile("\\d*[<>].*|&.*|\\|.*|;.*");
+
+    /** Flags that take several words. */
+    private static final Set<String> LISTS =
+            Set.of("target_modules", "lora_target", "lora_module_name", "freeze_module_name");
 
     private ForeignSettings() {}
 
@@ -72,7 +77,7 @@ public final class ForeignSettings {
         return flags;
     }
 
-    /** A flag has one word after it at most: what follows is another argument. */
+    /** A flag has one word after it at most, unless it is known to take several: what follows is another argument. */
     private static void ofCommand(String line, Map<String, Object> flags) {
         List<String> words = new ArrayList<>();
         Matcher word = WORD.matcher(line);
@@ -89,7 +94,13 @@ public final class ForeignSettings {
             if (equals > 0) {
                 flags.put(name.substring(0, equals), name.substring(equals + 1));
             } else if (i + 1 < words.size() && !words.get(i + 1).startsWith("--")) {
-                flags.put(name, words.get(++i));
+                String value = words.get(++i);
+                while (LISTS.contains(name)
+                        && i + 1 < words.size()
+                        && !words.get(i + 1).startsWith("--")) {
+                    value += "," + words.get(++i);
+                }
+                flags.put(name, value);
             } else {
                 flags.put(name, Boolean.TRUE);
             }

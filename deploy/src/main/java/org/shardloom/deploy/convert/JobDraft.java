@@ -1,5 +1,7 @@
 package org.shardloom.deploy.convert;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -25,6 +27,7 @@ public final class JobDraft {
 
     private final Map<String, String> values = new LinkedHashMap<>();
     private final List<String> left = new ArrayList<>();
+    private final List<String> assumed = new ArrayList<>();
 
     /** Sets a key of the job file; a later value replaces an earlier one. Texts that YAML would take for something else are quoted. */
     void set(String key, Object value) {
@@ -36,6 +39,22 @@ public final class JobDraft {
     /** Sets a key to a list. */
     void setList(String key, List<String> items) {
         values.put(key, items.stream().map(i -> "\"" + i + "\"").collect(Collectors.joining(", ", "[", "]")));
+    }
+
+    /**
+     * Paths in a job file are relative to it, those of the settings to where the command runs: makes them absolute where the job file goes
+     * to another directory. A name that is no file here, such as a model's on a hub, stays as it is.
+     */
+    public void moveTo(Path directory) {
+        if (directory.toAbsolutePath().normalize().equals(Path.of("").toAbsolutePath())) {
+            return;
+        }
+        for (String key : List.of("model.path", "tokenizer", "data.train", "data.eval", "output_dir")) {
+            String value = values.get(key);
+            if (value != null && !value.startsWith("'") && (key.equals("output_dir") || Files.exists(Path.of(value)))) {
+                set(key, Path.of(value).toAbsolutePath().normalize().toString());
+            }
+        }
     }
 
     /** What a key was set to, or null. */
@@ -50,6 +69,16 @@ public final class JobDraft {
     /** Something was not carried over. */
     void leave(String name, Object value, String why) {
         left.add(name + ": " + value + " - " + why);
+    }
+
+    /** Something was not said: the other tool's default was taken. */
+    void assume(String name, Object value) {
+        assumed.add(name + ": " + value);
+    }
+
+    /** The other tool's defaults that were taken. */
+    public List<String> assumed() {
+        return List.copyOf(assumed);
     }
 
     /** What was not carried over, a line each. */
@@ -69,6 +98,10 @@ public final class JobDraft {
                 text.append(section).append(":\n");
                 write(tree, "  ", text);
             }
+        }
+        if (!assumed.isEmpty()) {
+            text.append("\n# Not said, so the other tool's own default was taken:\n");
+            assumed.forEach(line -> text.append("#   ").append(line).append('\n'));
         }
         if (!left.isEmpty()) {
             text.append("\n# Not carried over:\n");

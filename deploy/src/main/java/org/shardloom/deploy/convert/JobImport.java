@@ -1,5 +1,7 @@
 package org.shardloom.deploy.convert;
 
+import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -19,6 +21,7 @@ public final class JobImport {
 
     private final JobDraft draft = new JobDraft();
     private final Map<String, BiConsumer<String, Object>> known = new LinkedHashMap<>();
+    private final Map<String, String> keys = new HashMap<>();
     private long perDevice;
     private long accumulation;
     private long batch;
@@ -27,6 +30,8 @@ public final class JobImport {
     private long bits;
     private long inputLength;
     private long outputLength;
+    private boolean neverEvaluates;
+    private final Set<String> said = new HashSet<>();
 
     /**
      * Begins.
@@ -45,6 +50,7 @@ public final class JobImport {
     private void to(String key, String... names) {
         for (String name : names) {
             known.put(name, (n, v) -> draft.set(key, v));
+            keys.put(name, key);
         }
     }
 
@@ -154,6 +160,7 @@ public final class JobImport {
         to("checkpoint.every_steps", "save_model_step", "save_steps");
         to("checkpoint.keep_last", "save_total_limit");
         to("evaluation.every_steps", "eval_steps", "evaluation_freq");
+        on(this::strategy, "save_strategy", "eval_strategy", "evaluation_strategy", "logging_strategy");
         on((n, v) -> precision(v, "bf16"), "bf16", "bf16.enabled");
         on((n, v) -> precision(v, "fp16"), "fp16", "fp16.enabled");
         left("every step is in metrics.jsonl", "show_loss_step", "logging_steps", "steps_per_print", "report_to");
@@ -168,12 +175,18 @@ public final class JobImport {
                 "plot_loss",
                 "wall_clock_breakdown",
                 "gradient_accumulation_dtype",
-                "save_strategy",
-                "eval_strategy",
-                "evaluation_strategy",
                 "per_device_eval_batch_size",
                 "predict_with_generate");
         on((n, v) -> gpus = gpus > 0 ? gpus : String.valueOf(v).split(",").length, "include");
+    }
+
+    /** Epochs have no length here before the data are read. */
+    private void strategy(String name, Object value) {
+        if (value.equals("epoch")) {
+            draft.leave(name, value, "set the number of steps of an epoch; shardloom validate shows it");
+        } else if (value.equals("no") && !name.endsWith("save_strategy")) {
+            neverEvaluates = true;
+        }
     }
 
     private void schedule(String name, Object value) {
@@ -257,6 +270,9 @@ public final class JobImport {
     /** Takes the settings of one file or command line. */
     public void add(Map<String, Object> settings) {
         settings.forEach((name, value) -> {
+            for (String part : name.split("\\.")) {
+                said.add(part);
+            }
             String leaf = name.substring(name.lastIndexOf('.') + 1);
             String parent = name.substring(0, Math.max(0, name.length() - leaf.length() - 1));
             BiConsumer<String, Object> handler = known.get(name);
@@ -278,8 +294,26 @@ public final class JobImport {
         });
     }
 
+    private void assumeDefaults() {
+        SourceDefaults.of(said, adaptation).forEach((name, value) -> {
+            boolean batchSaid = name.equals("per_device_train_batch_size") && (perDevice > 0 || batch > 0);
+            boolean lengthSaid = name.startsWith("max_") && name.endsWith("_length") && inputLength + outputLength > 0;
+            boolean stepsSaid = name.equals("num_train_epochs") && draft.get("train.max_steps") != null;
+            String key = keys.get(name);
+            if (!said.contains(name)
+                    && !batchSaid
+                    && !lengthSaid
+                    && !stepsSaid
+                    && (key == null || draft.get(key) == null)) {
+                known.get(name).accept(name, value);
+                draft.assume(name, value);
+            }
+        });
+    }
+
     /** The job file. */
     public JobDraft finish() {
+        assumeDefaults();
         long workers = Math.max(1, gpus);
         draft.set("workers", workers);
         if (perDevice > 0) {
@@ -299,6 +333,12 @@ public final class JobImport {
             draft.remove("train.schedule.warmup_ratio");
         }
         finishMethod();
+        if (said.contains("data_config")) { // ChatGLM3's own examples have conversations
+            draft.set("data.format", "chatglm3");
+        }
+        if (neverEvaluates) {
+            draft.remove("evaluation.every_steps");
+        }
         if (draft.get("evaluation.every_steps") != null && draft.get("data.eval") == null) {
             draft.leave("evaluation.every_steps", draft.get("evaluation.every_steps"), "needs data.eval");
             draft.remove("evaluation.every_steps");

@@ -8,7 +8,7 @@ import java.util.List;
  * @param everySteps steps between evaluations; 0 never evaluates
  * @param metrics what is measured; at least one
  * @param samples of the evaluation file, from its first, whose loss is measured at most
- * @param prompts of them, from the first, that the model answers, where metrics ask for answers
+ * @param prompts of them, from the first, that the model answers; 0: none
  * @param maxNewTokens most tokens of an answer
  * @param patience evaluations in a row without a lower loss after which training ends; 0 never
  */
@@ -22,7 +22,7 @@ public record EvaluationConfig(
 
     /** Whether the model is asked to answer. */
     public boolean answers() {
-        return everySteps > 0 && prompts > 0 && metrics.stream().anyMatch(m -> m != Metric.LOSS);
+        return everySteps > 0 && prompts > 0;
     }
 
     /** What an evaluation measures. */

@@ -240,7 +240,7 @@ final class JobKeys {
     static final Key<List<EvaluationConfig.Metric>> METRICS = DECLARED.key(
             "evaluation.metrics",
             choices(EvaluationConfig.Metric.class),
-            List.of(EvaluationConfig.Metric.LOSS),
+            List.of(EvaluationConfig.Metric.LOSS, EvaluationConfig.Metric.ROUGE, EvaluationConfig.Metric.BLEU),
             "what an evaluation measures",
             c -> c.evaluation().metrics());
 
@@ -260,7 +260,7 @@ final class JobKeys {
             "evaluation.patience",
             COUNT,
             0,
-            "training ends after so many evaluations without a lower loss, counted anew after a resume; 0 never",
+            "training ends after so many evaluations without a lower loss; 0 never",
             c -> c.evaluation().patience());
 
     // where it runs

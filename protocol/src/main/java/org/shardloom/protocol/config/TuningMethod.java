@@ -75,5 +75,10 @@ public sealed interface TuningMethod {
      * @param prefixLength number of trained keys and values of a head
      * @param projection whether they are made from a smaller table by two linear layers (Li and Liang, 2021)
      */
-    record PTuningV2(int prefixLength, boolean projection) implements TuningMethod {}
+    record PTuningV2(int prefixLength, boolean projection) implements TuningMethod {
+        /** What is left of it when the projection has been computed once and for all. */
+        public PTuningV2 projected() {
+            return new PTuningV2(prefixLength, false);
+        }
+    }
 }

@@ -4,8 +4,8 @@ package org.shardloom.protocol.message;
  * What the guard over steps knows of those before.
  *
  * @param steps that were judged and applied
- * @param lastLoss of the last of them
- * @param lastNorm of the last of them
+ * @param lowLoss lowest loss of late
+ * @param lowNorm lowest gradient norm of late
  * @param usualLogNorm moving average of the gradient norm's logarithm
  * @param firstLogNorm what that was after the warm-up; 0 before
  * @param skipped in a row, up to now
@@ -13,8 +13,8 @@ package org.shardloom.protocol.message;
  */
 public record GuardState(
         int steps,
-        double lastLoss,
-        double lastNorm,
+        double lowLoss,
+        double lowNorm,
         double usualLogNorm,
         double firstLogNorm,
         int skipped,

@@ -172,8 +172,8 @@ public final class Checkpoint implements Closeable {
                 manifest.getGoodSteps(),
                 new GuardState(
                         guard.getSteps(),
-                        guard.getLastLoss(),
-                        guard.getLastNorm(),
+                        guard.getLowLoss(),
+                        guard.getLowNorm(),
                         guard.getUsualLogNorm(),
                         guard.getFirstLogNorm(),
                         guard.getSkipped(),

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.protocol.disk.WholeDirectory;
@@ -24,7 +25,7 @@ import org.shardloom.worker.weights.WeightsDirectory;
 
 /**
  * What a run leaves behind: a Hugging Face directory where it trained parameters of the model, the adapter or prefix alone where it added
- * one.
+ * one. Of a projected prefix it is what the projection comes to; its maps stay in the checkpoints.
  */
 public final class FinalModel {
     private static final long MARGIN = 1L << 20;
@@ -43,22 +44,27 @@ public final class FinalModel {
         DecoderConfig config = ModelConfigReader.read(modelDirectory);
         TuningMethod method = job.method().tuning();
         TunedModel tuned = Tuning.of(config, method);
-        CheckpointTensors trained = new CheckpointTensors(checkpoint, tuned.trained());
+        Optional<TrainedAs> trainedAs = TrainedAs.of(job);
+        TensorSource trained = new CheckpointTensors(checkpoint, tuned.trained());
         if (tuned.trained().stream().anyMatch(UnitSpec::isAdded)) {
-            long bytes = trained.tensors().values().stream()
+            boolean projected = method instanceof TuningMethod.PTuningV2 prefix && prefix.projection();
+            TensorSource added = projected ? ProjectedPrefix.of(trained) : trained;
+            TuningMethod written = projected ? ((TuningMethod.PTuningV2) method).projected() : method;
+            long bytes = added.tensors().values().stream()
                     .mapToLong(TensorInfo::byteCount)
                     .sum();
-            WholeDirectory.write(
-                    target,
-                    bytes + MARGIN,
-                    "the adapter",
-                    directory -> AdapterFiles.write(directory, method, modelDirectory, trained));
+            WholeDirectory.write(target, bytes + MARGIN, "the adapter", directory -> {
+                AdapterFiles.write(directory, written, modelDirectory, added);
+                if (trainedAs.isPresent()) {
+                    trainedAs.get().write(directory);
+                }
+            });
             return;
         }
         List<UnitSpec> units = DecoderUnits.of(config);
         try (TensorSource weights = withFrequencies(config, over(modelDirectory, tuned, trained))) {
             HuggingFaceExport.write(
-                    weights, units, modelDirectory, tokenizerDirectory(job), target, dtype, maxShardBytes);
+                    weights, units, modelDirectory, tokenizerDirectory(job), trainedAs, target, dtype, maxShardBytes);
         }
     }
 

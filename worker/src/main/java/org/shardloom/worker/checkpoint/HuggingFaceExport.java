@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.shardloom.protocol.disk.NoSpaceException;
@@ -57,6 +58,7 @@ public final class HuggingFaceExport {
      * @param modelDirectory where configuration and tokenizer files are copied from, as far as they exist; of the configuration, the dtype
      *     becomes that of the weights written
      * @param tokenizerDirectory likewise; may be the same
+     * @param trainedAs how the model was trained, where that is known
      * @throws NoSpaceException when the disk cannot hold it, found before anything is written unless someone else takes the space
      */
     public static void write(
@@ -64,6 +66,7 @@ public final class HuggingFaceExport {
             List<UnitSpec> units,
             Path modelDirectory,
             Path tokenizerDirectory,
+            Optional<TrainedAs> trainedAs,
             Path target,
             WeightDtype dtype,
             long maxShardBytes)
@@ -81,6 +84,9 @@ public final class HuggingFaceExport {
                 } else {
                     Files.copy(copy.getValue(), directory.resolve(copy.getKey()));
                 }
+            }
+            if (trainedAs.isPresent()) {
+                trainedAs.get().withTokenizerBeside().write(directory);
             }
             try (ShardedSafetensorsWriter writer = ShardedSafetensorsWriter.create(directory, tensors, maxShardBytes)) {
                 for (TensorInfo tensor : tensors) {

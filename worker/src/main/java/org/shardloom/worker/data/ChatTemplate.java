@@ -73,10 +73,19 @@ public interface ChatTemplate {
     /** Changes whenever the layout or the tokenizer does; part of a cache's key. */
     String fingerprint();
 
-    /** The template of the tokenizer's family. */
+    /** The template of the tokenizer's family, with the prompts of the family's own chat. */
     static ChatTemplate of(Tokenizer tokenizer) {
+        return of(tokenizer, false);
+    }
+
+    /**
+     * The template of the tokenizer's family.
+     *
+     * @param trained prompts are to be as in training samples, for models that were trained with them
+     */
+    static ChatTemplate of(Tokenizer tokenizer, boolean trained) {
         return switch (tokenizer.family()) {
-            case GLM1 -> new Glm1Template(tokenizer);
+            case GLM1 -> new Glm1Template(tokenizer, trained);
             case GLM2 -> new Glm2Template(tokenizer);
             case GLM3 -> new Glm3Template(tokenizer);
             case PLAIN -> new PlainTemplate(tokenizer);

@@ -10,7 +10,7 @@ import org.shardloom.worker.tokenizer.Tokenizer;
  * <p>Attention in everything before {@code <sop>} goes both ways, so what stands there can't be learned: a conversation
  * becomes one sample for each learned answer, with all before it as source. With earlier rounds, rounds count from 0, as
  * in the prompt that the model sees when it chats; a first question alone is round 1 in training, as in the reference
- * data set, but bare when chatting. A system message is a line before the source.
+ * data set, but bare when chatting with a model that was not trained so. A system message is a line before the source.
  *
  * <p>The source limit holds for the whole source without {@code [gMASK]}. Of a source that is too long the oldest rounds
  * are left out; if the question alone is still too long, it keeps its last tokens, the {@code \n答：}. Labels begin at
@@ -24,12 +24,22 @@ public final class Glm1Template implements ChatTemplate {
     private final int mask;
     private final int start;
     private final TurnLayout layout;
+    private final boolean trained;
 
     /**
      * @param tokenizer a tokenizer with ChatGLM-6B's special tokens
      */
     public Glm1Template(Tokenizer tokenizer) {
+        this(tokenizer, false);
+    }
+
+    /**
+     * @param tokenizer a tokenizer with ChatGLM-6B's special tokens
+     * @param trained whether the prompt of a first question is as in training
+     */
+    Glm1Template(Tokenizer tokenizer, boolean trained) {
         this.tokenizer = tokenizer;
+        this.trained = trained;
         this.mask = Ids.special(tokenizer, "[gMASK]");
         this.start = Ids.special(tokenizer, "<sop>");
         // What survives a cut is the mark, which begins with a blank only when it is encoded alone, and [gMASK].
@@ -86,7 +96,9 @@ public final class Glm1Template implements ChatTemplate {
         if (turns.answered(last)) {
             throw new IllegalArgumentException("the conversation ends with an answer; a prompt ends with a question");
         }
-        String rounds = last == 0 ? turns.question(0).content() : rounds(turns, 0, last);
+        String rounds = last > 0
+                ? rounds(turns, 0, last)
+                : trained ? round(1, turns.question(0)) : turns.question(0).content();
         return new Ids(64)
                 .add(tokenizer.encode(system(turns) + rounds))
                 .add(mask)

@@ -141,13 +141,7 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
      * @return 0 where the model has none
      */
     public float effect() {
-        int[] probe = IntStream.range(0, Math.min(16, positions))
-                .map(i -> (i * 7919 + 13) % config().vocabulary())
-                .toArray();
-        if (config().markers() != null) {
-            probe[probe.length - 2] = config().markers().gMask();
-            probe[probe.length - 1] = config().markers().start();
-        }
+        int[] probe = MergeProbe.tokens(config(), Math.min(16, positions));
         float[][] with = allLogits(List.of(probe));
         TunedModel bare = new TunedModel(config(), decoder.model().units(), Adapters.NONE);
         float most = 0;

@@ -7,11 +7,13 @@ import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.checkpoint.Checkpoint;
 import org.shardloom.worker.checkpoint.CheckpointTensors;
+import org.shardloom.worker.checkpoint.TrainedAs;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.ModelConfigReader;
@@ -38,6 +40,7 @@ public final class ModelSource implements Closeable {
     private TunedModel model;
     private Path modelDirectory;
     private Path tokenizer;
+    private Optional<TrainedAs> trainedAs = Optional.empty();
     private TensorSource weights;
 
     private ModelSource() {}
@@ -62,6 +65,7 @@ public final class ModelSource implements Closeable {
                 source.weights = source.openModel(directory, source.model.config());
                 source.modelDirectory = directory;
                 source.tokenizer = directory;
+                source.trainedAs = TrainedAs.read(directory);
             }
             return source;
         } catch (IOException | RuntimeException e) {
@@ -79,7 +83,8 @@ public final class ModelSource implements Closeable {
         MasterWeights.check(model.units().stream().filter(UnitSpec::isAdded).toList(), adapter, directory.toString());
         weights = new OverlaidSource(below, adapter);
         modelDirectory = under;
-        tokenizer = under;
+        trainedAs = TrainedAs.read(directory);
+        tokenizer = trainedAs.map(TrainedAs::tokenizer).filter(Files::exists).orElse(under);
     }
 
     private void openCheckpoint(Path directory, Path base) throws IOException {
@@ -93,6 +98,7 @@ public final class ModelSource implements Closeable {
         weights = new CheckpointTensors(checkpoint, model.trained());
         modelDirectory = job.model().path();
         tokenizer = job.tokenizer();
+        trainedAs = TrainedAs.of(job);
         if (model.units().stream().allMatch(UnitSpec::trained)) {
             refuseBase(directory, base);
             return;
@@ -157,6 +163,11 @@ public final class ModelSource implements Closeable {
     /** Where its tokenizer is. */
     public Path tokenizer() {
         return tokenizer;
+    }
+
+    /** How it was trained; empty where that is not known, as of a published model. */
+    public Optional<TrainedAs> trainedAs() {
+        return trainedAs;
     }
 
     /** Reads every unit whole. */

@@ -8,6 +8,7 @@ import java.util.Optional;
 import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.TrainConfig;
+import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.protocol.plan.StepShares;
 import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.data.DataException;
@@ -57,7 +58,23 @@ public final class TrainingData {
             }
         }
         List<Double> weights = data.weights().isEmpty() ? List.of(1.0) : data.weights();
-        return new TrainingData(new SampleMix(datasets, weights, job.train().seed(), data.shuffle()), job.train());
+        SampleMix samples = new SampleMix(datasets, weights, job.train().seed(), data.shuffle());
+        requireContext(samples.longest(), job, model);
+        return new TrainingData(samples, job.train());
+    }
+
+    /** With what the method adds to them, samples must fit into the model's context. */
+    private static void requireContext(int longest, JobConfig job, DecoderConfig model) {
+        TuningMethod method = job.method().tuning();
+        int added = method instanceof TuningMethod.PTuning virtual
+                ? virtual.tokens()
+                : method instanceof TuningMethod.PTuningV2 prefix ? prefix.prefixLength() : 0;
+        if (longest + added > model.maxPositions()) {
+            throw new DataException("data.max_length: the longest sample has " + longest + " tokens"
+                    + (added > 0 ? ", and the method adds " + added : "") + ", but the model's context has "
+                    + model.maxPositions() + " positions; set data.max_length to " + (model.maxPositions() - added)
+                    + " at most");
+        }
     }
 
     /** Templates see to it; what is tokenised already may be of another model. */

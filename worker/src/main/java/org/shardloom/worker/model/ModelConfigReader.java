@@ -45,6 +45,11 @@ public final class ModelConfigReader {
     private static DecoderConfig read(Path file, JsonNode json) {
         ModelConfigReader reader = new ModelConfigReader(file, json);
         String type = json.path("model_type").asText("");
+        int bits = json.path("quantization_bit").asInt(0);
+        reader.require(
+                bits == 0 && json.path("quantization_config").isEmpty(),
+                "the weights are quantised (" + (bits != 0 ? "quantization_bit: " + bits : "quantization_config")
+                        + "); take the model with weights of 16 or 32 bits: method.type qlora quantises it while loading");
         try {
             return switch (type) {
                 case "chatglm" -> isFirstChatglm(json) ? reader.firstChatglm() : reader.chatglm();
@@ -110,9 +115,6 @@ public final class ModelConfigReader {
 
     private DecoderConfig firstChatglm() {
         require(json.path("position_encoding_2d").asBoolean(true), "position_encoding_2d: false is not supported");
-        require(
-                json.path("quantization_bit").asInt(0) == 0,
-                "quantization_bit is not 0: start from the weights that are not quantised");
         int hidden = integer("hidden_size");
         int heads = integer("num_attention_heads");
         require(

@@ -217,6 +217,11 @@ public final class AdapterFiles {
         return found.path("double_quantization").asBoolean() ? Quantization.NF4_DOUBLE : Quantization.NF4;
     }
 
+    /** peft takes {@code self_attention.query_key_value} for what a module's name ends with; here the last part says it. */
+    private static String lastName(String module) {
+        return module.substring(module.lastIndexOf('.') + 1);
+    }
+
     private static TuningMethod.Lora readLora(Path file, JsonNode config) {
         if (!config.path("peft_type").asText().equals("LORA")) {
             throw new TuningException(file + ": peft_type is '"
@@ -232,12 +237,28 @@ public final class AdapterFiles {
                 throw new TuningException(file + ": " + refused + " is not empty, which is not known here");
             }
         }
+        for (String refused : List.of("layers_to_transform", "modules_to_save")) {
+            if (!config.path(refused).isMissingNode() && !config.path(refused).isNull()) {
+                throw new TuningException(file + ": " + refused + " is set, which is not known here");
+            }
+        }
+        String init = config.path("init_lora_weights").asText("true");
+        if (init.matches("(?i)(pissa|olora|corda|loftq|eva).*")) {
+            throw new TuningException(
+                    file + ": init_lora_weights is " + init
+                            + ", which changes the base model's weights, too; convert the adapter to an ordinary one with peft first");
+        }
         JsonNode modules = config.path("target_modules");
         List<String> targets = new ArrayList<>();
         if (modules.isTextual()) {
-            targets.add(modules.asText().equals("all-linear") ? "all" : modules.asText());
+            String text = modules.asText();
+            if (!text.matches("[\\w.-]+")) {
+                throw new TuningException(file + ": target_modules is the pattern '" + text
+                        + "', which is not known here; list the modules' names");
+            }
+            targets.add(text.equals("all-linear") ? "all" : lastName(text));
         }
-        modules.forEach(m -> targets.add(m.asText()));
+        modules.forEach(m -> targets.add(lastName(m.asText())));
         int rank = config.path("r").asInt();
         if (rank < 1 || targets.isEmpty()) {
             throw new TuningException(file + ": r or target_modules is missing");

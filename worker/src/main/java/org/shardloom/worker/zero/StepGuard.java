@@ -7,8 +7,8 @@ import org.shardloom.protocol.message.GuardState;
 
 /**
  * Looks at each step before its update: a loss that collapses to nothing, a gradient that explodes or vanishes, an fp16 scale that cannot
- * fall any further. An explosion is judged by a moving average over the steps; a collapse by the step before, for a model that learns its few samples by heart
- * comes to nothing, too, but step by step. All ranks see the same numbers and decide alike; what is usual goes with the
+ * fall any further. An explosion is judged by a moving average over the steps; a collapse by the lowest of late, for a model that learns its few samples by
+ * heart comes to nothing, too, but step by step, and among others that are new to it. All ranks see the same numbers and decide alike; what is usual goes with the
  * {@link org.shardloom.protocol.message.TrainingState} into checkpoints and to other ranks.
  */
 final class StepGuard {
@@ -16,10 +16,12 @@ final class StepGuard {
     private static final int WARM_UP = 20;
 
     private static final double KEPT = 0.95;
-    /** Of the loss of the step before: what falls below at once is no longer learning. */
+    /** Of the lowest loss of late: what falls below at once is no longer learning. */
     private static final double COLLAPSED = 1e-4;
-    /** Of the norm of the step before. */
+    /** Of the lowest norm of late. */
     private static final double VANISHED = 1e-6;
+    /** By how much a low loss or norm rises again with every step after it: a hundredfold in 50 steps. */
+    private static final double FORGOTTEN = 1.1;
     /** A loss that is nothing to lose: its samples are known by heart. */
     private static final double LEARNED = 1e-3;
     /** Skipped in a row before it is a fault rather than an accident. */
@@ -29,8 +31,8 @@ final class StepGuard {
 
     private final SpikeConfig config;
     private int steps;
-    private double lastLoss;
-    private double lastNorm;
+    private double lowLoss;
+    private double lowNorm;
     private double usualLogNorm;
     /** After the warm-up: the gradients of what is known by heart are small, and the next that is not is no explosion. */
     private double firstLogNorm;
@@ -43,13 +45,13 @@ final class StepGuard {
     }
 
     GuardState state() {
-        return new GuardState(steps, lastLoss, lastNorm, usualLogNorm, firstLogNorm, skipped, overflows);
+        return new GuardState(steps, lowLoss, lowNorm, usualLogNorm, firstLogNorm, skipped, overflows);
     }
 
     void restore(GuardState state) {
         steps = state.steps();
-        lastLoss = state.lastLoss();
-        lastNorm = state.lastNorm();
+        lowLoss = state.lowLoss();
+        lowNorm = state.lowNorm();
         usualLogNorm = state.usualLogNorm();
         firstLogNorm = state.firstLogNorm();
         skipped = state.skipped();
@@ -109,12 +111,12 @@ final class StepGuard {
                             + " numbers are lost; set precision: bf16 or fp32, and look at the model's weights (model.path)",
                     loss, norm, 0);
         }
-        boolean learning = steps > 0 && lastLoss > LEARNED;
-        if (learning && loss < COLLAPSED * lastLoss) {
+        boolean learning = steps > 0 && lowLoss > LEARNED;
+        if (learning && loss < COLLAPSED * lowLoss) {
             return problem(
                     "the loss has collapsed to %.3g from %.3g, which is not learning but lost numbers; set precision: bf16"
                             + " or fp32, or lower train.learning_rate (gradient norm %.3g)",
-                    loss, lastLoss, norm);
+                    loss, lowLoss, norm);
         }
         double usualNorm = Math.exp(Math.max(usualLogNorm, firstLogNorm));
         if (steps >= WARM_UP && norm > config.factor() * usualNorm) {
@@ -123,11 +125,11 @@ final class StepGuard {
                             + " look at the samples of this step (loss %.3g)",
                     norm, usualNorm, loss);
         }
-        if (learning && norm < VANISHED * lastNorm) {
+        if (learning && norm < VANISHED * lowNorm) {
             return problem(
                     "the gradient has vanished: its norm is %.3g, before it was %.3g; set precision: bf16 or fp32, and see"
                             + " whether samples have answers (loss %.3g)",
-                    norm, lastNorm, loss);
+                    norm, lowNorm, loss);
         }
         return Optional.empty();
     }
@@ -138,8 +140,8 @@ final class StepGuard {
 
     private void remember(double loss, double norm) {
         double logNorm = Math.log(Math.max(norm, 1e-30));
-        lastLoss = loss;
-        lastNorm = norm;
+        lowLoss = steps == 0 ? loss : Math.min(loss, FORGOTTEN * lowLoss);
+        lowNorm = steps == 0 ? norm : Math.min(norm, FORGOTTEN * lowNorm);
         usualLogNorm = steps == 0 ? logNorm : KEPT * usualLogNorm + (1 - KEPT) * logNorm;
         steps++;
         if (steps == WARM_UP) {

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
@@ -76,7 +77,14 @@ class HuggingFaceExportTest {
             throws Exception {
         try (Checkpoint opened = Checkpoint.open(checkpoint, true)) {
             HuggingFaceExport.write(
-                    new CheckpointTensors(opened, units), units, model, tokenizer, target, dtype, maxShardBytes);
+                    new CheckpointTensors(opened, units),
+                    units,
+                    model,
+                    tokenizer,
+                    Optional.empty(),
+                    target,
+                    dtype,
+                    maxShardBytes);
         }
     }
 

@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -120,6 +121,7 @@ class AdaptedModelTest {
                     DecoderUnits.of(ModelConfigReader.read(base)),
                     base,
                     base,
+                    Optional.empty(),
                     target,
                     WeightDtype.F32,
                     1 << 30);

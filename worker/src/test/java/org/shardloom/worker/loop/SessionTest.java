@@ -66,7 +66,8 @@ class SessionTest {
             TrainingState state = crew.state();
             assertEquals(new TrainingState(12, 12, 1, 0, state.guard()), state);
             assertEquals(12, state.guard().steps(), "the guard knows the steps of all generations");
-            assertEquals(reports.get(11).loss(), state.guard().lastLoss());
+            assertTrue(state.guard().lowLoss() > 0
+                    && state.guard().lowLoss() <= 1.1 * reports.get(11).loss());
         }
         assertEqualRuns(expected, reports, 1e-6 * expected.get(0).loss());
         assertTrue(reports.get(11).loss() < reports.get(0).loss());

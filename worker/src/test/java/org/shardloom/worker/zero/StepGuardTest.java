@@ -50,6 +50,7 @@ class StepGuardTest {
             assertEquals(Verdict.APPLY, guard.judge(1e-7, 1e-6), "still");
         }
         assertEquals(Verdict.APPLY, guard.judge(2, 5), "and then another sample");
+        assertEquals(Verdict.APPLY, guard.judge(1e-7, 1e-6), "and one that is known again");
         StepGuard fresh = new StepGuard(new SpikeConfig(Action.PAUSE, 100));
         assertEquals(Verdict.APPLY, fresh.judge(10, 1e6));
         assertEquals(Verdict.APPLY, fresh.judge(5, 10));

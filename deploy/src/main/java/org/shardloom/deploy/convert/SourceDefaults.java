@@ -1,0 +1,59 @@
+package org.shardloom.deploy.convert;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * What other tools do where nothing is said: a setting that is absent there must not become this program's default unsaid. From the argument
+ * parsers of liucongg/ChatGLM-Finetuning (train.py), of Hugging Face's Trainer (TrainingArguments) and of THUDM's ptuning (arguments.py).
+ */
+final class SourceDefaults {
+    private static final Set<String> SCRIPT = Set.of("train_path", "ds_file", "mode", "lora_dim", "lora_module_name");
+    private static final Set<String> PUBLISHED = Set.of("prompt_column", "response_column", "history_column");
+    private static final Set<String> TRAINER = Set.of("do_train", "finetuning_type", "training_args", "peft_config");
+
+    private SourceDefaults() {}
+
+    /**
+     * The defaults, under the tool's own names.
+     *
+     * @param names all that were said, with and without the names of their sections
+     * @param adaptation the kind of training that was asked for; empty where nothing was said
+     */
+    static Map<String, Object> of(Set<String> names, String adaptation) {
+        Map<String, Object> defaults = new LinkedHashMap<>();
+        if (names.stream().anyMatch(SCRIPT::contains)) {
+            defaults.put("per_device_train_batch_size", 16);
+            defaults.put("learning_rate", 1e-3);
+            defaults.put("weight_decay", 0.1);
+            defaults.put("num_train_epochs", 1);
+            defaults.put("warmup_ratio", 0.1);
+            defaults.put("max_len", 1024);
+            defaults.put("max_src_len", 256);
+            defaults.put("lora_dim", 8);
+            defaults.put("lora_alpha", 30);
+            defaults.put("lora_dropout", 0.1);
+            defaults.put("lora_module_name", "query_key_value");
+            defaults.put("freeze_module_name", "layers.27.");
+            if (adaptation.equals("ptuning")) {
+                defaults.put("pre_seq_len", 16);
+                defaults.put("prefix_projection", true);
+            }
+        } else if (names.stream().anyMatch(n -> TRAINER.contains(n) || PUBLISHED.contains(n))) {
+            defaults.put("per_device_train_batch_size", 8);
+            defaults.put("learning_rate", 5e-5);
+            defaults.put("weight_decay", 0);
+            defaults.put("num_train_epochs", 3);
+            defaults.put("lr_scheduler_type", "linear");
+            defaults.put("max_grad_norm", 1.0);
+            defaults.put("betas", "[0.9, 0.999]");
+            defaults.put("seed", 42);
+            if (names.stream().anyMatch(PUBLISHED::contains)) {
+                defaults.put("max_source_length", 1024);
+                defaults.put("max_target_length", 128);
+            }
+        }
+        return defaults;
+    }
+}
