@@ -12,6 +12,7 @@ import org.shardloom.protocol.config.ModelConfigSource;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.checkpoint.Checkpoint;
 import org.shardloom.worker.checkpoint.CheckpointException;
+import org.shardloom.worker.generate.ModelSource;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.ModelConfigReader;
@@ -23,7 +24,6 @@ import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.tuning.TuningException;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsDirectory;
-import org.shardloom.worker.weights.WeightsException;
 import org.shardloom.worker.zero.MasterWeights;
 import org.shardloom.worker.zero.ZeroEngine;
 
@@ -135,11 +135,9 @@ final class ModelFiles {
             Path adapter = job.model().adapter().get();
             AdapterFiles.requireLike(adapter, job.method().tuning());
             try (TensorSource source = WeightsDirectory.openAdapter(adapter)) {
-                MasterWeights.check(
-                        tuned.units().stream().filter(UnitSpec::isAdded).toList(), source, adapter.toString());
-            } catch (WeightsException e) {
-                throw new TuningException("model.adapter: " + adapter + " does not fit the model with this method: "
-                        + e.getMessage().lines().skip(1).map(String::strip).collect(Collectors.joining("; ")));
+                ModelSource.requireFits(tuned, source, adapter);
+            } catch (TuningException e) {
+                throw new TuningException("model.adapter: " + e.getMessage());
             }
         }
     }

@@ -1,6 +1,7 @@
 package org.shardloom.deploy.convert;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
@@ -31,12 +32,17 @@ final class SourceDefaults {
             defaults.put("warmup_ratio", 0.1);
             defaults.put("max_len", 1024);
             defaults.put("max_src_len", 256);
-            defaults.put("lora_dim", 8);
-            defaults.put("lora_alpha", 30);
-            defaults.put("lora_dropout", 0.1);
-            defaults.put("lora_module_name", "query_key_value");
-            defaults.put("freeze_module_name", "layers.27.");
-            if (adaptation.equals("ptuning")) {
+            if (adaptation.isEmpty()) {
+                defaults.put("train_type", "lora");
+            }
+            if (adaptation.isEmpty() || adaptation.equals("lora")) {
+                defaults.put("lora_dim", 8);
+                defaults.put("lora_alpha", 30);
+                defaults.put("lora_dropout", 0.1);
+                defaults.put("lora_module_name", "query_key_value");
+            } else if (adaptation.equals("freeze")) {
+                defaults.put("freeze_module_name", "layers.27.");
+            } else if (adaptation.equals("ptuning")) {
                 defaults.put("pre_seq_len", 16);
                 defaults.put("prefix_projection", true);
             }
@@ -47,7 +53,7 @@ final class SourceDefaults {
             defaults.put("num_train_epochs", 3);
             defaults.put("lr_scheduler_type", "linear");
             defaults.put("max_grad_norm", 1.0);
-            defaults.put("betas", "[0.9, 0.999]");
+            defaults.put("betas", List.of(0.9, 0.999));
             defaults.put("seed", 42);
             if (names.stream().anyMatch(PUBLISHED::contains)) {
                 defaults.put("max_source_length", 1024);

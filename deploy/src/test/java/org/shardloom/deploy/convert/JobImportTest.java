@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
@@ -140,6 +142,7 @@ class JobImportTest {
         assertEquals(384, job.data().maxLength());
         assertEquals(3000, job.train().maxSteps());
         assertEquals(500, job.evaluation().everySteps());
+        assertEquals(DataConfig.Format.CHATGLM3, job.data().format());
     }
 
     @Test
@@ -167,6 +170,58 @@ class JobImportTest {
         assertEquals(128, job.train().globalBatchSize());
         assertEquals(2, job.checkpoint().keepLast());
         assertEquals(new TuningMethod.Full(), job.method().tuning());
+    }
+
+    @Test
+    void whatIsNotSaidIsTheOtherToolsDefaultNotOurs() {
+        JobImport script = new JobImport(1);
+        script.add(ForeignSettings.ofFlags(
+                "train.py --train_path a.jsonl --model_name_or_path /m --output_dir o --mode glm2 --train_type lora"));
+        JobDraft draft = script.finish();
+        JobConfig job = job(draft);
+        assertEquals(16, job.train().microBatchSize());
+        assertEquals(16, job.train().globalBatchSize());
+        assertEquals(1e-3, job.train().learningRate());
+        assertEquals(1024, job.data().maxLength());
+        assertEquals(
+                new TuningMethod.Lora(8, 30, 0.1, List.of("query_key_value")),
+                job.method().tuning());
+        assertTrue(draft.assumed().contains("lora_alpha: 30"), draft.assumed().toString());
+        assertTrue(draft.yaml().contains("#   learning_rate: 0.001"), draft.yaml());
+
+        JobImport published = new JobImport(1);
+        published.add(ForeignSettings.ofFlags(
+                "main.py --do_train --train_file a.jsonl --prompt_column content --model_name_or_path /m --output_dir o"
+                        + " --pre_seq_len 128 --learning_rate 2e-2 --max_steps 3000 --evaluation_strategy no --eval_steps 5"
+                        + " --save_strategy epoch --target_modules query_key_value dense"));
+        draft = published.finish();
+        job = job(draft);
+        assertEquals(new TuningMethod.PTuningV2(128, false), job.method().tuning());
+        assertEquals(8, job.train().microBatchSize());
+        assertEquals(2e-2, job.train().learningRate());
+        assertEquals(0, job.train().optimizer().weightDecay());
+        assertEquals(0.999, job.train().optimizer().beta2());
+        assertEquals(1024, job.data().maxSourceLength());
+        assertEquals(1152, job.data().maxLength());
+        assertEquals(3000, job.train().maxSteps());
+        assertEquals(0, job.evaluation().everySteps());
+        assertTrue(
+                draft.left().toString().contains("save_strategy: epoch"),
+                draft.left().toString());
+        assertTrue(
+                draft.left().stream().noneMatch(l -> l.contains("dense ")),
+                draft.left().toString());
+    }
+
+    @Test
+    void aJobFileForAnotherDirectoryHasAbsolutePaths(@TempDir Path elsewhere) {
+        JobImport conversion = new JobImport(1);
+        conversion.add(Map.of("train_path", "pom.xml", "model_name_or_path", "THUDM/chatglm3-6b", "output_dir", "out"));
+        JobDraft draft = conversion.finish();
+        draft.moveTo(elsewhere);
+        assertTrue(draft.yaml().contains("train: " + Path.of("pom.xml").toAbsolutePath()), draft.yaml());
+        assertTrue(draft.yaml().contains("path: THUDM/chatglm3-6b"), draft.yaml());
+        assertTrue(draft.yaml().contains("output_dir: " + Path.of("out").toAbsolutePath()), draft.yaml());
     }
 
     @Test
@@ -204,6 +259,6 @@ class JobImportTest {
         assertEquals(Precision.FP16, job.precision());
         assertEquals(1234, job.train().seed());
         assertEquals(10, job.train().schedule().warmupSteps());
-        assertEquals(1560, job.data().maxLength());
+        assertEquals(1024, job.data().maxLength());
     }
 }

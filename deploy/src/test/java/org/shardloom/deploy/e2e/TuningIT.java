@@ -75,7 +75,8 @@ class TuningIT {
             }
             Path made = output.resolve("final");
             try (TensorSource found = freeze ? WeightsDirectory.open(made) : WeightsDirectory.openAdapter(made)) {
-                if (!method.startsWith("qlora")) { // of which the reference keeps the trace only
+                // Of QLoRA the reference keeps the trace only; of a projected prefix ours is what it comes to.
+                if (!method.startsWith("qlora") && !method.endsWith("projection")) {
                     assertTrained(reference, found);
                 }
             }

@@ -8,6 +8,7 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.TuningMethod;
@@ -25,6 +26,7 @@ import org.shardloom.worker.tuning.TuningException;
 import org.shardloom.worker.weights.OverlaidSource;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsDirectory;
+import org.shardloom.worker.weights.WeightsException;
 import org.shardloom.worker.zero.MasterWeights;
 import org.shardloom.worker.zero.Nf4Source;
 import org.shardloom.worker.zero.ZeroEngine;
@@ -80,11 +82,26 @@ public final class ModelSource implements Closeable {
         model = Tuning.of(ModelConfigReader.read(under), plain(description.method()));
         TensorSource below = asTrainedOn(openModel(under, model.config()), model.config(), description.method());
         TensorSource adapter = opened(WeightsDirectory.openAdapter(directory));
-        MasterWeights.check(model.units().stream().filter(UnitSpec::isAdded).toList(), adapter, directory.toString());
+        requireFits(model, adapter, directory);
         weights = new OverlaidSource(below, adapter);
         modelDirectory = under;
         trainedAs = TrainedAs.read(directory);
         tokenizer = trainedAs.map(TrainedAs::tokenizer).filter(Files::exists).orElse(under);
+    }
+
+    /**
+     * Compares an adapter with the model that it is to be used with.
+     *
+     * @throws TuningException in one line, with all tensors that do not fit
+     */
+    public static void requireFits(TunedModel model, TensorSource adapter, Path directory) {
+        try {
+            MasterWeights.check(
+                    model.units().stream().filter(UnitSpec::isAdded).toList(), adapter, directory.toString());
+        } catch (WeightsException e) {
+            throw new TuningException(directory + " does not fit the model with this method: "
+                    + e.getMessage().lines().skip(1).map(String::strip).collect(Collectors.joining("; ")));
+        }
     }
 
     private void openCheckpoint(Path directory, Path base) throws IOException {

@@ -122,6 +122,17 @@ class Glm1TemplateTest {
     }
 
     @Test
+    void modelsThatWereTrainedSoAreAskedAsInTraining() {
+        List<Message> question = List.of(user("你好吗"));
+        int[] chat = template.prompt(question);
+        int[] trained = ChatTemplate.of(tokenizer, true).prompt(question);
+        assertFalse(Arrays.equals(chat, trained));
+        Sample sample = template.encode(List.of(user("你好吗"), assistant("好")), 100, 90);
+        assertArrayEquals(trained, Arrays.copyOf(sample.inputIds(), trained.length));
+        assertEquals(START, trained[trained.length - 1]);
+    }
+
+    @Test
     void conversationOfWhichNothingIsLearnedHasOneSampleWithoutTargets() {
         List<Sample> samples =
                 template.samples(List.of(user("一"), new Message(Role.ASSISTANT, "", "二", false)), 100, 90);

@@ -16,6 +16,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.checkpoint.HuggingFaceExport;
 import org.shardloom.worker.model.DecoderUnits;
@@ -198,6 +199,76 @@ class AdaptedModelTest {
         message = assertThrows(TuningException.class, () -> ModelSource.of(directory, base))
                 .getMessage();
         assertTrue(message.contains("use_dora"), message);
+        for (String[] change : new String[][] {
+            {"\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa\"", "pissa"},
+            {"\"layers_to_transform\": null", "\"layers_to_transform\": [1]", "layers_to_transform"},
+            {"\"target_modules\": [", "\"target_modules\": \".*query.*\", \"others\": [", "the pattern '.*query.*'"}
+        }) {
+            assertTrue(config.contains(change[0]), change[0]);
+            Files.writeString(directory.resolve("adapter_config.json"), config.replace(change[0], change[1]));
+            message = assertThrows(TuningException.class, () -> AdapterFiles.read(directory))
+                    .getMessage();
+            assertTrue(message.contains(change[2]) && message.lines().count() == 1, message);
+        }
+        Files.writeString(
+                directory.resolve("adapter_config.json"),
+                config.replace("\"query_key_value\"", "\"self_attention.query_key_value\""));
+        assertEquals(
+                AdapterFiles.read(adapter).method(),
+                AdapterFiles.read(directory).method());
+    }
+
+    @Test
+    void anAdapterForAnotherModelIsRefusedInOneLine() {
+        Path other = SharedFixtures.require("stories260k");
+        Path another = SharedFixtures.require("tiny-chatglm1").resolve("safetensors-fp32");
+        for (Path wrong : List.of(other, another)) {
+            String message = assertThrows(
+                            TuningException.class, () -> ModelSource.of(fixtures.resolve("lora-all"), wrong))
+                    .getMessage();
+            assertEquals(1, message.lines().count(), message);
+        }
+    }
+
+    @Test
+    void theProbeOfAMergedModelSaysWhatWholeModelsSay() throws Exception {
+        Path adapter = fixtures.resolve("lora-all");
+        TuningMethod.Lora lora = (TuningMethod.Lora) AdapterFiles.read(adapter).method();
+        try (TensorSource merged = new MergedSource(
+                        WeightsDirectory.open(base), WeightsDirectory.openAdapter(adapter), lora.scale());
+                TensorSource below = WeightsDirectory.open(base);
+                ModelSource source = ModelSource.of(adapter, base);
+                LoadedModel model = LoadedModel.open(source, 1, 64)) {
+            assertEquals(
+                    model.effect(),
+                    MergeProbe.difference(ModelConfigReader.read(base), merged, below, 1),
+                    1e-4f * model.effect());
+            assertEquals(0, MergeProbe.difference(ModelConfigReader.read(base), below, below, 1));
+        }
+    }
+
+    @Test
+    void whatWasTrainedKnowsItsConversationFormat() throws Exception {
+        try (TensorSource trained = WeightsDirectory.openAdapter(fixtures.resolve("lora-all"))) {
+            AdapterFiles.write(
+                    directory, AdapterFiles.read(fixtures.resolve("lora-all")).method(), base, trained);
+        }
+        try (ModelSource source = ModelSource.of(directory, null)) {
+            assertEquals(Optional.empty(), source.trainedAs());
+            assertEquals(base, source.tokenizer());
+        }
+        Path words = Files.createDirectories(directory.resolve("words"));
+        Files.writeString(
+                directory.resolve("shardloom.json"), "{\"template\": \"plain\", \"tokenizer\": \"" + words + "\"}");
+        try (ModelSource source = ModelSource.of(directory, null)) {
+            assertEquals(
+                    DataConfig.Template.PLAIN, source.trainedAs().orElseThrow().template());
+            assertEquals(words, source.tokenizer());
+        }
+        Files.writeString(directory.resolve("shardloom.json"), "{\"template\": \"latin\"}");
+        assertTrue(assertThrows(java.io.IOException.class, () -> ModelSource.of(directory, null))
+                .getMessage()
+                .contains("shardloom.json"));
     }
 
     /** A source whose tokens see each other and the prefix, with a cache as without. */

@@ -3,8 +3,10 @@ package org.shardloom.worker.loop;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -16,8 +18,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.worker.data.DataException;
+import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.weights.SharedFixtures;
@@ -114,6 +119,35 @@ class TrainingDataTest {
             assertEquals(37, new TreeSet<>(samples.subList(epoch * 37, epoch * 37 + 37)).size());
         }
         assertNotEquals(samples.subList(0, 37), samples.subList(37, 74), "each epoch has its own order");
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "'{type: full}', ''",
+        "'{type: p_tuning, virtual_tokens: 60}', the method adds 60",
+        "'{type: p_tuning_v2, prefix_length: 60}', the method adds 60"
+    })
+    void samplesMustFitIntoTheModelsContext(String method, String expected) throws Exception {
+        JobConfig job = Jobs.write(directory, "method=" + method);
+        DecoderConfig model = ModelConfigReader.read(SharedFixtures.tinyChatglm3());
+        TrainingData data = TrainingData.load(job, model);
+        int fits = data.longest() + (expected.isEmpty() ? 0 : 60);
+        for (int positions : new int[] {fits, fits - 1}) {
+            ObjectNode json = (ObjectNode) ModelConfigReader.json(SharedFixtures.tinyChatglm3());
+            json.put("seq_length", positions);
+            DecoderConfig other = ModelConfigReader.parse(json.toString(), directory);
+            if (positions == fits) {
+                TrainingData.load(job, other);
+            } else {
+                String message = assertThrows(DataException.class, () -> TrainingData.load(job, other))
+                        .getMessage();
+                assertTrue(
+                        message.contains("data.max_length")
+                                && message.contains(expected)
+                                && message.contains("context has " + positions),
+                        message);
+            }
+        }
     }
 
     @Test

@@ -164,6 +164,8 @@ class ModelConfigReaderTest {
                 "chatglm | multi_query_group_num | 5 | 32 heads cannot share 5",
                 "chatglm | kv_channels | 2 | rotate",
                 "chatglm | rmsnorm | false | rmsnorm",
+                "chatglm | quantization_bit | 4 | quantised (quantization_bit: 4)",
+                "llama | quantization_config | {\"bits\": 4} | quantised (quantization_config)",
                 "chatglm | add_bias_linear | true | add_bias_linear",
                 "chatglm | post_layer_norm | false | post_layer_norm",
                 "chatglm | apply_residual_connection_post_layernorm | true | apply_residual_connection_post_layernorm",
