@@ -14,6 +14,7 @@ import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -192,5 +193,26 @@ class QuantizedBaseTest {
                     return found;
                 })
                 .get(0);
+    }
+
+    @Test
+    void aRandomBaseHasTheNumbersThatItHasUnquantised() throws Exception {
+        double[] losses = new double[3];
+        for (Quantization how : Quantization.values()) {
+            EngineConfig config = new EngineConfig(DType.F32, 3, true, TinyModel.ADAMW, 1.0, 128);
+            try (TensorSource train = TinyModel.open(base.resolve("train.safetensors"));
+                    CpuDevice device = new CpuDevice(1);
+                    ZeroEngine engine = new ZeroEngine(model(how), config, device, new LocalCollectives())) {
+                StartWeights.fillAll(
+                        new ModelConfigSource(base, ModelConfigSource.Init.RANDOM, Optional.empty()), 7, engine);
+                engine.publishMaster();
+                PackedBatch batch = TinyModel.microBatches(train, 1, 4).get(0);
+                losses[how.ordinal()] = engine.evaluate(batch) / batch.targets().length;
+            }
+        }
+        for (Quantization how : List.of(Quantization.NF4, Quantization.NF4_DOUBLE)) {
+            assertEquals(losses[0], losses[how.ordinal()], 0.02, how.toString());
+            assertNotEquals(losses[0], losses[how.ordinal()], 1e-7, how.toString());
+        }
     }
 }
