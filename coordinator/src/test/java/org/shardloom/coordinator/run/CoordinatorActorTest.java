@@ -6,12 +6,15 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import akka.actor.testkit.typed.javadsl.TestProbe;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.nio.file.Files;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.shardloom.protocol.message.CoordinatorMessage;
+import org.shardloom.protocol.message.EvaluationReport;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.message.WorkerMessage;
@@ -124,5 +127,29 @@ class CoordinatorActorTest extends CoordinatorFixture {
         assertNull(outcome.getNow(null));
         coordinator.tell(new CoordinatorMessage.WorkerFailed(1, 0, true, "the loss is not finite"));
         assertEquals("the loss is not finite", outcome.get(10, TimeUnit.SECONDS).message());
+    }
+
+    @Test
+    void anEvaluationThatFailsOrWhoseAnswersCannotBeWrittenDoesNotEndTheRun() throws Exception {
+        begin(1, 0);
+        Files.writeString(out.resolve("evaluations"), "a file where the directory should be");
+        TestProbe<WorkerMessage> zero = join(0);
+        ready(zero, 0);
+        EvaluationReport.Answer answer = new EvaluationReport.Answer(0, "q", "a", "a", Map.of("exact-match", 1.0));
+        step(zero, 0, new EvaluationReport(1.5, 4, List.of(answer), 0.1, null));
+        step(zero, 0, new EvaluationReport(Double.NaN, 4, List.of(), 0.1, "the loss could not be measured: why"));
+        step(zero, 0);
+        save(zero, 0, 0);
+        WorkerMessage.ExportFinal export = zero.expectMessageClass(WorkerMessage.ExportFinal.class, PATIENCE);
+        coordinator.tell(new CoordinatorMessage.Exported(1, 0, export.directory()));
+        assertTrue(outcome.get(10, TimeUnit.SECONDS).success());
+        String said = String.join("\n", notices);
+        assertTrue(said.contains("the answers of the evaluation could not be written: "), said);
+        assertTrue(said.contains("evaluation: the loss could not be measured: why"), said);
+        List<String> lines = Files.readAllLines(out.resolve("metrics.jsonl"));
+        assertEquals(3, lines.size());
+        ObjectMapper json = new ObjectMapper();
+        assertEquals(1.5, json.readTree(lines.get(0)).path("eval_loss").asDouble());
+        assertFalse(json.readTree(lines.get(1)).path("eval_loss").isNumber(), lines.get(1));
     }
 }

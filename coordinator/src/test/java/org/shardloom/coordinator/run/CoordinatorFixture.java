@@ -24,6 +24,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.protocol.message.CoordinatorMessage;
+import org.shardloom.protocol.message.EvaluationReport;
 import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.protocol.message.StepReport;
@@ -166,12 +167,17 @@ abstract class CoordinatorFixture {
     }
 
     void step(TestProbe<WorkerMessage> worker, int id) {
+        step(worker, id, null);
+    }
+
+    /** A step and what its evaluation has found; null: there was none. */
+    void step(TestProbe<WorkerMessage> worker, int id, EvaluationReport evaluation) {
         WorkerMessage.RunStep order = worker.expectMessageClass(WorkerMessage.RunStep.class, PATIENCE);
         coordinator.tell(new CoordinatorMessage.StepDone(
                 order.generation(),
                 id,
                 new TrainingState(order.step(), order.step(), 0, 0, GuardState.START),
-                new StepReport(1, 1, true, 1, 1, 1, 1, Map.of(), 1, 1)));
+                new StepReport(1, 1, true, 1, 1, 1, 1, Map.of(), 1, 1).with(evaluation)));
     }
 
     void save(TestProbe<WorkerMessage> worker, int id, int rank) throws IOException {

@@ -161,6 +161,11 @@ final class CheckpointRounds implements AutoCloseable {
     }
 
     private void save(long bytes) throws IOException {
+        save(scratch, plan, state, bytes);
+    }
+
+    /** A checkpoint of a run's first step with one worker: written as the worker and its coordinator do. */
+    static void save(Path scratch, ShardPlan plan, OptimizerShard state, long bytes) throws IOException {
         CheckpointFiles files = new CheckpointFiles(scratch, 1);
         Path directory = files.prepare(1, bytes);
         ShardFiles.Written shard = ShardFiles.write(directory, plan, 0, state);

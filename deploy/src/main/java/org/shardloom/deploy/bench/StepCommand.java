@@ -56,7 +56,7 @@ final class StepCommand implements Callable<Integer> {
 
     @Option(
             names = "--method",
-            paramLabel = "full|freeze|lora|p_tuning|p_tuning_v2",
+            paramLabel = "full|freeze|lora|qlora|p_tuning|p_tuning_v2",
             defaultValue = "full",
             description = "What is trained, with the defaults of its options (freeze: the last layer); default: full.")
     private String method;
@@ -97,8 +97,8 @@ final class StepCommand implements Callable<Integer> {
         common.require(workers >= 1 && workers <= 64, "--workers is from 1 to 64, found " + workers);
         common.require(stage == null || stage == 2 || stage == 3, "--stage is 2 or 3, found " + stage);
         common.require(
-                method.matches("full|freeze|lora|p_tuning|p_tuning_v2"),
-                "--method is full, freeze, lora, p_tuning or p_tuning_v2, found '" + method + "'");
+                method.matches("full|freeze|lora|qlora|p_tuning|p_tuning_v2"),
+                "--method is full, freeze, lora, qlora, p_tuning or p_tuning_v2, found '" + method + "'");
         common.require(transport.matches("shm|aeron"), "--transport is shm or aeron, found '" + transport + "'");
         BenchModel model = model();
         int each = common.threads(threads, workers);

@@ -6,7 +6,9 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.TextNode;
 import java.io.PrintWriter;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.data.Message;
 import org.shardloom.worker.data.Role;
@@ -23,6 +25,7 @@ final class Conversation {
     private final List<Message> messages = new ArrayList<>();
     private final int maxNewTokens;
     private final boolean hasTools;
+    private final Set<String> offered;
 
     /**
      * Before the first message.
@@ -42,6 +45,7 @@ final class Conversation {
         this.template = template;
         this.maxNewTokens = maxNewTokens;
         this.hasTools = tools != null;
+        this.offered = tools == null ? Set.of() : names(tools);
         if (tools != null) {
             opening.add(Message.systemWithTools(system == null ? Message.TOOLS_ANNOUNCED : system, tools));
         } else if (system != null) {
@@ -77,8 +81,7 @@ final class Conversation {
         String text = tokenizer.decode(continuation.tokens());
         String whole = text.stripLeading();
         out.println(whole.startsWith(shown.toString()) ? whole.substring(shown.length()) : "");
-        // Without tools, a first line is no tool's name.
-        Message answer = hasTools ? template.answer(text) : Message.of(Role.ASSISTANT, text.strip());
+        Message answer = answer(text);
         messages.add(answer);
         if (answer.callsTool()) {
             out.println("(the model calls the tool " + answer.metadata() + "; say its result)");
@@ -86,6 +89,23 @@ final class Conversation {
         if (continuation.end() != Continuation.End.STOP) {
             out.println("(cut off after " + continuation.tokens().length + " tokens)");
         }
+    }
+
+    /** The call of a tool that was offered, or text. */
+    private Message answer(String text) {
+        Message answer = hasTools ? template.answer(text) : Message.of(Role.ASSISTANT, text.strip());
+        boolean unknown = answer.callsTool() && !offered.isEmpty() && !offered.contains(answer.metadata());
+        return unknown ? Message.of(Role.ASSISTANT, text.strip()) : answer;
+    }
+
+    /** The names of the tools, as ChatGLM3 or as OpenAI describes them; none where one has no name. */
+    private static Set<String> names(JsonNode tools) {
+        Set<String> names = new HashSet<>();
+        for (JsonNode tool : tools) {
+            names.add(
+                    tool.path("name").asText(tool.path("function").path("name").asText("")));
+        }
+        return names.contains("") ? Set.of() : names;
     }
 
     /** Prints what is new; a character whose bytes are not all there yet waits. */

@@ -18,7 +18,11 @@ import picocli.CommandLine.Option;
 /** {@code shardloom export}. */
 @Command(
         name = "export",
-        description = "Turns a checkpoint into a Hugging Face directory.",
+        description = {
+            "Turns a checkpoint into what its run would leave behind: a Hugging Face directory of the whole model, or, where LoRA,"
+                    + " QLoRA, P-Tuning or P-Tuning v2 were trained, of the adapter or prefix alone.",
+            "To get a whole model with the adapter in it, merge the adapter afterwards."
+        },
         mixinStandardHelpOptions = true)
 final class ExportCommand implements Callable<Integer> {
     @Option(

@@ -1,6 +1,8 @@
 package org.shardloom.deploy.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -59,7 +61,7 @@ final class ImportCommand implements Callable<Integer> {
             if (!Files.isRegularFile(file)) {
                 throw new Failures.UsageException("there is no file " + file);
             }
-            String text = Files.readString(file);
+            String text = read(file);
             boolean settings = file.toString().matches(".*\\.(json|ya?ml)");
             conversion.add(settings ? ForeignSettings.ofYaml(text, file.toString()) : ForeignSettings.ofFlags(text));
         }
@@ -87,5 +89,13 @@ final class ImportCommand implements Callable<Integer> {
             e.getMessage().lines().forEach(line -> err.println("to be completed: " + line));
         }
         return 0;
+    }
+
+    private static String read(Path file) throws IOException {
+        try {
+            return Files.readString(file);
+        } catch (CharacterCodingException e) {
+            throw new Failures.UsageException(file + " is not UTF-8 text");
+        }
     }
 }

@@ -9,7 +9,8 @@ final class WeightFlags {
     @Option(
             names = "--dtype",
             paramLabel = "fp16|bf16|fp32",
-            description = "Type of the weights; default: that of the model's files, bf16 for a checkpoint.")
+            description = "Type of the weights; default: that of the model's files, bf16 for a checkpoint."
+                    + " Ignored for adapters and prefixes, which are written in fp32.")
     private String dtype;
 
     @Option(

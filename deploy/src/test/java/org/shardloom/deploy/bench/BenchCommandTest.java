@@ -94,6 +94,34 @@ class BenchCommandTest {
         assertEquals("bf16", json.path("precision").asText());
     }
 
+    @ParameterizedTest
+    @CsvSource({"lora", "qlora"})
+    void stepTrainsWhatAMethodTrains(String method) throws IOException {
+        JsonNode json = Bench.run(
+                        "step",
+                        "--config",
+                        Bench.tinyJob(directory).toString(),
+                        "--method",
+                        method,
+                        "--workers",
+                        "2",
+                        "--steps",
+                        "2",
+                        "--warmup",
+                        "0",
+                        "--json")
+                .json();
+        assertEquals(method, json.path("method").asText());
+        assertEquals(Math.log(96), json.path("loss").asDouble(), 0.3);
+        JsonNode held = json.path("allocated_bytes_at_peak");
+        // query_key_value [64, 32] and dense [32, 32], two layers, halved over the workers: weights and moments in
+        // fp32.
+        assertEquals(
+                12 * 2 * 8 * (64 + 32 + 32 + 32) / 2,
+                held.path("optimizer_bytes").asLong());
+        assertTrue(held.path("parameters_bytes").asLong() > 0, held.toString());
+    }
+
     @Test
     void aRunOverItsTimeLimitLeavesNothing() throws IOException {
         List<Path> before = Bench.left(TEMPORARY);
@@ -228,6 +256,7 @@ class BenchCommandTest {
                 "step --workers four",
                 "step --stage 1",
                 "step --precision int8",
+                "step --method adapters",
                 "step --transport tcp",
                 "step --threads -1",
                 "step --steps 0",

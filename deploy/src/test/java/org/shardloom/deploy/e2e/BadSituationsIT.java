@@ -63,7 +63,8 @@ class BadSituationsIT {
                 room.run("start.sh", "--help").expect(0).output(),
                 List.of("--detach", "--role worker --join HOST:PORT"));
         explains("start.sh", "--role", "worker", "--help");
-        for (String command : List.of("validate", "generate", "evaluate", "export", "merge", "bench", "worker")) {
+        for (String command :
+                List.of("validate", "generate", "chat", "evaluate", "export", "merge", "import", "bench", "worker")) {
             explains("shardloom", command, "--help");
         }
     }

@@ -72,9 +72,10 @@ class EveryMethodIT {
         return Commands.metrics(directory.resolve(job.getFileName().toString().replace(".yaml", "")));
     }
 
-    private String answers(Path model) throws Exception {
+    /** What a model answers; of an adapter or prefix it is said that it acts. */
+    private String answers(Path model, boolean adapter) throws Exception {
         Path prompts = Files.writeString(directory.resolve("prompts.txt"), "抽取三元组。文本：发动机水温高\n抽取三元组。文本：风扇不转\n");
-        return room.run(
+        String printed = room.run(
                         "shardloom",
                         "generate",
                         "--model",
@@ -89,10 +90,12 @@ class EveryMethodIT {
                         "2",
                         "--json")
                 .expect(0)
-                .output()
-                .lines()
-                .filter(l -> l.startsWith("{"))
-                .reduce("", (a, b) -> a + b + "\n");
+                .output();
+        assertEquals(
+                adapter, printed.contains("the adapter acts: it changes logits of the base model by up to "), printed);
+        List<String> lines = printed.lines().filter(l -> l.startsWith("{")).toList();
+        assertEquals(2, lines.size(), printed);
+        return String.join("\n", lines);
     }
 
     @Test
@@ -106,21 +109,22 @@ class EveryMethodIT {
         try {
             evaluatesWhileItTrains(shape);
             Path base = directory.resolve("full/final");
-            String before = answers(base);
-            learns("freeze", base, "{type: freeze, last_layers: 1}", 3e-3);
-            learns("p_tuning", base, "{type: p_tuning, virtual_tokens: 8}", 0.1);
-            learns("p_tuning_v2", base, "{type: p_tuning_v2, prefix_length: 8}", 0.1);
-            learns("projected", base, "{type: p_tuning_v2, prefix_length: 4, projection: true}", 3e-3);
+            String before = answers(base, false);
+            learns("freeze", base, "{type: freeze, last_layers: 1}", 3e-3, before);
+            learns("p_tuning", base, "{type: p_tuning, virtual_tokens: 8}", 0.1, before);
+            learns("p_tuning_v2", base, "{type: p_tuning_v2, prefix_length: 8}", 0.1, before);
+            learns("projected", base, "{type: p_tuning_v2, prefix_length: 4, projection: true}", 3e-3, before);
             for (String method : List.of("lora", "qlora")) {
-                learns(method, base, "{type: " + method + ", rank: 4, targets: all}", 1e-2);
+                String with = learns(method, base, "{type: " + method + ", rank: 4, targets: all}", 1e-2, before);
                 Path adapter = directory.resolve(method + "/final");
                 readByPeft(adapter);
-                String with = answers(adapter);
-                assertNotEquals(before, with, method + " changes answers");
+                if (method.equals("lora")) {
+                    assertEquals(with, answers(directory.resolve("lora/checkpoint-30"), true), "from its checkpoint");
+                }
                 Path merged = directory.resolve(method + "-merged");
                 room.run("shardloom", "merge", "--adapter", adapter.toString(), "--output", merged.toString())
                         .expect(0);
-                assertEquals(with, answers(merged), "merged " + method);
+                assertEquals(with, answers(merged, false), "merged " + method);
             }
         } finally {
             room.close();
@@ -141,9 +145,12 @@ class EveryMethodIT {
         read.ifPresent(found -> assertEquals("LORA 4 16", found));
     }
 
-    private void learns(String name, Path base, String method, double rate) throws Exception {
-        List<JsonNode> metrics =
-                train(job(name, base, "pretrained", "method: " + method), "train.learning_rate=" + rate);
+    /** Trains, and gives the answers of what has come of it, which are not those from before. */
+    private String learns(String name, Path base, String method, double rate, String before) throws Exception {
+        List<JsonNode> metrics = train(
+                job(name, base, "pretrained", "method: " + method),
+                "train.learning_rate=" + rate,
+                "checkpoint.every_steps=30");
         double first = 0;
         double last = 0;
         for (int i = 0; i < 5; i++) {
@@ -153,6 +160,9 @@ class EveryMethodIT {
         assertTrue(last < first - 0.02, name + ": loss " + first + " to " + last);
         boolean adds = !name.equals("freeze");
         assertEquals(adds, !Files.exists(directory.resolve(name + "/final/model.safetensors")), name);
+        String after = answers(directory.resolve(name + "/final"), adds);
+        assertNotEquals(before, after, name + " changes answers");
+        return after;
     }
 
     private void evaluatesWhileItTrains(Path shape) throws Exception {

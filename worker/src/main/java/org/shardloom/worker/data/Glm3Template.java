@@ -3,6 +3,7 @@ package org.shardloom.worker.data;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.regex.Pattern;
 import org.shardloom.worker.tokenizer.Tokenizer;
 
 /**
@@ -16,6 +17,9 @@ import org.shardloom.worker.tokenizer.Tokenizer;
 public final class Glm3Template implements ChatTemplate {
     /** The reference keeps three tokens of every sample unused besides prefix and end. */
     private static final int RESERVE = 6;
+
+    /** A word of any script: prose has spaces or punctuation. */
+    private static final Pattern TOOL_NAME = Pattern.compile("[\\p{L}\\p{N}_][\\p{L}\\p{N}_.-]{0,63}");
 
     private final Tokenizer tokenizer;
     private final int[] prefix;
@@ -63,12 +67,15 @@ public final class Glm3Template implements ChatTemplate {
         return ids.add(Ids.special(tokenizer, "<|assistant|>")).toArray();
     }
 
-    /** The first line is the name of a tool, or empty. */
+    /** The first line is the name of a tool, or empty; what cannot be a name is text, and so is a name that nothing follows. */
     @Override
     public Message answer(String text) {
         int end = text.indexOf('\n');
         String name = end < 0 ? "" : text.substring(0, end).strip();
-        return new Message(Role.ASSISTANT, name, name.isEmpty() ? text.strip() : text.substring(end + 1), true);
+        String call = text.substring(end + 1).strip();
+        return TOOL_NAME.matcher(name).matches() && !call.isEmpty()
+                ? new Message(Role.ASSISTANT, name, call, true)
+                : Message.of(Role.ASSISTANT, text.strip());
     }
 
     /** The end of text, and the roles that may speak after an answer: in a conversation their tokens end it. */

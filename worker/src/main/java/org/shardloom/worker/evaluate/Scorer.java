@@ -5,8 +5,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Scores answers against references, one pair after the other. An empty answer scores 0 and is counted, unless the reference is
- * empty too: then it is right and scores 1, as in SQuAD 2.0 (Rajpurkar et al., 2018). One thread.
+ * Scores answers against references, one pair after the other. An empty answer scores 0 and is counted, even where the reference is
+ * empty too: a model that says nothing must not look right. One thread.
  */
 public final class Scorer {
     private final Map<Metric, Double> sums = new EnumMap<>(Metric.class);
@@ -25,9 +25,8 @@ public final class Scorer {
         corpus.add(answerUnits, referenceUnits);
         Map<Metric, Double> scores = new EnumMap<>(Metric.class);
         if (Answers.isEmpty(answer)) {
-            double score = Answers.isEmpty(reference) ? 1 : 0;
             for (Metric metric : Metric.values()) {
-                scores.put(metric, score);
+                scores.put(metric, 0.0);
             }
             scores.remove(Metric.CORPUS_BLEU_4);
             emptyAnswers++;

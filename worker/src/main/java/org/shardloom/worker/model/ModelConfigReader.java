@@ -175,7 +175,10 @@ public final class ModelConfigReader {
     }
 
     private void noDropout(String key) {
-        require(json.path(key).asDouble(0) == 0, key + " is not 0: dropout is not supported in full fine-tuning");
+        require(
+                json.path(key).asDouble(0) == 0,
+                key + " is not 0: dropout in the model itself is not supported, whatever the method; set it to 0"
+                        + " (LoRA's own is method.dropout of the job file)");
     }
 
     private int integer(String key) {

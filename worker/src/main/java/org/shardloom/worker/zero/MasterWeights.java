@@ -90,8 +90,7 @@ public final class MasterWeights {
             Interval slice = plan.owned(u, rank);
             for (ParameterSpec p : units.get(u).parameters().values()) {
                 Interval common = slice.intersect(new Interval(p.offset(), p.offset() + p.elements()));
-                long key =
-                        seed * 0x9E3779B97F4A7C15L ^ ((long) (units.get(u).root() + "." + p.name()).hashCode() << 21);
+                long key = key(seed, units.get(u), p);
                 fill(slices.of(u), slice, common, (from, to) -> draw(p, key, from - p.offset(), layers, to));
             }
         }
@@ -122,7 +121,13 @@ public final class MasterWeights {
         }
     }
 
-    private static void draw(ParameterSpec p, long key, long first, int layers, Tensor to) {
+    /** What the random values of a parameter depend on. */
+    static long key(long seed, UnitSpec unit, ParameterSpec p) {
+        return seed * 0x9E3779B97F4A7C15L ^ ((long) (unit.root() + "." + p.name()).hashCode() << 21);
+    }
+
+    /** Draws consecutive values of a parameter, from that one on, into an fp32 tensor. */
+    static void draw(ParameterSpec p, long key, long first, int layers, Tensor to) {
         switch (p.kind()) {
             case NORM -> {
                 FloatBuffer out = view(to);

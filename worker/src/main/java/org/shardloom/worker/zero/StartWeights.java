@@ -47,6 +47,7 @@ public final class StartWeights {
         List<Integer> own = indices(true, trainedToo);
         if (source.init() == ModelConfigSource.Init.RANDOM) {
             randomize(own);
+            engine.quantize(new RandomWeights(engine.model(), seed));
             return;
         }
         try (TensorSource files = WeightsDirectory.open(source.path())) {

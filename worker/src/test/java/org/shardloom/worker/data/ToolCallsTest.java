@@ -195,6 +195,37 @@ class ToolCallsTest {
     }
 
     @Test
+    void aDecodedCallIsTheMessageThatWasLearned() {
+        Glm3Template template = new Glm3Template(tokenizer);
+        for (String tool : List.of("get_weather", "天气-2", "math.sum")) {
+            Message call = Message.toolCall(
+                    tool, JSON.createObjectNode().put("city", "北京").put("days", 3), true);
+            int[] tokens = template.message(call);
+            String text = tokenizer.decode(Arrays.copyOfRange(tokens, template.answerHeader(), tokens.length));
+            assertEquals(call, template.answer(text));
+            assertArrayEquals(tokens, template.message(template.answer(text)));
+        }
+    }
+
+    @Test
+    void whatIsNoNameInTheFirstLineIsText() {
+        Glm3Template template = new Glm3Template(tokenizer);
+        for (String text : List.of(
+                "好的，步骤如下：\n1. 打开",
+                "Of course:\n- one\n- two",
+                "Here you are\nfirst",
+                "**Title**\ntext",
+                "-\ntext",
+                "a".repeat(65) + "\ntext",
+                "\n get_weather",
+                "get_weather",
+                "get_weather\n",
+                "")) {
+            assertEquals(Message.of(Role.ASSISTANT, text.strip()), template.answer(text), text);
+        }
+    }
+
+    @Test
     void otherTemplatesRefuseTools() {
         String record = "{\"conversations\":[{\"role\":\"user\",\"content\":\"q\"},"
                 + "{\"role\":\"tool\",\"name\":\"w\",\"parameters\":{},\"observation\":\"r\"},"

@@ -1,6 +1,7 @@
 package org.shardloom.worker.loop;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -110,6 +111,16 @@ class SessionTest {
             crew.start(Origin.START, "", 0, 1, 2);
             assertEqualRuns(expected, crew.stepsTo(12), 1e-5);
         }
+    }
+
+    @Test
+    void qloraWithoutQuantizationIsLora() throws Exception {
+        List<StepReport> lora = undisturbed(Jobs.write(directory, "method.type=lora", "method.rank=4"));
+        List<StepReport> none =
+                undisturbed(Jobs.write(directory, "method.type=qlora", "method.rank=4", "method.quantization=none"));
+        assertEqualRuns(lora, none, 0);
+        List<StepReport> nf4 = undisturbed(Jobs.write(directory, "method.type=qlora", "method.rank=4"));
+        assertNotEquals(lora.get(0).loss(), nf4.get(0).loss(), 1e-6, "by default it quantises");
     }
 
     @Test

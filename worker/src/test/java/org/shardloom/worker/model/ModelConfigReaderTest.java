@@ -169,7 +169,7 @@ class ModelConfigReaderTest {
                 "chatglm | add_bias_linear | true | add_bias_linear",
                 "chatglm | post_layer_norm | false | post_layer_norm",
                 "chatglm | apply_residual_connection_post_layernorm | true | apply_residual_connection_post_layernorm",
-                "chatglm | attention_dropout | 0.1 | attention_dropout",
+                "chatglm | attention_dropout | 0.1 | attention_dropout is not 0: dropout in the model itself is not supported, whatever",
                 "chatglm | hidden_dropout | 0.1 | hidden_dropout",
                 "chatglm | multi_query_attention | false | vocab_size must be a positive integer, found nothing",
                 "llama | rope_scaling | {\"type\": \"linear\"} | rope_scaling",

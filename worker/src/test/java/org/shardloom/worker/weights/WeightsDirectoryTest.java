@@ -8,9 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class WeightsDirectoryTest {
@@ -125,5 +127,29 @@ class WeightsDirectoryTest {
         assertArrayEquals(source.readAll("a"), source.readAll("b"));
         source.close();
         assertThrows(IllegalStateException.class, () -> source.readAll("a"));
+    }
+
+    /** peft writes adapters as safetensors, and wrote them as torch files before; the fixtures have both. */
+    @ParameterizedTest
+    @CsvSource({
+        "tiny-chatglm2, lora-qkv",
+        "tiny-chatglm2, lora-all",
+        "tiny-chatglm3, lora-qkv",
+        "tiny-chatglm3, lora-all"
+    })
+    void peftsTorchFileHasTheSameAdapterAsItsSafetensors(String model, String adapter) throws Exception {
+        Path fixture = SharedFixtures.require(model).resolve(adapter);
+        Files.copy(fixture.resolve("adapter_model.bin"), folder.resolve("adapter_model.bin"));
+        try (TensorSource torch = WeightsDirectory.openAdapter(folder);
+                TensorSource safetensors = WeightsDirectory.openAdapter(fixture)) {
+            assertEquals(
+                    new TreeSet<>(safetensors.tensors().keySet()),
+                    new TreeSet<>(torch.tensors().keySet()));
+            for (String name : torch.tensors().keySet()) {
+                assertEquals(safetensors.info(name).shape(), torch.info(name).shape(), name);
+                assertArrayEquals(safetensors.readAll(name), torch.readAll(name), name);
+            }
+            assertTrue(torch.tensors().size() >= 6, "two factors in each of three layers at least");
+        }
     }
 }

@@ -79,7 +79,7 @@ class TuningMethodsTest {
     }
 
     static Stream<Arguments> traces() {
-        return Stream.of("tiny-chatglm1", "tiny-chatglm3")
+        return Stream.of("tiny-chatglm1", "tiny-chatglm2", "tiny-chatglm3")
                 .flatMap(model -> methods(model).flatMap(method -> Stream.of(1, 2, 3, 4)
                         .flatMap(world -> Stream.of(2, 3).map(stage -> Arguments.of(model, method, world, stage)))));
     }
