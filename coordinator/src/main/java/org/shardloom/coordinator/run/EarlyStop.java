@@ -34,7 +34,9 @@ final class EarlyStop {
             status.notice(
                     false,
                     "training ends after step " + history.lastStep() + ": " + patience
-                            + " evaluations in a row found no lower loss than that after step " + history.bestStep());
+                            + " evaluations in a row found no lower loss than that after step " + history.bestStep()
+                            + "; final/ is the model of the last step, checkpoint-" + history.bestStep()
+                            + " that of the best, where it was kept (checkpoint.keep_best)");
         }
     }
 

@@ -24,6 +24,7 @@ import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.JobPreflight;
 import org.shardloom.protocol.config.JobProblem;
 import org.shardloom.protocol.config.MethodConfig;
+import org.shardloom.worker.loop.TemplateFamily;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.tuning.TrainedSummary;
 import org.shardloom.worker.tuning.Tuning;
@@ -126,9 +127,11 @@ final class StartCommand implements Callable<Integer> {
         List<String> trained =
                 TrainedSummary.lines(Tuning.of(model, job.method().tuning()));
         boolean everything = job.method().type() == MethodConfig.Type.FULL;
+        List<String> opening = new ArrayList<>(everything ? trained.subList(0, 2) : trained);
+        TemplateFamily.describe(job).ifPresent(opening::add);
         Progress progress = new Progress(
                 System.out, Boolean.getBoolean("shardloom.terminal") && detachedLog == null, job.outputDir(), log);
-        progress.open(everything ? trained.subList(0, 2) : trained);
+        progress.open(opening);
         Outcome outcome = run(new Run(job, checkpoint, places, progress), progress);
         if (outcome.success()
                 && quickstart.isPresent()

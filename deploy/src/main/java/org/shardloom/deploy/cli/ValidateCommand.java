@@ -11,6 +11,7 @@ import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.JobSchema;
 import org.shardloom.worker.data.Sample;
 import org.shardloom.worker.data.SampleView;
+import org.shardloom.worker.loop.TemplateFamily;
 import org.shardloom.worker.loop.TrainingData;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderUnits;
@@ -68,6 +69,7 @@ final class ValidateCommand implements Callable<Integer> {
                 parameters, model.layers(), model.hidden(), model.vocabulary());
         TrainedSummary.lines(Tuning.of(model, job.method().tuning())).forEach(System.out::println);
         System.out.println("data: " + data.summary());
+        TemplateFamily.describe(job).ifPresent(System.out::println);
         evaluation.ifPresent(System.out::println);
         System.out.printf(
                 "steps: %,d of %d samples%n", data.totalSteps(), job.train().globalBatchSize());

@@ -295,9 +295,10 @@ public final class JobImport {
     }
 
     private void assumeDefaults() {
+        boolean lengthsSaid = inputLength + outputLength > 0;
         SourceDefaults.of(said, adaptation).forEach((name, value) -> {
             boolean batchSaid = name.equals("per_device_train_batch_size") && (perDevice > 0 || batch > 0);
-            boolean lengthSaid = name.startsWith("max_") && name.endsWith("_length") && inputLength + outputLength > 0;
+            boolean lengthSaid = lengthsSaid && name.matches("max_(source|target)_length");
             boolean stepsSaid = name.equals("num_train_epochs") && draft.get("train.max_steps") != null;
             String key = keys.get(name);
             if (!said.contains(name)

@@ -63,8 +63,17 @@ class BadSituationsIT {
                 room.run("start.sh", "--help").expect(0).output(),
                 List.of("--detach", "--role worker --join HOST:PORT"));
         explains("start.sh", "--role", "worker", "--help");
-        for (String command :
-                List.of("validate", "generate", "chat", "evaluate", "export", "merge", "import", "bench", "worker")) {
+        for (String command : List.of(
+                "validate",
+                "generate",
+                "chat",
+                "evaluate",
+                "export",
+                "merge",
+                "convert",
+                "import",
+                "bench",
+                "worker")) {
             explains("shardloom", command, "--help");
         }
     }

@@ -27,7 +27,7 @@ public final class Sampler {
      * @param tokens prompt and continuation so far, in the first {@code count} elements
      * @param count how many tokens there are
      * @return an id below {@code logits.length}
-     * @throws IllegalArgumentException if a logit is NaN or positive infinity, or all are negative infinity
+     * @throws ArithmeticException if a logit is NaN or positive infinity, or all are negative infinity
      */
     public int next(float[] logits, int[] tokens, int count) {
         check(logits);
@@ -75,13 +75,13 @@ public final class Sampler {
         float top = Float.NEGATIVE_INFINITY;
         for (int id = 0; id < logits.length; id++) {
             if (!(logits[id] < Float.POSITIVE_INFINITY)) {
-                throw new IllegalArgumentException("the logit of token " + id + " is " + logits[id]
+                throw new ArithmeticException("the logit of token " + id + " is " + logits[id]
                         + ": the model's weights are damaged, or it computes beyond the range of its numbers");
             }
             top = Math.max(top, logits[id]);
         }
         if (top == Float.NEGATIVE_INFINITY) {
-            throw new IllegalArgumentException("none of " + logits.length + " tokens may come next");
+            throw new ArithmeticException("none of " + logits.length + " tokens may come next");
         }
     }
 

@@ -3,7 +3,9 @@ package org.shardloom.worker.loop;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.Optional;
 import org.shardloom.protocol.config.DataConfig;
+import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.worker.model.ModelConfigException;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.tokenizer.Family;
@@ -27,6 +29,23 @@ public final class TemplateFamily {
             case PLAIN -> Family.PLAIN;
             case AUTO -> of(ModelConfigReader.json(modelDirectory));
         };
+    }
+
+    /** What people are told of it, in one line; empty where the job trains on tokens. */
+    public static Optional<String> describe(JobConfig job) {
+        if (job.data().format() == DataConfig.Format.PRETOKENIZED) {
+            return Optional.empty();
+        }
+        DataConfig.Template template = job.data().template();
+        String name =
+                switch (of(template, job.model().path())) {
+                    case GLM1 -> "ChatGLM-6B's";
+                    case GLM2 -> "ChatGLM2's";
+                    case GLM3 -> "ChatGLM3's";
+                    case PLAIN -> "plain";
+                };
+        return Optional.of("conversation format: " + name
+                + (template == DataConfig.Template.AUTO ? ", as the model's config.json says (data.template)" : ""));
     }
 
     private static Family of(JsonNode config) {
