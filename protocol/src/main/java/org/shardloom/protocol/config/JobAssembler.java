@@ -26,7 +26,7 @@ final class JobAssembler {
                         v.get(JobKeys.CHECKPOINT_EVERY), v.get(JobKeys.KEEP_LAST), v.get(JobKeys.KEEP_BEST)),
                 new EvaluationConfig(
                         v.get(JobKeys.EVALUATION_EVERY),
-                        v.get(JobKeys.METRICS),
+                        metrics(v),
                         v.get(JobKeys.EVALUATION_SAMPLES),
                         v.get(JobKeys.EVALUATION_PROMPTS),
                         v.get(JobKeys.EVALUATION_MAX_NEW_TOKENS),
@@ -36,6 +36,12 @@ final class JobAssembler {
                 v.get(JobKeys.OUTPUT_DIR),
                 cluster(v),
                 v.get(JobKeys.THREADS_PER_WORKER));
+    }
+
+    /** Token ids have no text: what is not asked for is not measured of them. */
+    private static List<EvaluationConfig.Metric> metrics(JobValues v) {
+        boolean text = v.get(JobKeys.DATA_FORMAT) != DataConfig.Format.PRETOKENIZED;
+        return text || v.isSet(JobKeys.METRICS) ? v.get(JobKeys.METRICS) : List.of(EvaluationConfig.Metric.LOSS);
     }
 
     private static DataConfig data(JobValues v) {

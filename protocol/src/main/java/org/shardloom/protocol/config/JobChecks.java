@@ -108,6 +108,7 @@ final class JobChecks {
             rule(
                     List.of(METRICS, DATA_FORMAT),
                     v -> v.get(EVALUATION_EVERY) > 0
+                            && v.isSet(METRICS)
                             && v.get(DATA_FORMAT) == DataConfig.Format.PRETOKENIZED
                             && v.get(METRICS).stream().anyMatch(m -> m != EvaluationConfig.Metric.LOSS),
                     v -> "evaluation.metrics besides loss need text, which data.format: pretokenized does not have"),

@@ -101,6 +101,21 @@ class JobDefaultsTest {
     }
 
     @Test
+    void tokenIdsAreEvaluatedByTheirLoss() {
+        String[] evaluated = {"data.eval=/e.jsonl", "evaluation.every_steps=5"};
+        assertEquals(
+                List.of(EvaluationConfig.Metric.LOSS),
+                Jobs.parse(Jobs.MINIMAL, evaluated[0], evaluated[1], "data.format=pretokenized")
+                        .evaluation()
+                        .metrics());
+        assertEquals(
+                3, Jobs.parse(Jobs.MINIMAL, evaluated).evaluation().metrics().size());
+        String asked = Jobs.refused(
+                Jobs.MINIMAL, evaluated[0], evaluated[1], "data.format=pretokenized", "evaluation.metrics=[f1]");
+        assertTrue(asked.contains("evaluation.metrics besides loss need text"), asked);
+    }
+
+    @Test
     void threeKeysAreEnoughForAJob() {
         JobConfig config = Jobs.parse(Jobs.MINIMAL);
         assertEquals(Path.of("/models/glm"), config.tokenizer());
