@@ -11,6 +11,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
+import org.shardloom.deploy.launch.ComputeEnvironment;
 import org.shardloom.deploy.launch.JavaCommand;
 
 /**
@@ -53,7 +54,7 @@ final class RankProcesses implements AutoCloseable {
             Path directory = group.scratch.path();
             json.writeValue(directory.resolve(TASK).toFile(), task);
             for (int r = 0; r < task.size(); r++) {
-                group.start(r);
+                group.start(r, task.size());
             }
             group.await(limit);
             List<T> results = new ArrayList<>();
@@ -64,7 +65,7 @@ final class RankProcesses implements AutoCloseable {
         }
     }
 
-    private void start(int rank) throws IOException {
+    private void start(int rank, int size) throws IOException {
         List<String> command = new ArrayList<>(List.of("setsid"));
         command.addAll(JavaCommand.of("bench-rank"));
         command.addAll(List.of("--dir", scratch.path().toString(), "--rank", String.valueOf(rank)));
@@ -72,8 +73,7 @@ final class RankProcesses implements AutoCloseable {
                 .redirectErrorStream(true)
                 .redirectOutput(log(rank).toFile());
         builder.environment().put(PARENT, String.valueOf(ProcessHandle.current().pid()));
-        builder.environment().putIfAbsent("OMP_WAIT_POLICY", "PASSIVE");
-        builder.environment().putIfAbsent("MALLOC_ARENA_MAX", "2");
+        ComputeEnvironment.complete(builder.environment(), size, 1);
         synchronized (this) {
             if (ending) {
                 throw new IOException("the program is ending");

@@ -14,17 +14,23 @@ final class LocalCommandLine implements WorkerCommandLine {
     private final Path jobFile;
     private final RunSecret secret;
     private final String host;
+    private final int workers;
+    private final int threads;
 
     /**
      * Of one run.
      *
      * @param jobFile canonical job file of the run
      * @param host address that workers listen on
+     * @param workers of the job
+     * @param threads of each; 0 when the processors are divided among them
      */
-    LocalCommandLine(Path jobFile, RunSecret secret, String host) {
+    LocalCommandLine(Path jobFile, RunSecret secret, String host, int workers, int threads) {
         this.jobFile = jobFile;
         this.secret = secret;
         this.host = host;
+        this.workers = workers;
+        this.threads = threads;
     }
 
     @Override
@@ -44,8 +50,7 @@ final class LocalCommandLine implements WorkerCommandLine {
         builder.environment().put(RunSecret.VARIABLE, secret.hex());
         builder.environment()
                 .put("SHARDLOOM_PARENT", String.valueOf(ProcessHandle.current().pid()));
-        builder.environment().putIfAbsent("OMP_WAIT_POLICY", "PASSIVE");
-        builder.environment().putIfAbsent("MALLOC_ARENA_MAX", "2");
+        ComputeEnvironment.complete(builder.environment(), workers, threads);
         Process process = builder.start();
         process.getOutputStream().close();
         return process;

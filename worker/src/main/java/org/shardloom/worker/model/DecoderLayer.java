@@ -61,7 +61,9 @@ final class DecoderLayer implements Layer {
 
             try (Memory wide = device.memory(Purpose.WORKSPACE)) {
                 Tensor activated = wide.allocate(type, tokens, config.feedForward());
-                ops.swiglu(activated, state.gateUp);
+                if (linears.readsInput(g, "down.weight")) {
+                    ops.swiglu(activated, state.gateUp);
+                }
                 linears.backward(p, g, "down.weight", call, activated, grad, activated, state);
                 ops.swigluBackward(state.gateUp, activated, state.gateUp);
             }
@@ -78,9 +80,19 @@ final class DecoderLayer implements Layer {
                     grad);
 
             ops.rmsNorm(normed, inverse, null, state.input, null, p.get("norm1.weight"), config.normEpsilon());
-            attention.backward(p, g, call, rotary, gradNormed, grad, normed, state);
-            ops.rmsNormBackward(
-                    grad, g.find("norm1.weight"), false, gradNormed, state.input, inverse, p.get("norm1.weight"), grad);
+            boolean further = call.inputGradient() || g.find("norm1.weight") != null;
+            attention.backward(p, g, call, rotary, further ? gradNormed : null, grad, normed, state);
+            if (further) {
+                ops.rmsNormBackward(
+                        grad,
+                        g.find("norm1.weight"),
+                        false,
+                        gradNormed,
+                        state.input,
+                        inverse,
+                        p.get("norm1.weight"),
+                        grad);
+            }
         }
     }
 }

@@ -70,7 +70,9 @@ final class FirstGlmLayer implements Layer {
             biasGradient(g, "down.bias", grad);
             try (Memory wide = device.memory(Purpose.WORKSPACE)) {
                 Tensor activated = wide.allocate(type, tokens, config.feedForward());
-                ops.gelu(activated, state.gateUp);
+                if (linears.readsInput(g, "down.weight")) {
+                    ops.gelu(activated, state.gateUp);
+                }
                 linears.backward(p, g, "down.weight", call, activated, grad, activated, state);
                 ops.geluBackward(state.gateUp, activated, state.gateUp);
             }
@@ -82,9 +84,12 @@ final class FirstGlmLayer implements Layer {
 
             biasGradient(g, "attention.output.bias", grad);
             norm.forward(p, "norm1", normed, statistics, state.input);
-            attention.backward(p, g, call, rotary, gradNormed, grad, normed, state);
-            ops.addScaled(gradNormed, gradNormed, grad, RESIDUAL);
-            norm.backward(p, g, "norm1", grad, gradNormed, state.input, statistics);
+            boolean further = call.inputGradient() || norm.isTrained(g, "norm1");
+            attention.backward(p, g, call, rotary, further ? gradNormed : null, grad, normed, state);
+            if (further) {
+                ops.addScaled(gradNormed, gradNormed, grad, RESIDUAL);
+                norm.backward(p, g, "norm1", grad, gradNormed, state.input, statistics);
+            }
         }
     }
 

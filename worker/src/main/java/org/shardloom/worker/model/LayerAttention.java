@@ -86,7 +86,7 @@ final class LayerAttention {
     /**
      * Runs it backward.
      *
-     * @param gradNormed [T, H] receives the gradient of the input
+     * @param gradNormed [T, H] receives the gradient of the input; null where nobody needs it
      * @param grad [T, H] of the output
      * @param normed [T, H] as it was in forward
      */

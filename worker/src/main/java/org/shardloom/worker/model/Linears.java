@@ -40,11 +40,16 @@ final class Linears {
         }
     }
 
+    /** Whether backward looks at the values of the map's input: it is trained, or an adapter on it is. */
+    boolean readsInput(BlockView g, String weight) {
+        return g.find(weight) != null || !adapters.on(weight).isEmpty();
+    }
+
     /**
      * The gradients of what is trained, and of the input.
      *
      * @param g receives the gradients, overwritten
-     * @param gradX [T, K], overwritten; may be x, whose values are used up
+     * @param gradX [T, K], overwritten; may be x, whose values are used up; null where nobody needs it
      * @param gradY [T, N]
      * @param x as it was in forward
      * @param state what forward has kept
@@ -67,6 +72,9 @@ final class Linears {
             Tensor[] gradInner = new Tensor[sites.size()];
             for (int i = 0; i < gradInner.length; i++) {
                 gradInner[i] = adapterGradients(p, g, sites.get(i), call, gradY, x, state, work);
+            }
+            if (gradX == null) {
+                return;
             }
             ops.linearBackwardInput(gradX, gradY, p.get(weight), false);
             for (int i = 0; i < gradInner.length; i++) {

@@ -31,6 +31,10 @@ final class Norm {
         }
     }
 
+    boolean isTrained(BlockView g, String name) {
+        return g.find(name + ".weight") != null || g.find(name + ".bias") != null;
+    }
+
     /**
      * The gradients of what is trained, and of the input.
      *

@@ -62,7 +62,7 @@ final class MicroBatchPass {
         }
 
         LayerCall call(int block) {
-            return new LayerCall(block - 1, inputs, prefix, dropoutKey);
+            return new LayerCall(block - 1, inputs, prefix, dropoutKey, block > lowest, null);
         }
 
         void layer(int block, BlockView p) {
