@@ -11,6 +11,7 @@ import java.util.stream.Stream;
 import org.shardloom.coordinator.run.CheckpointFiles;
 import org.shardloom.coordinator.run.EvaluationHistory;
 import org.shardloom.kernels.cpu.CpuDevice;
+import org.shardloom.kernels.cpu.CpuHostOps;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
@@ -67,7 +68,7 @@ final class CheckpointRounds implements AutoCloseable {
         plan = ZeroEngine.planOf(units, 1);
         device = new CpuDevice(Runtime.getRuntime().availableProcessors());
         memory = device.memory(Purpose.OPTIMIZER);
-        state = new OptimizerShard(plan, 0, units, model.optimizer(), memory);
+        state = new OptimizerShard(plan, 0, units, model.optimizer(), memory, CpuHostOps.INSTANCE);
         MasterWeights.randomize(units, plan, 0, 1, model.decoder().layers(), state::master);
         emptyModel = Files.createDirectory(scratch.resolve("model"));
     }

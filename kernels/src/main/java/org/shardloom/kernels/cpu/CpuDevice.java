@@ -2,6 +2,7 @@ package org.shardloom.kernels.cpu;
 
 import java.nio.ByteBuffer;
 import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
@@ -36,6 +37,44 @@ public final class CpuDevice implements Device {
     @Override
     public MemoryStatistics statistics() {
         return memory.statistics();
+    }
+
+    @Override
+    public boolean sharesHostMemory() {
+        return true;
+    }
+
+    @Override
+    public Memory hostMemory(Purpose purpose) {
+        return memory(purpose);
+    }
+
+    @Override
+    public MemoryStatistics hostStatistics() {
+        return statistics();
+    }
+
+    @Override
+    public HostOps hostOps() {
+        return CpuHostOps.INSTANCE;
+    }
+
+    @Override
+    public Transfer toHost(Tensor host, Tensor source) {
+        return copy(host, source);
+    }
+
+    @Override
+    public Transfer toDevice(Tensor destination, Tensor host) {
+        return copy(destination, host);
+    }
+
+    private static Transfer copy(Tensor to, Tensor from) {
+        Shapes.require(to.bytes() == from.bytes(), "%s does not have the size of %s", to, from);
+        if (to.address() != from.address()) {
+            NativeCpu.copy(to.address(), from.address(), from.bytes());
+        }
+        return Transfer.DONE;
     }
 
     @Override

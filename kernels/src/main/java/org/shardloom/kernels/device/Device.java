@@ -22,6 +22,32 @@ public interface Device extends AutoCloseable {
     /** Bytes allocated, by purpose, with peaks. */
     MemoryStatistics statistics();
 
+    /** Whether device memory is the host's, so that nothing need be copied between them. */
+    boolean sharesHostMemory();
+
+    /** A new scope of memory that the host computes with: page-locked where the device has memory of its own, else {@link #memory}. */
+    Memory hostMemory(Purpose purpose);
+
+    /** Bytes of host memory allocated, by purpose; those of {@link #statistics} where memory is shared. */
+    MemoryStatistics hostStatistics();
+
+    /** The operations on host memory. */
+    HostOps hostOps();
+
+    /**
+     * Copies device memory to host memory of the same size, after what was issued before. Where memory is shared there is no need to.
+     *
+     * @return completes when the host may read it; the device's tensor may be written by what is issued from then on
+     */
+    Transfer toHost(Tensor host, Tensor source);
+
+    /**
+     * Copies host memory to device memory of the same size, before what is issued from now on.
+     *
+     * @return completes when the host may write its memory again
+     */
+    Transfer toDevice(Tensor destination, Tensor host);
+
     /** Copies host bytes to the tensor; the buffer may be reused when this returns. */
     void write(Tensor destination, ByteBuffer source);
 
@@ -33,4 +59,14 @@ public interface Device extends AutoCloseable {
 
     @Override
     void close();
+
+    /** A copy under way. */
+    @FunctionalInterface
+    interface Transfer {
+        /** A copy that is complete. */
+        Transfer DONE = () -> {};
+
+        /** Waits until it is complete. */
+        void await();
+    }
 }

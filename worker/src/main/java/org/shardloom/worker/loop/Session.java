@@ -35,6 +35,7 @@ import org.shardloom.worker.optim.OptimizerShard;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.weights.WeightDtype;
 import org.shardloom.worker.zero.EngineConfig;
+import org.shardloom.worker.zero.Placement;
 import org.shardloom.worker.zero.StepInput;
 import org.shardloom.worker.zero.StepResult;
 import org.shardloom.worker.zero.ZeroEngine;
@@ -189,7 +190,8 @@ public final class Session implements AutoCloseable {
                 job.train().optimizer(),
                 job.train().maxGradNorm(),
                 Math.max(data.longest(), evaluation == null ? 0 : evaluation.longest()),
-                job.train().spike());
+                job.train().spike(),
+                new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
         try {
             return new ZeroEngine(tuned, config, device, group);
         } catch (RuntimeException e) {

@@ -2,7 +2,7 @@ package org.shardloom.worker.optim;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
@@ -34,6 +34,9 @@ public final class OptimizerShard {
     private final OptimizerConfig config;
     private final NoDecay noDecay;
     private final Tensor[][] state;
+    private final HostOps ops;
+    private final Memory memory;
+    private Tensor firstPiece;
     private final List<List<DecayRange>> ranges = new ArrayList<>();
     private long updates;
 
@@ -42,14 +45,17 @@ public final class OptimizerShard {
      *
      * @param host memory that holds it
      */
-    public OptimizerShard(ShardPlan plan, int rank, List<UnitSpec> units, OptimizerConfig config, Memory host) {
+    public OptimizerShard(
+            ShardPlan plan, int rank, List<UnitSpec> units, OptimizerConfig config, Memory host, HostOps ops) {
         this.config = config;
+        this.ops = ops;
+        this.memory = host;
         this.noDecay = new NoDecay(config.noDecay());
         this.state = new Tensor[units.size()][Part.values().length];
         for (int u = 0; u < units.size(); u++) {
             for (Part part : Part.values()) {
                 Tensor tensor = host.allocate(DType.F32, plan.sliceElements(u));
-                NativeCpu.fill(tensor.address(), 0, tensor.bytes());
+                ops.zero(tensor);
                 state[u][part.ordinal()] = tensor;
             }
             ranges.add(decayRanges(units.get(u), plan, u, rank));
@@ -85,37 +91,77 @@ public final class OptimizerShard {
      *
      * @param gradient fp32 [slice elements]
      * @param gradScale factor on the gradient: clipping and loss scale
-     * @param parameters receives the new weights in the training dtype
+     * @param parameters receives the new weights in the training dtype; host memory
      */
     public void update(int unit, Tensor gradient, double learningRate, double gradScale, Tensor parameters) {
-        float correction1 = (float) (1 - Math.pow(config.beta1(), updates));
-        float correction2 = (float) (1 - Math.pow(config.beta2(), updates));
+        HostOps.Adamw settings = settings(learningRate, gradScale);
         for (DecayRange range : ranges.get(unit)) {
-            long from = range.from * 4;
-            NativeCpu.adamw(
-                    get(unit, Part.MASTER).address() + from,
-                    get(unit, Part.FIRST_MOMENT).address() + from,
-                    get(unit, Part.SECOND_MOMENT).address() + from,
-                    gradient.address() + from,
-                    parameters.address() + range.from * parameters.dtype().bytes,
-                    parameters.dtype().code,
-                    range.count,
-                    (float) learningRate,
-                    config.beta1(),
-                    config.beta2(),
-                    (float) config.eps(),
-                    range.decays ? (float) config.weightDecay() : 0,
-                    correction1,
-                    correction2,
-                    (float) gradScale);
+            ops.adamw(
+                    part(unit, Part.MASTER, range),
+                    part(unit, Part.FIRST_MOMENT, range),
+                    part(unit, Part.SECOND_MOMENT, range),
+                    gradient.slice(range.from, range.count),
+                    parameters.slice(range.from, range.count),
+                    settings.withDecay(decay(range)));
         }
     }
 
-    /** Writes the master weights, rounded, to the parameters. */
+    /**
+     * As {@link #update}; the new weights take the gradient's place.
+     *
+     * @return the new weights of the slice in the dtype, in the gradient's memory, to be copied to the device; those of padding are
+     *     undefined
+     */
+    public Tensor updateInPlace(int unit, Tensor gradient, double learningRate, double gradScale, DType dtype) {
+        if (dtype == DType.F32) {
+            update(unit, gradient, learningRate, gradScale, gradient);
+            return gradient;
+        }
+        if (firstPiece == null) {
+            firstPiece = memory.allocate(DType.F32, HostOps.FIRST_PIECE);
+        }
+        Tensor piece = new Tensor(firstPiece.address(), dtype, HostOps.FIRST_PIECE);
+        HostOps.Adamw settings = settings(learningRate, gradScale);
+        for (DecayRange range : ranges.get(unit)) {
+            ops.adamwInPlace(
+                    get(unit, Part.MASTER),
+                    get(unit, Part.FIRST_MOMENT),
+                    get(unit, Part.SECOND_MOMENT),
+                    gradient,
+                    piece,
+                    range.from,
+                    range.count,
+                    settings.withDecay(decay(range)));
+        }
+        Tensor updated = new Tensor(gradient.address(), dtype, gradient.elements());
+        long beginning = Math.min(HostOps.FIRST_PIECE, updated.elements());
+        ops.convert(updated.slice(0, beginning), piece.slice(0, beginning));
+        return updated;
+    }
+
+    private Tensor part(int unit, Part part, DecayRange range) {
+        return get(unit, part).slice(range.from, range.count);
+    }
+
+    private HostOps.Adamw settings(double learningRate, double gradScale) {
+        return new HostOps.Adamw(
+                (float) learningRate,
+                config.beta1(),
+                config.beta2(),
+                (float) config.eps(),
+                0,
+                (float) (1 - Math.pow(config.beta1(), updates)),
+                (float) (1 - Math.pow(config.beta2(), updates)),
+                (float) gradScale);
+    }
+
+    private float decay(DecayRange range) {
+        return range.decays ? (float) config.weightDecay() : 0;
+    }
+
+    /** Writes the master weights, rounded, to the parameters, in host memory. */
     public void copyMasterTo(int unit, Tensor parameters) {
-        Tensor master = get(unit, Part.MASTER);
-        NativeCpu.convert(
-                parameters.address(), parameters.dtype().code, master.address(), DType.F32.code, master.elements());
+        ops.convert(parameters, get(unit, Part.MASTER));
     }
 
     /** Parts of the slice with and without weight decay, in slice coordinates; neighbours of one kind are merged. */

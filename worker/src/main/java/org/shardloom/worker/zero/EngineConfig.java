@@ -13,6 +13,7 @@ import org.shardloom.protocol.config.SpikeConfig;
  * @param maxGradNorm longest gradient applied whole; 0 never clips
  * @param maxPositions longest sequence
  * @param spike what is done about a step that is unlike those before
+ * @param placement where optimizer state and parameters are kept
  */
 public record EngineConfig(
         DType dtype,
@@ -21,7 +22,8 @@ public record EngineConfig(
         OptimizerConfig optimizer,
         double maxGradNorm,
         int maxPositions,
-        SpikeConfig spike) {
+        SpikeConfig spike,
+        Placement placement) {
 
     /** With steps as they come. */
     public EngineConfig(
@@ -38,6 +40,7 @@ public record EngineConfig(
                 optimizer,
                 maxGradNorm,
                 maxPositions,
-                new SpikeConfig(SpikeConfig.Action.IGNORE, 100));
+                new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
+                Placement.OFFLOADED_OPTIMIZER);
     }
 }

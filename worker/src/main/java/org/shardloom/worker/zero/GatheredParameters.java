@@ -2,6 +2,7 @@ package org.shardloom.worker.zero;
 
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Pending;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
@@ -10,6 +11,9 @@ import org.shardloom.protocol.plan.ShardPlan;
 /** ZeRO-3 between memories that are not shared: a unit is all-gathered before it is used, the next one meanwhile, and freed after. */
 final class GatheredParameters implements ParameterStore {
     private final Collectives group;
+    /** Brings slices from the host; null where they are on the device. */
+    private final Device fetching;
+
     private final ShardPlan plan;
     private final DType[] dtypes;
     private final Memory gathered;
@@ -22,9 +26,12 @@ final class GatheredParameters implements ParameterStore {
      *
      * @param memory of the slices
      * @param gathered of gathered units
+     * @param fetching copies slices to it that are in the host's memory; null where they are the device's
      */
-    GatheredParameters(Collectives group, ShardPlan plan, DType[] dtypes, Memory memory, Memory gathered) {
+    GatheredParameters(
+            Collectives group, ShardPlan plan, DType[] dtypes, Memory memory, Memory gathered, Device fetching) {
         this.group = group;
+        this.fetching = fetching;
         this.plan = plan;
         this.dtypes = dtypes;
         this.gathered = gathered;
@@ -53,7 +60,12 @@ final class GatheredParameters implements ParameterStore {
     public void prefetch(int unit) {
         if (full[unit] == null) {
             full[unit] = gathered.allocate(dtypes[unit], plan.paddedElements(unit));
-            pending[unit] = group.allGather(full[unit], slices[unit]);
+            Tensor slice = slices[unit];
+            if (fetching != null) {
+                slice = full[unit].slice(plan.sliceElements(unit) * group.rank(), plan.sliceElements(unit));
+                fetching.toDevice(slice, slices[unit]);
+            }
+            pending[unit] = group.allGather(full[unit], slice);
         }
     }
 

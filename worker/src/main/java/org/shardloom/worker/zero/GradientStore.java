@@ -3,6 +3,7 @@ package org.shardloom.worker.zero;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Pending;
 import org.shardloom.kernels.device.Device;
@@ -22,16 +23,22 @@ import org.shardloom.worker.model.UnitSpec;
  * filled; head and embedding, the first and the last of a backward pass, share one unless their weights are tied. Units are counted
  * among the trained ones.
  *
+ * <p>Where the device has memory of its own and the optimizer is on the host, a unit's gradients have the training dtype, their reduced
+ * slice is fp32 on the device, and the sums are the host's.
+ *
  * <p>A rank that is alone has nothing to reduce: the first micro-batch of a step fills the sums themselves, and there are buffers only
  * once a second one comes.
  */
 final class GradientStore implements AutoCloseable {
     private static final Object EDGE = "embedding and head";
 
-    private record LayerSlot(int turn, List<Long> layout) {}
+    private record LayerSlot(int turn, DType dtype, List<Long> layout) {}
+
+    private record EdgeSlot(Object edge, DType dtype) {}
 
     private final Collectives group;
     private final ShardPlan plan;
+    private final Device device;
     private final Ops ops;
     private final MemoryStatistics statistics;
     private final Tensor[] buffers;
@@ -40,17 +47,38 @@ final class GradientStore implements AutoCloseable {
     private final boolean[] padded;
 
     private final long[] bufferElements;
+    private final DType[] bufferTypes;
     private final boolean alone;
     private final Pending[] pending;
     private final Tensor[] sums;
+    private final boolean staged;
+    private final Memory memory;
+    private final Memory hostMemory;
+    private final Tensor[] reduced;
+    private Tensor arrived;
     private boolean accumulate;
 
     /**
      * Buffers for the trained units of the model.
      *
      * @param plan of the trained units
+     * @param memory of the device
+     * @param hostMemory where the host sums gradients; unused where it does not
+     * @param dtype of gradients where they are staged, but for units in fp32
      */
-    GradientStore(Collectives group, ShardPlan plan, TunedModel model, Device device, Memory memory) {
+    GradientStore(
+            Collectives group,
+            ShardPlan plan,
+            TunedModel model,
+            Device device,
+            boolean staged,
+            Memory memory,
+            Memory hostMemory,
+            DType dtype) {
+        this.device = device;
+        this.staged = staged;
+        this.memory = memory;
+        this.hostMemory = hostMemory;
         this.group = group;
         this.plan = plan;
         this.ops = device.ops();
@@ -59,9 +87,14 @@ final class GradientStore implements AutoCloseable {
         List<UnitSpec> trained = model.trained();
         bufferOf = new int[trained.size()];
         Map<Object, Integer> slots = new LinkedHashMap<>();
+        Map<Integer, DType> types = new TreeMap<>();
         for (int u = 0; u < bufferOf.length; u++) {
-            bufferOf[u] = slots.computeIfAbsent(slot(trained.get(u), model), key -> slots.size());
+            DType own = staged && !trained.get(u).fp32() ? dtype : DType.F32;
+            bufferOf[u] = slots.computeIfAbsent(slot(trained.get(u), model, own), key -> slots.size());
+            types.put(bufferOf[u], own);
         }
+        bufferTypes = types.values().toArray(DType[]::new);
+        reduced = new Tensor[slots.size()];
         buffers = new Tensor[slots.size()];
         pending = new Pending[slots.size()];
         bufferElements = new long[slots.size()];
@@ -71,43 +104,57 @@ final class GradientStore implements AutoCloseable {
             for (int u = 0; u < bufferOf.length; u++) {
                 if (bufferOf[u] == b) {
                     elements = Math.max(elements, plan.paddedElements(u));
-                    padded[u] = key.equals(EDGE)
+                    padded[u] = key instanceof EdgeSlot edge
+                            && edge.edge == EDGE
                             && trained.get(u).block() != 0
                             && trained.get(0).block() == 0;
                 }
             }
             bufferElements[b] = elements;
-            if (!alone) {
+            if (!alone || staged) {
                 buffer(b);
             }
         });
         sums = new Tensor[bufferOf.length];
         for (int u = 0; u < sums.length; u++) {
-            sums[u] = memory.allocate(DType.F32, plan.sliceElements(u));
-            ops.zero(sums[u]); // what stands in padding is never written where backward fills the sums, but it is read
+            sums[u] = (staged ? hostMemory : memory).allocate(DType.F32, plan.sliceElements(u));
+            zero(sums[u]); // what stands in padding is never written where backward fills the sums, but it is read
         }
     }
 
     /** The buffer; that of a rank alone is there from its first use on. */
     private Tensor buffer(int b) {
         if (buffers[b] == null) {
-            buffers[b] = group.allocateShared(DType.F32, bufferElements[b]);
+            if (staged) {
+                buffers[b] = memory.allocate(bufferTypes[b], bufferElements[b]);
+                reduced[b] = memory.allocate(DType.F32, bufferElements[b] / group.size());
+            } else {
+                buffers[b] = group.allocateShared(DType.F32, bufferElements[b]);
+                statistics.allocated(buffers[b].bytes(), Purpose.GRADIENTS);
+            }
             ops.zero(buffers[b]);
-            statistics.allocated(buffers[b].bytes(), Purpose.GRADIENTS);
         }
         return buffers[b];
     }
 
+    private void zero(Tensor sum) {
+        if (staged) {
+            device.hostOps().zero(sum);
+        } else {
+            ops.zero(sum);
+        }
+    }
+
     /** Whether backward's gradients are the sums: there is one rank, and nothing to add to. */
     private boolean fillsSums() {
-        return alone && !accumulate;
+        return alone && !accumulate && !staged;
     }
 
     /** Units with equal slots share a buffer. */
-    private static Object slot(UnitSpec unit, TunedModel model) {
+    private static Object slot(UnitSpec unit, TunedModel model, DType dtype) {
         int head = model.blockCount() - 1;
         if (unit.block() == 0 || unit.block() == head) {
-            return model.config().tiedEmbeddings() ? unit.name() : EDGE;
+            return new EdgeSlot(model.config().tiedEmbeddings() ? unit.name() : EDGE, dtype);
         }
         if (unit.block() == model.prefixBlock()) {
             return unit.name();
@@ -116,7 +163,7 @@ final class GradientStore implements AutoCloseable {
         List<Long> layout = unit.parameters().values().stream()
                 .flatMap(p -> List.of(p.offset(), p.elements()).stream())
                 .toList();
-        return new LayerSlot(unit.block() % 2, layout);
+        return new LayerSlot(unit.block() % 2, dtype, layout);
     }
 
     /** The first micro-batch of a step overwrites the sums, later ones add. */
@@ -152,7 +199,42 @@ final class GradientStore implements AutoCloseable {
             finish(b);
         }
         Tensor gradient = nothing ? null : buffer(b).slice(0, plan.paddedElements(unit));
-        pending[b] = group.reduceScatter(sums[unit], gradient, DType.F32, accumulate);
+        pending[b] = staged
+                ? reduceThroughDevice(unit, b, gradient)
+                : group.reduceScatter(sums[unit], gradient, DType.F32, accumulate);
+    }
+
+    private Pending reduceThroughDevice(int unit, int b, Tensor gradient) {
+        Tensor slice = reduced[b].slice(0, plan.sliceElements(unit));
+        Pending reduction = group.reduceScatter(slice, gradient, bufferTypes[b], false);
+        boolean adds = accumulate;
+        return () -> {
+            reduction.await();
+            if (adds) {
+                Tensor part = arrived(plan.sliceElements(unit));
+                device.toHost(part, slice).await();
+                device.hostOps().add(sums[unit], part);
+            } else {
+                device.toHost(sums[unit], slice).await();
+            }
+        };
+    }
+
+    /** Where a later micro-batch's gradients arrive before they are added. */
+    private Tensor arrived(long elements) {
+        if (arrived == null) {
+            long most = 0;
+            for (Tensor sum : sums) {
+                most = Math.max(most, sum.elements());
+            }
+            arrived = hostMemory.allocate(DType.F32, most);
+        }
+        return arrived.slice(0, elements);
+    }
+
+    /** Of the unit's sum, in double precision. */
+    double sumOfSquares(int unit) {
+        return staged ? device.hostOps().sumOfSquares(sums[unit]) : ops.sumOfSquares(sums[unit]);
     }
 
     /** Waits for every reduce-scatter. */
@@ -171,7 +253,7 @@ final class GradientStore implements AutoCloseable {
     @Override
     public void close() {
         for (Tensor buffer : buffers) {
-            if (buffer != null) {
+            if (buffer != null && !staged) {
                 statistics.released(buffer.bytes(), Purpose.GRADIENTS);
             }
         }

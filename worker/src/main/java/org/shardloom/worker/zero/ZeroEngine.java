@@ -1,6 +1,7 @@
 package org.shardloom.worker.zero;
 
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -38,7 +39,9 @@ public final class ZeroEngine implements AutoCloseable {
     private final Memory parameterMemory;
     private final Memory gatheredMemory;
     private final Memory gradientMemory;
+    private final Memory gradientSumMemory;
     private final Memory optimizerMemory;
+    private final boolean staged;
     private final ParameterStore parameters;
     private final GradientStore gradients;
     private final OptimizerShard optimizer;
@@ -62,13 +65,19 @@ public final class ZeroEngine implements AutoCloseable {
         this.trainedUnits = IntStream.range(0, model.units().size())
                 .filter(u -> model.units().get(u).trained())
                 .toArray();
-        this.parameterMemory = device.memory(Purpose.PARAMETERS);
+        this.staged = config.placement().stagesGradients(device);
+        this.parameterMemory = config.placement().stagesParameters(device)
+                ? device.hostMemory(Purpose.PARAMETERS)
+                : device.memory(Purpose.PARAMETERS);
         this.gatheredMemory = device.memory(Purpose.GATHERED);
         this.gradientMemory = device.memory(Purpose.GRADIENTS);
-        this.optimizerMemory = device.memory(Purpose.OPTIMIZER);
+        this.gradientSumMemory = device.hostMemory(Purpose.GRADIENTS);
+        this.optimizerMemory = staged ? device.hostMemory(Purpose.OPTIMIZER) : device.memory(Purpose.OPTIMIZER);
         this.parameters = newParameters();
-        this.gradients = new GradientStore(group, plan, model, device, gradientMemory);
-        this.optimizer = new OptimizerShard(plan, group.rank(), trained, config.optimizer(), optimizerMemory);
+        this.gradients = new GradientStore(
+                group, plan, model, device, staged, gradientMemory, gradientSumMemory, config.dtype());
+        this.optimizer =
+                new OptimizerShard(plan, group.rank(), trained, config.optimizer(), optimizerMemory, device.hostOps());
         this.scaler = config.dtype() == DType.F16 ? LossScaler.dynamic() : LossScaler.none();
         BlockStore blocks = new BlockStore(model, parameters, gradients);
         this.pass = new MicroBatchPass(decoder, blocks, device, config);
@@ -100,11 +109,16 @@ public final class ZeroEngine implements AutoCloseable {
         DType[] dtypes = model.units().stream()
                 .map(u -> u.fp32() || u.quantization() != Quantization.NONE ? DType.F32 : config.dtype())
                 .toArray(DType[]::new);
+        if (config.placement().stagesParameters(device)) {
+            return new GatheredParameters(group, plan, dtypes, parameterMemory, gatheredMemory, device);
+        }
         if (config.zeroStage() == 2 || group.size() == 1) {
             return new ResidentParameters(group, plan, dtypes, parameterMemory);
         }
         ParameterStore inPlace = InPlaceParameters.tryCreate(group, plan, dtypes, device.statistics());
-        return inPlace != null ? inPlace : new GatheredParameters(group, plan, dtypes, parameterMemory, gatheredMemory);
+        return inPlace != null
+                ? inPlace
+                : new GatheredParameters(group, plan, dtypes, parameterMemory, gatheredMemory, null);
     }
 
     /** How the trained units are cut: that of optimizer state and checkpoints. */
@@ -163,7 +177,14 @@ public final class ZeroEngine implements AutoCloseable {
     /** Rounds the master weights, loaded or moved by the caller, into the parameters of all ranks; frozen ones are published as they are. */
     public void publishMaster() {
         for (int t = 0; t < trainedUnits.length; t++) {
-            optimizer.copyMasterTo(t, parameters.slice(trainedUnits[t]));
+            Tensor slice = parameters.slice(trainedUnits[t]);
+            if (!staged || config.placement().parametersOnHost()) {
+                optimizer.copyMasterTo(t, slice);
+                continue;
+            }
+            Tensor rounded = new Tensor(gradients.sum(t).address(), slice.dtype(), slice.elements());
+            optimizer.copyMasterTo(t, rounded);
+            device.toDevice(slice, rounded).await();
         }
         parameters.publish(IntStream.range(0, model.units().size()).toArray());
     }
@@ -191,7 +212,7 @@ public final class ZeroEngine implements AutoCloseable {
         gradients.finishAll();
         double[] totals = new double[trained.size() + 2];
         for (int u = 0; u < trained.size(); u++) {
-            totals[u] = device.ops().sumOfSquares(gradients.sum(u));
+            totals[u] = gradients.sumOfSquares(u);
         }
         totals[trained.size()] = lossSum;
         totals[trained.size() + 1] =
@@ -226,10 +247,18 @@ public final class ZeroEngine implements AutoCloseable {
         // PyTorch's clip_grad_norm_: factor max / (norm + 1e-6), at most 1.
         double clip = config.maxGradNorm() > 0 ? Math.min(1, config.maxGradNorm() / (norm + 1e-6)) : 1;
         optimizer.beginUpdate();
+        List<Device.Transfer> copies = new ArrayList<>();
         for (int u = 0; u < trained.size(); u++) {
-            optimizer.update(
-                    u, gradients.sum(u), learningRate, clip / scaler.scale(), parameters.slice(trainedUnits[u]));
+            Tensor slice = parameters.slice(trainedUnits[u]);
+            double scale = clip / scaler.scale();
+            if (staged && !config.placement().parametersOnHost()) {
+                Tensor updated = optimizer.updateInPlace(u, gradients.sum(u), learningRate, scale, slice.dtype());
+                copies.add(device.toDevice(slice, updated));
+            } else {
+                optimizer.update(u, gradients.sum(u), learningRate, scale, slice);
+            }
         }
+        copies.forEach(Device.Transfer::await);
     }
 
     /**
@@ -260,6 +289,7 @@ public final class ZeroEngine implements AutoCloseable {
         parameters.close();
         gradients.close();
         optimizerMemory.close();
+        gradientSumMemory.close();
         gradientMemory.close();
         gatheredMemory.close();
         parameterMemory.close();

@@ -14,6 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.kernels.cpu.CpuDevice;
+import org.shardloom.kernels.cpu.CpuHostOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.protocol.disk.NoSpaceException;
@@ -48,7 +49,7 @@ class ShardFilesTest {
                     directory,
                     plan(world),
                     rank,
-                    new OptimizerShard(plan(world), rank, UNITS, TinyModel.ADAMW, memory));
+                    new OptimizerShard(plan(world), rank, UNITS, TinyModel.ADAMW, memory, CpuHostOps.INSTANCE));
         }
     }
 

@@ -32,7 +32,7 @@ class EngineMemoryTest {
     }
 
     @ParameterizedTest
-    @EnumSource(Sharding.class)
+    @EnumSource(names = {"ZERO_2", "ZERO_3_IN_PLACE", "ZERO_3_GATHERED"})
     void whatARankHoldsFallsAsRanksAreAdded(Sharding sharding) throws Exception {
         Map<Purpose, Long> alone = afterAStep(1, sharding).get(0);
         for (int world = 2; world <= 4; world++) {

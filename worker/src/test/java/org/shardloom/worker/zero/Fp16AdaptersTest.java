@@ -40,7 +40,14 @@ class Fp16AdaptersTest {
             model = new TunedModel(model.config(), units, model.adapters());
         }
         EngineConfig config = new EngineConfig(
-                DType.F16, 3, true, TinyModel.ADAMW, 1.0, 128, new SpikeConfig(SpikeConfig.Action.PAUSE, 100));
+                DType.F16,
+                3,
+                true,
+                TinyModel.ADAMW,
+                1.0,
+                128,
+                new SpikeConfig(SpikeConfig.Action.PAUSE, 100),
+                Placement.OFFLOADED_OPTIMIZER);
         ZeroEngine engine = new ZeroEngine(model, config, device, new LocalCollectives());
         if (inFp32) {
             StartWeights.fillAll(

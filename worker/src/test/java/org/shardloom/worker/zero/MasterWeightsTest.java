@@ -20,6 +20,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.kernels.cpu.CpuDevice;
+import org.shardloom.kernels.cpu.CpuHostOps;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
@@ -54,7 +55,8 @@ class MasterWeightsTest {
         try (CpuDevice device = new CpuDevice(1)) {
             for (int rank = 0; rank < world; rank++) {
                 try (Memory memory = device.memory(Purpose.OPTIMIZER)) {
-                    OptimizerShard shard = new OptimizerShard(plan, rank, UNITS, TinyModel.ADAMW, memory);
+                    OptimizerShard shard =
+                            new OptimizerShard(plan, rank, UNITS, TinyModel.ADAMW, memory, CpuHostOps.INSTANCE);
                     MasterWeights.randomize(UNITS, plan, rank, seed, CONFIG.layers(), shard::master);
                     for (int u = 0; u < UNITS.size(); u++) {
                         float[] slice = Inputs.toFloats(device, shard.get(u, Part.MASTER));
@@ -185,7 +187,8 @@ class MasterWeightsTest {
                 source.rank = rank;
                 try (CpuDevice device = new CpuDevice(1);
                         Memory memory = device.memory(Purpose.OPTIMIZER)) {
-                    OptimizerShard shard = new OptimizerShard(plan, rank, units, TinyModel.ADAMW, memory);
+                    OptimizerShard shard =
+                            new OptimizerShard(plan, rank, units, TinyModel.ADAMW, memory, CpuHostOps.INSTANCE);
                     MasterWeights.load(units, plan, rank, source, shard::master);
                 }
             }

@@ -7,9 +7,11 @@ import java.util.Arrays;
 import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cpu.CpuDevice;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.protocol.config.OptimizerConfig;
+import org.shardloom.protocol.config.SpikeConfig;
 import org.shardloom.protocol.plan.Interval;
 import org.shardloom.protocol.plan.StepShares;
 import org.shardloom.worker.model.ModelConfigReader;
@@ -25,30 +27,55 @@ public final class TinyTrainer implements AutoCloseable {
     public enum Sharding {
         ZERO_2(2, false),
         ZERO_3_IN_PLACE(3, false),
-        ZERO_3_GATHERED(3, true);
+        ZERO_3_GATHERED(3, true),
+        SPLIT_ZERO_2(2, true, false),
+        SPLIT_ZERO_3(3, true, false),
+        SPLIT_ZERO_3_OFFLOADED(3, true, true);
 
         final int stage;
         final boolean separate;
+        /** The device has memory of its own. */
+        final boolean split;
+
+        final Placement placement;
 
         Sharding(int stage, boolean separate) {
             this.stage = stage;
             this.separate = separate;
+            this.split = false;
+            this.placement = Placement.OFFLOADED_OPTIMIZER;
+        }
+
+        Sharding(int stage, boolean separate, boolean parametersOnHost) {
+            this.stage = stage;
+            this.separate = separate;
+            this.split = true;
+            this.placement = new Placement(true, parametersOnHost);
         }
     }
 
-    public final CpuDevice device = new CpuDevice(1);
+    public final Device device;
     public final ZeroEngine engine;
     private final Collectives group;
     private final TensorSource train;
 
     public TinyTrainer(Collectives given, DType dtype, Sharding sharding, boolean recompute, OptimizerConfig optimizer)
             throws IOException {
+        device = sharding.split ? new SplitDevice() : new CpuDevice(1);
         Path directory = SharedFixtures.tinyChatglm3();
         group = sharding.separate ? SeparateMemories.over(given) : given;
         train = TinyModel.open(directory.resolve("train.safetensors"));
         engine = new ZeroEngine(
                 ModelConfigReader.read(directory),
-                new EngineConfig(dtype, sharding.stage, recompute, optimizer, 1.0, 128),
+                new EngineConfig(
+                        dtype,
+                        sharding.stage,
+                        recompute,
+                        optimizer,
+                        1.0,
+                        128,
+                        new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
+                        sharding.placement),
                 device,
                 group);
         try (TensorSource weights = WeightsDirectory.open(directory)) {

@@ -1,0 +1,115 @@
+package org.shardloom.kernels.plan;
+
+import java.util.List;
+import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.collective.Pending;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+
+/**
+ * A group on paper, of ranks that do all the same: bytes are counted as ring algorithms send them, (n - 1) / n of the whole from every rank
+ * (Patarasuk and Yuan, 2009), and every sum over ranks is this rank's value as often as there are ranks.
+ */
+public final class PlanCollectives implements Collectives {
+    /** Reductions of 16-bit operands are summed in fp32 through pieces of that many bytes, two by turns. */
+    public static final long PIECE_BYTES = 32L << 20;
+
+    private final int rank;
+    private final int size;
+    private final Work work;
+    private final Memory pieces;
+
+    /** A rank of a group of that size on the device. */
+    public PlanCollectives(int rank, int size, PlanDevice device) {
+        this.rank = rank;
+        this.size = size;
+        this.work = device.work();
+        this.pieces = device.memory(Purpose.WORKSPACE);
+        if (size > 1) {
+            pieces.allocate(DType.F32, 2 * PIECE_BYTES / 4);
+        }
+    }
+
+    @Override
+    public int rank() {
+        return rank;
+    }
+
+    @Override
+    public int size() {
+        return size;
+    }
+
+    @Override
+    public String transport() {
+        return "plan";
+    }
+
+    @Override
+    public Tensor allocateCommon(DType dtype, long... shape) {
+        return null;
+    }
+
+    /** The engine allocates such memory on the device itself where that has memory of its own. */
+    @Override
+    public Tensor allocateShared(DType dtype, long... shape) {
+        throw new UnsupportedOperationException("memory of a group on paper");
+    }
+
+    @Override
+    public Pending allGather(Tensor full, Tensor slice) {
+        if (full.elements() != slice.elements() * size || full.dtype() != slice.dtype()) {
+            throw new IllegalArgumentException(full + " is not " + size + " times " + slice);
+        }
+        return sent(full.bytes() / size * (size - 1));
+    }
+
+    @Override
+    public Pending reduceScatter(Tensor sum, Tensor full, DType dtype, boolean accumulate) {
+        return sent(sum.elements() * dtype.bytes * (size - 1));
+    }
+
+    @Override
+    public Pending allReduce(Tensor tensor) {
+        return sent(2 * tensor.bytes() / size * (size - 1));
+    }
+
+    @Override
+    public Pending broadcast(Tensor tensor, int root) {
+        return sent(size == 1 ? 0 : tensor.bytes());
+    }
+
+    @Override
+    public Pending barrier() {
+        return Pending.DONE;
+    }
+
+    @Override
+    public Pending exchange(List<Move> outgoing, List<Move> incoming) {
+        return sent(outgoing.stream().mapToLong(m -> m.tensor().bytes()).sum());
+    }
+
+    @Override
+    public double[] sum(double... values) {
+        double[] sums = values.clone();
+        for (int i = 0; i < sums.length; i++) {
+            sums[i] *= size;
+        }
+        return sums;
+    }
+
+    private Pending sent(long bytes) {
+        work.send(bytes);
+        return Pending.DONE;
+    }
+
+    @Override
+    public void abort(String reason) {}
+
+    @Override
+    public void close() {
+        pieces.close();
+    }
+}

@@ -1,0 +1,242 @@
+package org.shardloom.kernels.plan;
+
+import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.device.IndexTensor;
+import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.tensor.Tensor;
+
+/** Counts operations of matrix products and bytes that the others move; computes nothing. */
+final class PlanOps implements Ops {
+    private final Work work;
+
+    PlanOps(Work work) {
+        this.work = work;
+    }
+
+    private void touch(Tensor... tensors) {
+        for (Tensor tensor : tensors) {
+            work.touch(tensor == null ? 0 : tensor.bytes());
+        }
+    }
+
+    @Override
+    public void linear(Tensor y, Tensor x, Tensor weight) {
+        work.product(x.rows(), weight.rows(), weight.columns());
+    }
+
+    @Override
+    public void linearBackwardInput(Tensor gradX, Tensor gradY, Tensor weight, boolean accumulate) {
+        work.product(gradY.rows(), weight.rows(), weight.columns());
+    }
+
+    @Override
+    public void linearBackwardWeight(Tensor gradWeight, Tensor gradY, Tensor x, boolean accumulate) {
+        work.product(gradY.rows(), gradWeight.rows(), gradWeight.columns());
+    }
+
+    @Override
+    public void linearAdd(Columns y, Tensor x, Tensor weight) {
+        work.product(x.rows(), weight.rows(), weight.columns());
+    }
+
+    @Override
+    public void linearBackwardInput(Tensor gradX, Columns gradY, Tensor weight, boolean accumulate) {
+        work.product(gradY.matrix().rows(), weight.rows(), weight.columns());
+    }
+
+    @Override
+    public void linearBackwardWeight(Tensor gradWeight, Columns gradY, Tensor x) {
+        work.product(x.rows(), gradWeight.rows(), gradWeight.columns());
+    }
+
+    @Override
+    public void gatherRows(Tensor out, Tensor table, IndexTensor ids) {
+        touch(out, out);
+    }
+
+    @Override
+    public void scatterRows(Tensor out, Tensor rows, IndexTensor ids) {
+        touch(rows, rows);
+    }
+
+    @Override
+    public void embeddingBackward(Tensor gradWeight, Tensor gradOut, IndexTensor ids, IndexTensor order) {
+        touch(gradOut, gradOut, gradOut);
+    }
+
+    @Override
+    public void rmsNorm(Tensor out, Tensor inverse, Tensor sum, Tensor x, Tensor residual, Tensor weight, float eps) {
+        touch(out, sum, x, residual);
+    }
+
+    @Override
+    public void rmsNormBackward(
+            Tensor gradX,
+            Tensor gradWeight,
+            boolean accumulate,
+            Tensor gradOut,
+            Tensor x,
+            Tensor inverse,
+            Tensor weight,
+            Tensor skip) {
+        touch(gradX, gradOut, x, skip);
+    }
+
+    @Override
+    public void layerNorm(Tensor out, Tensor statistics, Tensor x, Tensor weight, Tensor bias, float eps) {
+        touch(out, x);
+    }
+
+    @Override
+    public void layerNormBackward(
+            Tensor gradX,
+            Tensor gradWeight,
+            Tensor gradBias,
+            Tensor gradOut,
+            Tensor x,
+            Tensor statistics,
+            Tensor weight) {
+        touch(gradX, gradOut, x);
+    }
+
+    @Override
+    public void rotary(Tensor qkv, Tensor bias, Tensor table, IndexTensor positions, AttentionShape shape) {
+        touch(qkv, qkv);
+    }
+
+    @Override
+    public void rotaryBackward(Tensor gradQkv, Tensor table, IndexTensor positions, AttentionShape shape) {
+        touch(gradQkv, gradQkv);
+    }
+
+    /** Scores and weighted values of half of all pairs, as if there were one sequence: the most that it can be. */
+    @Override
+    public void attention(
+            Tensor context,
+            Tensor logSums,
+            Tensor qkv,
+            IndexTensor starts,
+            IndexTensor contexts,
+            AttentionShape shape) {
+        work.product(qkv.rows(), qkv.rows(), shape.contextWidth());
+    }
+
+    @Override
+    public void attentionWithCache(
+            Tensor context,
+            Tensor cache,
+            Tensor qkv,
+            IndexTensor starts,
+            IndexTensor contexts,
+            IndexTensor cacheStarts,
+            IndexTensor past,
+            AttentionShape shape) {
+        work.product(2.0 * qkv.rows(), cache.rows(), shape.contextWidth());
+    }
+
+    /** Five products where forward has two. */
+    @Override
+    public void attentionBackward(
+            Tensor gradQkv,
+            Tensor gradContext,
+            Tensor context,
+            Tensor logSums,
+            Tensor qkv,
+            IndexTensor starts,
+            IndexTensor contexts,
+            AttentionShape shape) {
+        work.product(2.5 * qkv.rows(), qkv.rows(), shape.contextWidth());
+    }
+
+    @Override
+    public void swiglu(Tensor out, Tensor gateUp) {
+        touch(out, gateUp);
+    }
+
+    @Override
+    public void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp) {
+        touch(gradGateUp, gradOut, gateUp);
+    }
+
+    @Override
+    public void gelu(Tensor out, Tensor x) {
+        touch(out, x);
+    }
+
+    @Override
+    public void geluBackward(Tensor gradX, Tensor gradOut, Tensor x) {
+        touch(gradX, gradOut, x);
+    }
+
+    @Override
+    public void addBias(Tensor x, Tensor bias) {
+        touch(x, x);
+    }
+
+    @Override
+    public void addScaled(Tensor out, Tensor a, Tensor b, float factor) {
+        touch(out, a, b);
+    }
+
+    @Override
+    public void columnSum(Tensor out, Tensor x, boolean accumulate) {
+        touch(x);
+    }
+
+    @Override
+    public void softmaxCrossEntropy(Tensor losses, Tensor grad, Tensor logits, IndexTensor targets, float scale) {
+        touch(grad, logits, logits);
+    }
+
+    @Override
+    public void convert(Tensor out, Tensor in) {
+        touch(out, in);
+    }
+
+    @Override
+    public void add(Tensor out, Tensor a, Tensor b) {
+        touch(out, a, b);
+    }
+
+    /** One, so that a norm is a usual number. */
+    @Override
+    public double sumOfSquares(Tensor x) {
+        touch(x);
+        return 1;
+    }
+
+    @Override
+    public void zero(Tensor out) {
+        touch(out);
+    }
+
+    @Override
+    public void scale(Tensor out, float factor) {
+        touch(out, out);
+    }
+
+    @Override
+    public void dropout(Tensor out, Tensor x, long key, float rate) {
+        touch(out, x);
+    }
+
+    @Override
+    public void tanh(Tensor out, Tensor x) {
+        touch(out, x);
+    }
+
+    @Override
+    public void tanhBackward(Tensor gradX, Tensor gradY, Tensor y) {
+        touch(gradX, gradY, y);
+    }
+
+    @Override
+    public void dequantizeNf4(Tensor out, Tensor codes, Tensor absmax) {
+        touch(out, codes, absmax);
+    }
+
+    @Override
+    public void dequantizeAbsmax(Tensor absmax, Tensor codes, Tensor nested, float offset) {
+        touch(absmax, codes);
+    }
+}
