@@ -1,6 +1,5 @@
 package org.shardloom.kernels.device;
 
-import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /**
@@ -47,36 +46,4 @@ public interface HostOps {
             return new Adamw(rate, beta1, beta2, eps, other, correction1, correction2, gradScale);
         }
     }
-
-    /**
-     * As {@link #adamw}, with new weights of two bytes that take the gradient's place: they stand in its first half afterwards. A piece is
-     * written where pieces before it were read, so that nothing else is needed but memory for the first piece.
-     *
-     * @param from first element
-     * @param count number of elements
-     * @param piece the first piece's new weights, at least {@link #FIRST_PIECE} elements in their dtype, in memory of its own
-     */
-    default void adamwInPlace(
-            Tensor master,
-            Tensor first,
-            Tensor second,
-            Tensor gradient,
-            Tensor piece,
-            long from,
-            long count,
-            Adamw settings) {
-        DType dtype = piece.dtype();
-        Tensor half = new Tensor(gradient.address(), dtype, gradient.elements());
-        long end = from + count;
-        for (long at = from; at < end; ) {
-            long until = Math.min(end, at < FIRST_PIECE ? FIRST_PIECE : 2 * at);
-            long n = until - at;
-            Tensor out = at < FIRST_PIECE ? piece.slice(at, n) : half.slice(at, n);
-            adamw(master.slice(at, n), first.slice(at, n), second.slice(at, n), gradient.slice(at, n), out, settings);
-            at = until;
-        }
-    }
-
-    /** Elements that {@link #adamwInPlace} cannot write at once. */
-    int FIRST_PIECE = 4096;
 }

@@ -31,12 +31,13 @@ public final class OptimizerShard {
         }
     }
 
+    /** Elements of a slice that are updated in fp32 before they are rounded in place. */
+    private static final long BEGINNING = 4096;
+
     private final OptimizerConfig config;
     private final NoDecay noDecay;
     private final Tensor[][] state;
     private final HostOps ops;
-    private final Memory memory;
-    private Tensor firstPiece;
     private final List<List<DecayRange>> ranges = new ArrayList<>();
     private long updates;
 
@@ -49,7 +50,6 @@ public final class OptimizerShard {
             ShardPlan plan, int rank, List<UnitSpec> units, OptimizerConfig config, Memory host, HostOps ops) {
         this.config = config;
         this.ops = ops;
-        this.memory = host;
         this.noDecay = new NoDecay(config.noDecay());
         this.state = new Tensor[units.size()][Part.values().length];
         for (int u = 0; u < units.size(); u++) {
@@ -94,53 +94,54 @@ public final class OptimizerShard {
      * @param parameters receives the new weights in the training dtype; host memory
      */
     public void update(int unit, Tensor gradient, double learningRate, double gradScale, Tensor parameters) {
-        HostOps.Adamw settings = settings(learningRate, gradScale);
-        for (DecayRange range : ranges.get(unit)) {
-            ops.adamw(
-                    part(unit, Part.MASTER, range),
-                    part(unit, Part.FIRST_MOMENT, range),
-                    part(unit, Part.SECOND_MOMENT, range),
-                    gradient.slice(range.from, range.count),
-                    parameters.slice(range.from, range.count),
-                    settings.withDecay(decay(range)));
-        }
+        update(unit, gradient, new Interval(0, gradient.elements()), parameters, settings(learningRate, gradScale));
     }
 
     /**
-     * As {@link #update}; the new weights take the gradient's place.
+     * As {@link #update}; the new weights take the gradient's place, so that nothing else is needed. Those of two bytes stand in its first
+     * half: a piece is written where pieces before it were read, and pieces double. At the beginning, where they would be too many, the new
+     * weights are fp32 at first.
      *
      * @return the new weights of the slice in the dtype, in the gradient's memory, to be copied to the device; those of padding are
      *     undefined
      */
     public Tensor updateInPlace(int unit, Tensor gradient, double learningRate, double gradScale, DType dtype) {
-        if (dtype == DType.F32) {
-            update(unit, gradient, learningRate, gradScale, gradient);
-            return gradient;
-        }
-        if (firstPiece == null) {
-            firstPiece = memory.allocate(DType.F32, HostOps.FIRST_PIECE);
-        }
-        Tensor piece = new Tensor(firstPiece.address(), dtype, HostOps.FIRST_PIECE);
         HostOps.Adamw settings = settings(learningRate, gradScale);
-        for (DecayRange range : ranges.get(unit)) {
-            ops.adamwInPlace(
-                    get(unit, Part.MASTER),
-                    get(unit, Part.FIRST_MOMENT),
-                    get(unit, Part.SECOND_MOMENT),
-                    gradient,
-                    piece,
-                    range.from,
-                    range.count,
-                    settings.withDecay(decay(range)));
+        long end = gradient.elements();
+        long beginning = dtype == DType.F32 ? end : Math.min(BEGINNING, end);
+        update(unit, gradient, new Interval(0, beginning), gradient, settings);
+        Tensor updated = new Tensor(gradient.address(), dtype, end);
+        if (dtype != DType.F32) {
+            for (long at = 0; at < beginning; ) {
+                long next = Math.min(beginning, Math.max(1, 2 * at));
+                ops.convert(updated.slice(at, next - at), gradient.slice(at, next - at));
+                at = next;
+            }
         }
-        Tensor updated = new Tensor(gradient.address(), dtype, gradient.elements());
-        long beginning = Math.min(HostOps.FIRST_PIECE, updated.elements());
-        ops.convert(updated.slice(0, beginning), piece.slice(0, beginning));
+        for (long at = beginning; at < end; ) {
+            long next = Math.min(end, 2 * at);
+            update(unit, gradient, new Interval(at, next), updated, settings);
+            at = next;
+        }
         return updated;
     }
 
-    private Tensor part(int unit, Part part, DecayRange range) {
-        return get(unit, part).slice(range.from, range.count);
+    /** The elements of the slice in the interval. */
+    private void update(int unit, Tensor gradient, Interval interval, Tensor parameters, HostOps.Adamw settings) {
+        for (DecayRange range : ranges.get(unit)) {
+            Interval common = interval.intersect(new Interval(range.from, range.from + range.count));
+            if (!common.isEmpty()) {
+                long from = common.from();
+                long count = common.length();
+                ops.adamw(
+                        get(unit, Part.MASTER).slice(from, count),
+                        get(unit, Part.FIRST_MOMENT).slice(from, count),
+                        get(unit, Part.SECOND_MOMENT).slice(from, count),
+                        gradient.slice(from, count),
+                        parameters.slice(from, count),
+                        settings.withDecay(range.decays ? (float) config.weightDecay() : 0));
+            }
+        }
     }
 
     private HostOps.Adamw settings(double learningRate, double gradScale) {
@@ -153,10 +154,6 @@ public final class OptimizerShard {
                 (float) (1 - Math.pow(config.beta1(), updates)),
                 (float) (1 - Math.pow(config.beta2(), updates)),
                 (float) gradScale);
-    }
-
-    private float decay(DecayRange range) {
-        return range.decays ? (float) config.weightDecay() : 0;
     }
 
     /** Writes the master weights, rounded, to the parameters, in host memory. */

@@ -24,7 +24,7 @@ import org.shardloom.worker.model.UnitSpec;
  * among the trained ones.
  *
  * <p>Where the device has memory of its own and the optimizer is on the host, a unit's gradients have the training dtype, their reduced
- * slice is fp32 on the device, and the sums are the host's.
+ * slice is fp32 on the device, in memory that serves one unit after the other, and the sums are the host's.
  *
  * <p>A rank that is alone has nothing to reduce: the first micro-batch of a step fills the sums themselves, and there are buffers only
  * once a second one comes.
@@ -54,7 +54,8 @@ final class GradientStore implements AutoCloseable {
     private final boolean staged;
     private final Memory memory;
     private final Memory hostMemory;
-    private final Tensor[] reduced;
+    private final Tensor reduced;
+    private int reducing = -1;
     private Tensor arrived;
     private boolean accumulate;
 
@@ -89,12 +90,11 @@ final class GradientStore implements AutoCloseable {
         Map<Object, Integer> slots = new LinkedHashMap<>();
         Map<Integer, DType> types = new TreeMap<>();
         for (int u = 0; u < bufferOf.length; u++) {
-            DType own = staged && !trained.get(u).fp32() ? dtype : DType.F32;
+            DType own = staged && !alone && !trained.get(u).fp32() ? dtype : DType.F32;
             bufferOf[u] = slots.computeIfAbsent(slot(trained.get(u), model, own), key -> slots.size());
             types.put(bufferOf[u], own);
         }
         bufferTypes = types.values().toArray(DType[]::new);
-        reduced = new Tensor[slots.size()];
         buffers = new Tensor[slots.size()];
         pending = new Pending[slots.size()];
         bufferElements = new long[slots.size()];
@@ -120,6 +120,7 @@ final class GradientStore implements AutoCloseable {
             sums[u] = (staged ? hostMemory : memory).allocate(DType.F32, plan.sliceElements(u));
             zero(sums[u]); // what stands in padding is never written where backward fills the sums, but it is read
         }
+        reduced = staged && !alone ? memory.allocate(DType.F32, largestSlice()) : null;
     }
 
     /** The buffer; that of a rank alone is there from its first use on. */
@@ -127,7 +128,6 @@ final class GradientStore implements AutoCloseable {
         if (buffers[b] == null) {
             if (staged) {
                 buffers[b] = memory.allocate(bufferTypes[b], bufferElements[b]);
-                reduced[b] = memory.allocate(DType.F32, bufferElements[b] / group.size());
             } else {
                 buffers[b] = group.allocateShared(DType.F32, bufferElements[b]);
                 statistics.allocated(buffers[b].bytes(), Purpose.GRADIENTS);
@@ -205,8 +205,16 @@ final class GradientStore implements AutoCloseable {
     }
 
     private Pending reduceThroughDevice(int unit, int b, Tensor gradient) {
-        Tensor slice = reduced[b].slice(0, plan.sliceElements(unit));
-        Pending reduction = group.reduceScatter(slice, gradient, bufferTypes[b], false);
+        if (alone && gradient == null) {
+            if (!accumulate) {
+                zero(sums[unit]);
+            }
+            return Pending.DONE;
+        }
+        Tensor slice = alone ? gradient : reduced(unit);
+        Pending reduction =
+                slice == gradient ? Pending.DONE : group.reduceScatter(slice, gradient, bufferTypes[b], false);
+        reducing = b;
         boolean adds = accumulate;
         return () -> {
             reduction.await();
@@ -220,14 +228,26 @@ final class GradientStore implements AutoCloseable {
         };
     }
 
+    /** Where the unit's slice is reduced, as soon as the one before has left it. */
+    private Tensor reduced(int unit) {
+        if (reducing >= 0) {
+            finish(reducing);
+        }
+        return reduced.slice(0, plan.sliceElements(unit));
+    }
+
+    private long largestSlice() {
+        long most = 0;
+        for (Tensor sum : sums) {
+            most = Math.max(most, sum.elements());
+        }
+        return most;
+    }
+
     /** Where a later micro-batch's gradients arrive before they are added. */
     private Tensor arrived(long elements) {
         if (arrived == null) {
-            long most = 0;
-            for (Tensor sum : sums) {
-                most = Math.max(most, sum.elements());
-            }
-            arrived = hostMemory.allocate(DType.F32, most);
+            arrived = hostMemory.allocate(DType.F32, largestSlice());
         }
         return arrived.slice(0, elements);
     }

@@ -166,9 +166,7 @@ final class MicroBatchPass {
             work.x = work.newStream();
             decoder.embed(embedding, work.inputs, work.x);
         }
-        if (!tied) {
-            blocks.release(0);
-        }
+        blocks.release(0);
         for (int b = 1; b < head; b++) {
             BlockView p = blocks.gather(b);
             blocks.prefetch(b + 1);
@@ -177,6 +175,9 @@ final class MicroBatchPass {
             }
             blocks.release(b);
         }
+        if (tied) {
+            blocks.prefetch(0); // the largest unit of many a model: it is not kept while the layers need the room
+        }
     }
 
     private void headStep(Work work, PhaseTimer timer) {
@@ -184,7 +185,7 @@ final class MicroBatchPass {
         BlockView embedding = tied ? blocks.gather(0) : null;
         BlockView g = work == null ? null : blocks.gradients(head, timer);
         BlockView embeddingGrad = tied && lowest == 0 && work != null ? zeroed(blocks.gradients(0, timer)) : null;
-        if (head - 1 >= lowest) {
+        if (head - 1 >= lowest && !tied) {
             blocks.prefetch(head - 1);
         }
         if (work != null) {

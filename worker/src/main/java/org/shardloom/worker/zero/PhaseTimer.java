@@ -2,12 +2,19 @@ package org.shardloom.worker.zero;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /** Wall time by phase; a phase lasts until the next one begins. */
 final class PhaseTimer {
     private final Map<String, Double> seconds = new LinkedHashMap<>();
+    private final Consumer<String> observer;
     private String phase;
     private long since;
+
+    /** A timer that tells which phase begins; null at the end of the last. */
+    PhaseTimer(Consumer<String> observer) {
+        this.observer = observer;
+    }
 
     /** Ends the phase under way and begins this one; returns what was under way. */
     String begin(String next) {
@@ -17,6 +24,7 @@ final class PhaseTimer {
             seconds.merge(phase, (now - since) * 1e-9, Double::sum);
         }
         phase = next;
+        observer.accept(next);
         since = now;
         return before;
     }

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.device.Device;
@@ -51,6 +52,7 @@ public final class ZeroEngine implements AutoCloseable {
     private final NonFiniteOrigin nonFinite;
     private final StepGuard guard;
     private final GenerationPass generation;
+    private Consumer<String> phases = phase -> {};
 
     /** Allocates everything that lives as long as the generation. The optimizer's state is zero until it is loaded. */
     public ZeroEngine(TunedModel model, EngineConfig config, Device device, Collectives group) {
@@ -90,6 +92,11 @@ public final class ZeroEngine implements AutoCloseable {
     /** An engine that trains all parameters of the model. */
     public ZeroEngine(DecoderConfig model, EngineConfig config, Device device, Collectives group) {
         this(TunedModel.full(model), config, device, group);
+    }
+
+    /** Is told from now on which phase of a step begins: forward, backward, communication, optimizer; null at the end of the last. */
+    public void observePhases(Consumer<String> observer) {
+        phases = observer;
     }
 
     /** How the units are cut for a world of that size. */
@@ -196,7 +203,7 @@ public final class ZeroEngine implements AutoCloseable {
      * @throws StepRefusedException when the step is so unlike those before that the run must not go on; likewise
      */
     public StepResult step(StepInput input) {
-        PhaseTimer timer = new PhaseTimer();
+        PhaseTimer timer = new PhaseTimer(phases);
         double lossSum = 0;
         for (int round = 0; round < input.rounds(); round++) {
             gradients.beginRound(round == 0);

@@ -1,0 +1,128 @@
+package org.shardloom.worker.plan;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import org.shardloom.kernels.plan.PlanCollectives;
+import org.shardloom.kernels.plan.PlanDevice;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.Precision;
+import org.shardloom.protocol.config.SpikeConfig;
+import org.shardloom.protocol.plan.StepShares;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.PackedBatch;
+import org.shardloom.worker.model.PrefixPositions;
+import org.shardloom.worker.model.TunedModel;
+import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.zero.EngineConfig;
+import org.shardloom.worker.zero.Placement;
+import org.shardloom.worker.zero.StepInput;
+import org.shardloom.worker.zero.ZeroEngine;
+
+/**
+ * Runs two steps of the real engine on {@link PlanDevice}s, at the model's real shapes, with samples of the longest length in which every
+ * token is learned: no step of the job needs more. Neither weights nor data are read.
+ */
+public final class Planner {
+    /** fp32 master weight and two moments. */
+    private static final int STATE_BYTES = 12;
+
+    private Planner() {}
+
+    /**
+     * Plans the job for GPUs, whatever its device.
+     *
+     * @throws org.shardloom.worker.tuning.TuningException when the method does not go with the model
+     */
+    public static JobPlan plan(JobConfig job, DecoderConfig model) {
+        TunedModel tuned = Tuning.of(model, job.method().tuning());
+        List<RankPlan> ranks = new ArrayList<>();
+        for (int rank = 0; rank < job.workers(); rank++) {
+            ranks.add(rank(job, tuned, rank));
+        }
+        long own = count(tuned.units().stream().filter(u -> !u.isAdded()).toList());
+        long trained = count(tuned.trained());
+        boolean added = tuned.units().stream().anyMatch(UnitSpec::isAdded);
+        long checkpoint = trained * STATE_BYTES;
+        long copies = job.checkpoint().everySteps() == 0
+                ? 1
+                : job.checkpoint().keepLast() + job.checkpoint().keepBest() + 1L;
+        return new JobPlan(
+                own, trained, ranks, checkpoint, copies * checkpoint, added ? trained * 4 : own * dtype(job).bytes);
+    }
+
+    private static long count(List<UnitSpec> units) {
+        return units.stream().mapToLong(UnitSpec::parameterCount).sum();
+    }
+
+    private static RankPlan rank(JobConfig job, TunedModel model, int rank) {
+        EngineConfig config = new EngineConfig(
+                dtype(job),
+                job.zero().stage(),
+                job.gradientCheckpointing(),
+                job.train().optimizer(),
+                job.train().maxGradNorm(),
+                job.data().maxLength(),
+                new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
+                new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
+        try (PlanDevice device = new PlanDevice();
+                PlanCollectives group = new PlanCollectives(rank, job.workers(), device);
+                ZeroEngine engine = new ZeroEngine(model, config, device, group)) {
+            PeakRecorder peaks = new PeakRecorder(device.statistics());
+            engine.observePhases(peaks::begin);
+            engine.publishMaster();
+            StepInput step = step(job, model.config(), rank);
+            engine.step(step);
+            long first = peaks.peak();
+            device.work().reset();
+            engine.step(step);
+            return new RankPlan(
+                    rank,
+                    peaks.peak(),
+                    peaks.byPurpose(),
+                    peaks.byPhase(),
+                    device.hostStatistics().peakBytes(),
+                    peaks.peak() - first,
+                    device.work());
+        }
+    }
+
+    private static StepInput step(JobConfig job, DecoderConfig model, int rank) {
+        int microBatch = job.train().microBatchSize();
+        StepShares share = new StepShares(job.train().globalBatchSize() / microBatch, job.workers(), rank);
+        PackedBatch batch = batch(model, microBatch, job.data().maxLength());
+        int own = share.own().length;
+        double divisor = (double) job.train().globalBatchSize() * job.data().maxLength();
+        // A key that is not 0 has dropout's memory counted where the method has dropout.
+        return new StepInput(
+                Collections.nCopies(own, batch),
+                Collections.nCopies(own, divisor),
+                Collections.nCopies(own, 1L),
+                share.rounds(),
+                job.train().learningRate());
+    }
+
+    private static PackedBatch batch(DecoderConfig model, int sequences, int length) {
+        int[] ids = new int[length];
+        for (int i = 0; i < length; i++) {
+            ids[i] = i % model.vocabulary();
+        }
+        PrefixPositions.Markers markers = model.markers();
+        if (markers != null && length > 2) {
+            Arrays.setAll(ids, i -> i % Math.min(model.vocabulary(), 64));
+            ids[length / 2 - 1] = markers.gMask();
+            ids[length / 2] = markers.start();
+        }
+        return PackedBatch.of(Collections.nCopies(sequences, ids), Collections.nCopies(sequences, ids));
+    }
+
+    private static DType dtype(JobConfig job) {
+        if (job.precision() == Precision.FP32) {
+            return DType.F32;
+        }
+        return job.precision() == Precision.FP16 ? DType.F16 : DType.BF16;
+    }
+}
