@@ -20,6 +20,7 @@ import picocli.CommandLine.Command;
             ScaleCommand.class,
             StopCommand.class,
             ValidateCommand.class,
+            PlanCommand.class,
             GenerateCommand.class,
             ChatCommand.class,
             EvaluateCommand.class,

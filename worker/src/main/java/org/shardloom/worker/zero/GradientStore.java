@@ -30,6 +30,9 @@ import org.shardloom.worker.model.UnitSpec;
  * once a second one comes.
  */
 final class GradientStore implements AutoCloseable {
+    /** Elements of a sum that arrive at a time where they are added: 8 MB. */
+    private static final long PIECE = 2 << 20;
+
     private static final Object EDGE = "embedding and head";
 
     private record LayerSlot(int turn, DType dtype, List<Long> layout) {}
@@ -219,9 +222,7 @@ final class GradientStore implements AutoCloseable {
         return () -> {
             reduction.await();
             if (adds) {
-                Tensor part = arrived(plan.sliceElements(unit));
-                device.toHost(part, slice).await();
-                device.hostOps().add(sums[unit], part);
+                add(sums[unit], slice);
             } else {
                 device.toHost(sums[unit], slice).await();
             }
@@ -244,12 +245,17 @@ final class GradientStore implements AutoCloseable {
         return most;
     }
 
-    /** Where a later micro-batch's gradients arrive before they are added. */
-    private Tensor arrived(long elements) {
+    /** Adds what is on the device to a sum on the host, piece by piece. */
+    private void add(Tensor sum, Tensor slice) {
         if (arrived == null) {
-            arrived = hostMemory.allocate(DType.F32, largestSlice());
+            arrived = hostMemory.allocate(DType.F32, PIECE);
         }
-        return arrived.slice(0, elements);
+        for (long at = 0; at < sum.elements(); at += PIECE) {
+            long count = Math.min(PIECE, sum.elements() - at);
+            Tensor part = arrived.slice(0, count);
+            device.toHost(part, slice.slice(at, count)).await();
+            device.hostOps().add(sum.slice(at, count), part);
+        }
     }
 
     /** Of the unit's sum, in double precision. */

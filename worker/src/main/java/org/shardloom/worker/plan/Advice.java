@@ -1,0 +1,109 @@
+package org.shardloom.worker.plan;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Function;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.worker.model.DecoderConfig;
+
+/**
+ * Searches a job's settings for those that fit.
+ *
+ * <p>It reads jobs with more overrides through a function, which gives nothing where these do not go together.
+ */
+public final class Advice {
+    private static final int MOST_WORKERS = 64;
+    private final Function<List<String>, Optional<JobConfig>> jobs;
+    private final DecoderConfig model;
+    private final Gpus gpus;
+
+    public Advice(Function<List<String>, Optional<JobConfig>> jobs, DecoderConfig model, Gpus gpus) {
+        this.jobs = jobs;
+        this.model = model;
+        this.gpus = gpus;
+    }
+
+    /**
+     * Settings and what comes of them.
+     *
+     * @param overrides key=value, as {@code --set} takes them
+     */
+    public record Choice(List<String> overrides, Fit fit) {}
+
+    /** The change that costs least speed and lets the job fit: one setting where one suffices, else one after the other. */
+    public Optional<Choice> smallestChange(JobConfig job) {
+        List<String> steps = new ArrayList<>();
+        if (!job.gradientCheckpointing()) {
+            steps.add("gradient_checkpointing=true");
+        }
+        for (int micro = job.train().microBatchSize() / 2; micro >= 1; micro /= 2) {
+            steps.add("train.micro_batch_size=" + micro);
+        }
+        if (job.zero().stage() == 2 && job.workers() > 1) {
+            steps.add("zero.stage=3");
+        }
+        if (!job.zero().offloadOptimizer()) {
+            steps.add("zero.offload_optimizer=true");
+        }
+        if (!job.zero().offloadParams()) {
+            steps.add("zero.offload_params=true");
+        }
+        for (String step : steps) {
+            Optional<Choice> alone = attempt(List.of(step)).filter(c -> c.fit.fits());
+            if (alone.isPresent()) {
+                return alone;
+            }
+        }
+        List<String> together = new ArrayList<>();
+        for (String step : steps) {
+            together.removeIf(s -> s.startsWith(step.substring(0, step.indexOf('=') + 1)));
+            together.add(step);
+            Optional<Choice> choice = attempt(List.copyOf(together)).filter(c -> c.fit.fits());
+            if (choice.isPresent()) {
+                return choice;
+            }
+        }
+        for (int workers = job.workers() * 2; workers <= MOST_WORKERS; workers *= 2) {
+            for (List<String> with : List.of(List.<String>of(), together)) {
+                List<String> more = new ArrayList<>(with);
+                more.add("workers=" + workers);
+                Optional<Choice> choice = attempt(more).filter(c -> c.fit.fits());
+                if (choice.isPresent()) {
+                    return choice;
+                }
+            }
+        }
+        return Optional.empty();
+    }
+
+    /** Settings that fit, the fastest by estimate first; among equals those without offload, then those that need least. */
+    public List<Choice> fastest(JobConfig job) {
+        List<Choice> fitting = new ArrayList<>();
+        for (int micro = 1; micro <= job.train().globalBatchSize(); micro *= 2) {
+            for (boolean recompute : new boolean[] {false, true}) {
+                for (int stage = 2; stage <= (job.workers() > 1 ? 3 : 2); stage++) {
+                    for (boolean offload : new boolean[] {false, true}) {
+                        attempt(List.of(
+                                        "train.micro_batch_size=" + micro,
+                                        "gradient_checkpointing=" + recompute,
+                                        "zero.stage=" + (job.workers() > 1 ? stage : 3),
+                                        "zero.offload_params=" + offload))
+                                .filter(c -> c.fit.fits())
+                                .ifPresent(fitting::add);
+                    }
+                }
+            }
+        }
+        fitting.sort(Comparator.comparingLong(
+                        (Choice c) -> Math.round(c.fit.estimate().seconds() * 100))
+                .thenComparing(c -> c.fit.job().zero().offloadParams())
+                .thenComparingLong(c -> c.fit.plan().devicePeakBytes()));
+        return fitting;
+    }
+
+    private Optional<Choice> attempt(List<String> overrides) {
+        return jobs.apply(overrides).map(job -> new Choice(overrides, Fit.of(job, model, gpus)));
+    }
+}

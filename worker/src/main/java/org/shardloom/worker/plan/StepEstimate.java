@@ -1,0 +1,40 @@
+package org.shardloom.worker.plan;
+
+import org.shardloom.kernels.plan.Work;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.Precision;
+
+/**
+ * Seconds of an optimizer step, from what a rank has to do and a card's rates: an estimate, which nobody has compared with a card. Matrix
+ * products are expected to reach {@link #MATRIX_SHARE} of the peak and other operations {@link #MEMORY_SHARE} of the memory's bandwidth;
+ * communication and copies go on meanwhile; the optimizer comes after, for it waits for the norm of all gradients.
+ *
+ * @param compute seconds of operations on the card
+ * @param communication seconds of collectives
+ * @param copies seconds of copies between host and card, the longer way
+ * @param optimizer seconds of AdamW on the host, which all ranks of a host share
+ */
+public record StepEstimate(double compute, double communication, double copies, double optimizer) {
+    static final double MATRIX_SHARE = 0.5;
+    static final double MEMORY_SHARE = 0.7;
+    static final double LINK_SHARE = 0.8;
+    /** Bytes a second that a host's memory moves. */
+    static final double HOST_BANDWIDTH = 100e9;
+    /** Bytes that AdamW reads and writes for a parameter. */
+    private static final int ADAMW_BYTES = 30;
+
+    /** Of a rank; all ranks are taken to be on one host. */
+    public static StepEstimate of(JobConfig job, Work work, Gpus.Card card) {
+        double flops = job.precision() == Precision.FP32 ? card.singleTeraflops() : card.halfTeraflops();
+        return new StepEstimate(
+                work.matrixFlops() / (MATRIX_SHARE * flops * 1e12)
+                        + work.memoryBytes() / (MEMORY_SHARE * card.memoryGigabytes() * 1e9),
+                work.sentBytes() / (LINK_SHARE * card.peerGigabytes() * 1e9),
+                Math.max(work.toHostBytes(), work.toDeviceBytes()) / (LINK_SHARE * card.hostGigabytes() * 1e9),
+                (double) work.updatedParameters() * ADAMW_BYTES * job.workers() / HOST_BANDWIDTH);
+    }
+
+    public double seconds() {
+        return Math.max(compute, Math.max(communication, copies)) + optimizer;
+    }
+}
