@@ -311,6 +311,23 @@ class RunMachineTest {
     }
 
     @Test
+    void aStepThatIsLeftOutIsToldUnlessItOverflowed() {
+        for (double norm : new double[] {1234, Double.POSITIVE_INFINITY, Double.NaN}) {
+            SimulatedRun run = new SimulatedRun(settings(3, true, 0), 10, 5);
+            run.leftOutStep = 7;
+            run.gradNorm = norm;
+            run.begin();
+            run.finishDone();
+            assertEquals(
+                    norm == 1234
+                            ? List.of("step 7 is left out (train.spike.action: skip): it is unlike those before, with"
+                                    + " loss 0.143 and gradient norm 1.23e+03")
+                            : List.of(),
+                    run.notices.stream().filter(n -> n.contains("left out")).toList());
+        }
+    }
+
+    @Test
     void aFirstStepThatWorkersRefuseLeavesNothingToSave() {
         SimulatedRun run = new SimulatedRun(settings(2, true, 4), 20, 5);
         run.refusedStep = 1;

@@ -44,6 +44,12 @@ final class SimulatedRun {
     /** The step that workers will not take; 0 for none. */
     long refusedStep;
 
+    /** The step whose update workers leave out; 0 for none. */
+    long leftOutStep;
+
+    /** Gradient norm of every step. */
+    double gradNorm = 1;
+
     /** Loss of the evaluation after a step; null: none. */
     LongFunction<Double> evaluated = step -> null;
 
