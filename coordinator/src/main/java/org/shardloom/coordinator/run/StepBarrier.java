@@ -63,6 +63,7 @@ final class StepBarrier {
                 status.training().step(), status.totalSteps(), members.generation(), (now - started) / 1000.0, reports);
         status.loss(metrics.loss());
         status.evaluation(metrics.evaluation());
+        status.stepped(metrics.applied(), metrics.learningRate() > 0);
         status.want(new Effect.PublishStep(metrics));
         tellIfLeftOut(metrics);
         return true;

@@ -14,6 +14,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 import java.util.function.LongFunction;
+import java.util.function.LongToDoubleFunction;
 import org.shardloom.protocol.message.CoordinatorMessage;
 import org.shardloom.protocol.message.WorkerMessage.StartGeneration;
 
@@ -46,6 +47,9 @@ final class SimulatedRun {
 
     /** The step whose update workers leave out; 0 for none. */
     long leftOutStep;
+
+    /** Learning rate of a step. */
+    LongToDoubleFunction learningRate = step -> 1e-4;
 
     /** Gradient norm of every step. */
     double gradNorm = 1;

@@ -186,7 +186,16 @@ final class SimulatedWorker {
             holds = m.step();
             boolean applied = m.step() != run.leftOutStep;
             StepReport report = new StepReport(
-                    1.0 / m.step(), run.gradNorm, applied, 1e-4, 10, 0.5, 0.04, Map.of("forward", 0.02), 1, 2);
+                    1.0 / m.step(),
+                    run.gradNorm,
+                    applied,
+                    run.learningRate.applyAsDouble(m.step()),
+                    10,
+                    0.5,
+                    0.04,
+                    Map.of("forward", 0.02),
+                    1,
+                    2);
             Double evaluated = run.evaluated.apply(m.step());
             if (evaluated != null) {
                 report = report.with(new EvaluationReport(evaluated, 3, List.of(), 0.1, null));

@@ -72,7 +72,7 @@ class RecipesTest {
         assertSays(text, gigabytes("optimizer and sums: %.2f GB with 1 worker, %.2f GB with 4", 16.0 * trained));
     }
 
-    /** The recipe for one GPU: what its name and its comments promise. */
+    /** What its name and its comments promise. */
     @Test
     void theRecipeWithProjectionIsForOneWorker() throws IOException {
         JobConfig job =

@@ -191,6 +191,35 @@ class BadMethodIT {
     }
 
     @Test
+    void anAdapterWhoseOnlyStepHadNoLearningRate() throws Exception {
+        Path own = Files.writeString(
+                directory.resolve("short.yaml"),
+                Files.readString(job)
+                                .replaceFirst("schedule: .*", "schedule: {type: cosine}")
+                                .replaceFirst("max_steps: 20", "max_steps: 1")
+                        + "method: {type: lora}\n");
+        String text = room.run("start.sh", "--config", own.toString()).expect(0).output();
+        CleanRoom.assertSays(
+                text,
+                List.of(
+                        "done: 1 steps",
+                        "nothing was trained: the learning rate was 0 in every step",
+                        "train.schedule.type: constant"));
+        room.refused(
+                1,
+                List.of(
+                        "changes nothing",
+                        "trained with a learning rate of 0, as " + room.output + "/metrics.jsonl",
+                        "train.max_steps"),
+                "shardloom",
+                "merge",
+                "--adapter",
+                room.output + "/final",
+                "--output",
+                directory + "/merged");
+    }
+
+    @Test
     void biasesThatWouldBeTrained() throws Exception {
         refused(
                 2,
