@@ -35,10 +35,11 @@ final class Ending {
     void exported(String directory) {
         done(String.format(
                 Locale.ROOT,
-                "done: %d steps, loss %.4f, model in %s",
+                "done: %d steps, loss %.4f, model in %s%s",
                 status.training().step(),
                 status.loss(),
-                directory));
+                directory,
+                status.untrained()));
     }
 
     /** Workers would not take the next step; what there was before it is saved, unless it is the beginning. */

@@ -35,6 +35,8 @@ final class ReadyBarrier {
         status.training(first.state());
         members.dismissLeaving();
         if (status.is(RunState.LOADING)) {
+            // What the steps before a checkpoint did is not known here: they may have trained.
+            status.stepped(step > 0, step > 0);
             status.notice(false, first.summary());
         }
         status.notice(

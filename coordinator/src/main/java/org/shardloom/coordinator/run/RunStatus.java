@@ -18,6 +18,8 @@ final class RunStatus {
     private boolean stopping;
     private StepEvaluation evaluation;
     private String refusal;
+    private boolean updated;
+    private boolean rated;
 
     RunState state() {
         return state;
@@ -109,6 +111,24 @@ final class RunStatus {
 
     void refuse(String reason) {
         refusal = reason;
+    }
+
+    /** Takes note of a step: whether its update was applied, and whether its learning rate was above 0. */
+    void stepped(boolean applied, boolean aboveZero) {
+        updated |= applied && aboveZero;
+        rated |= aboveZero;
+    }
+
+    /** Why the model is as it was at the beginning; empty where it is not, or where that is not known. */
+    String untrained() {
+        if (updated) {
+            return "";
+        }
+        return "; but nothing was trained: "
+                + (rated
+                        ? "every update with a learning rate above 0 was left out"
+                        : "the learning rate was 0 in every step. A schedule that decays ends at 0; take more steps"
+                                + " (train.max_steps), train.schedule.warmup_steps: 1 or train.schedule.type: constant");
     }
 
     /** Whether people want the run to end at the next opportunity. */

@@ -3,6 +3,7 @@ package org.shardloom.coordinator.run;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
@@ -62,8 +63,25 @@ final class StepBarrier {
                 status.training().step(), status.totalSteps(), members.generation(), (now - started) / 1000.0, reports);
         status.loss(metrics.loss());
         status.evaluation(metrics.evaluation());
+        status.stepped(metrics.applied(), metrics.learningRate() > 0);
         status.want(new Effect.PublishStep(metrics));
+        tellIfLeftOut(metrics);
         return true;
+    }
+
+    /** An overflow of fp16, which has no finite norm, is nothing unusual and not told. */
+    private void tellIfLeftOut(StepMetrics m) {
+        if (!m.applied() && Double.isFinite(m.loss()) && Double.isFinite(m.gradNorm())) {
+            status.notice(
+                    true,
+                    String.format(
+                            Locale.ROOT,
+                            "step %d is left out (train.spike.action: skip): it is unlike those before, with loss %.3g and"
+                                    + " gradient norm %.3g",
+                            m.step(),
+                            m.loss(),
+                            m.gradNorm()));
+        }
     }
 
     /** Takes a rank's refusal of the step; true once all have refused. */

@@ -298,30 +298,6 @@ class RunMachineTest {
     }
 
     @Test
-    void aStepThatWorkersRefuseIsNotTakenAndWhatWasBeforeIsSaved() {
-        SimulatedRun run = new SimulatedRun(settings(3, true, 4), 20, 5);
-        run.refusedStep = 7;
-        run.begin();
-        Effect.End end = run.finish();
-        assertFalse(end.success());
-        assertEquals(List.of(4L, 6L), run.disk.committed);
-        assertEquals(6, run.published.get(run.published.size() - 1).step());
-        assertTrue(end.message().startsWith("paused before step 7: the gradient has exploded"), end.message());
-        assertTrue(end.message().contains("checkpoint-6, from which --resume latest goes on"), end.message());
-    }
-
-    @Test
-    void aFirstStepThatWorkersRefuseLeavesNothingToSave() {
-        SimulatedRun run = new SimulatedRun(settings(2, true, 4), 20, 5);
-        run.refusedStep = 1;
-        run.begin();
-        Effect.End end = run.finish();
-        assertFalse(end.success());
-        assertEquals(List.of(), run.disk.committed);
-        assertEquals("paused before step 1: the gradient has exploded", end.message());
-    }
-
-    @Test
     void trainingEndsWhenEvaluationsFindNoLowerLossForLongEnough() {
         RunSettings patient =
                 new RunSettings(2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, null, 2, EvaluationHistory.NONE);

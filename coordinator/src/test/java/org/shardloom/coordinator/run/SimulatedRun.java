@@ -14,6 +14,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 import java.util.function.LongFunction;
+import java.util.function.LongToDoubleFunction;
 import org.shardloom.protocol.message.CoordinatorMessage;
 import org.shardloom.protocol.message.WorkerMessage.StartGeneration;
 
@@ -43,6 +44,15 @@ final class SimulatedRun {
 
     /** The step that workers will not take; 0 for none. */
     long refusedStep;
+
+    /** The step whose update workers leave out; 0 for none. */
+    long leftOutStep;
+
+    /** Learning rate of a step. */
+    LongToDoubleFunction learningRate = step -> 1e-4;
+
+    /** Gradient norm of every step. */
+    double gradNorm = 1;
 
     /** Loss of the evaluation after a step; null: none. */
     LongFunction<Double> evaluated = step -> null;

@@ -184,8 +184,18 @@ final class SimulatedWorker {
         }
         together("step " + m.generation() + " " + m.step(), m.generation(), ranks, run.stepMillis, () -> {
             holds = m.step();
-            StepReport report =
-                    new StepReport(1.0 / m.step(), 1, true, 1e-4, 10, 0.5, 0.04, Map.of("forward", 0.02), 1, 2);
+            boolean applied = m.step() != run.leftOutStep;
+            StepReport report = new StepReport(
+                    1.0 / m.step(),
+                    run.gradNorm,
+                    applied,
+                    run.learningRate.applyAsDouble(m.step()),
+                    10,
+                    0.5,
+                    0.04,
+                    Map.of("forward", 0.02),
+                    1,
+                    2);
             Double evaluated = run.evaluated.apply(m.step());
             if (evaluated != null) {
                 report = report.with(new EvaluationReport(evaluated, 3, List.of(), 0.1, null));

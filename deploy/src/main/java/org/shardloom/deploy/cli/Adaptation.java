@@ -1,5 +1,9 @@
 package org.shardloom.deploy.cli;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import org.shardloom.worker.generate.LoadedModel;
@@ -19,20 +23,52 @@ final class Adaptation {
         if (model.adapters().equals(Adapters.NONE)) {
             return;
         }
-        announce(model.effect(), adapter.toString());
+        announce(model.effect(), adapter.toString(), adapter);
     }
 
-    /** Says the same of the largest difference that something makes to a logit. */
-    static void announce(float effect, String what) {
+    /**
+     * Says the same of the largest difference that something makes to a logit.
+     *
+     * @param adapter that it was made with
+     */
+    static void announce(float effect, String what, Path adapter) {
         if (Float.isNaN(effect)) {
             throw new TuningException(
                     "the model's logits are not numbers: its weights or those of " + what + " are damaged");
         }
         if (!(effect > 0)) {
             throw new TuningException(
-                    what + " changes nothing: the logits are those of the base model. "
-                            + "Was the adapter trained for at least one step? In 16 bits small changes are rounded away: merge with --dtype fp32");
+                    what + " changes nothing: the logits are those of the base model. " + cause(adapter));
         }
         System.err.printf(Locale.ROOT, "the adapter acts: it changes logits of the base model by up to %.3g%n", effect);
+    }
+
+    private static String cause(Path adapter) {
+        Path metrics = adapter.toAbsolutePath().normalize().resolveSibling("metrics.jsonl");
+        return isWithoutLearningRate(metrics)
+                ? "It was trained with a learning rate of 0, as " + metrics
+                        + " has it for every step: a schedule that decays ends"
+                        + " at 0. Take more steps (train.max_steps), train.schedule.warmup_steps: 1 or train.schedule.type:"
+                        + " constant"
+                : "Was the adapter trained for at least one step with a learning rate above 0? In 16 bits small changes are"
+                        + " rounded away: merge with --dtype fp32";
+    }
+
+    /** Whether the file, which a run leaves beside its model, has steps, and all of them have the learning rate 0. */
+    static boolean isWithoutLearningRate(Path metrics) {
+        if (!Files.isRegularFile(metrics)) {
+            return false;
+        }
+        ObjectMapper json = new ObjectMapper();
+        try (BufferedReader lines = Files.newBufferedReader(metrics)) {
+            String line = lines.readLine();
+            boolean zero = line != null;
+            for (; zero && line != null; line = lines.readLine()) {
+                zero = json.readTree(line).path("learning_rate").asDouble(1) == 0;
+            }
+            return zero;
+        } catch (IOException e) {
+            return false; // it is no file of a run, and not what was asked for
+        }
     }
 }

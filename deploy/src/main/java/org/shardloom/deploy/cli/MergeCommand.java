@@ -60,7 +60,8 @@ final class MergeCommand implements Callable<Integer> {
             int threads = Runtime.getRuntime().availableProcessors();
             Adaptation.announce(
                     MergeProbe.difference(config, found, base, threads),
-                    written + " (" + dtype + ", merged with " + adapter + ")");
+                    written + " (" + dtype + ", merged with " + adapter + ")",
+                    adapter);
         }
     }
 

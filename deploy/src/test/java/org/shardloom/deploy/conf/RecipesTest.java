@@ -15,6 +15,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.shardloom.deploy.e2e.TinyJob;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.protocol.config.TuningMethod.Quantization;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.TunedModel;
@@ -25,13 +26,15 @@ import org.shardloom.worker.tuning.Tuning;
 class RecipesTest {
     private static final List<String> FAMILIES = List.of("chatglm-6b", "chatglm2-6b", "chatglm3-6b");
     private static final List<String> METHODS = List.of("full", "freeze", "lora", "qlora", "p-tuning", "p-tuning-v2");
+    /** Besides one of each method for each family. */
+    private static final List<String> MORE = List.of("chatglm2-6b-p-tuning-v2-projection");
 
     private static Path conf() {
         return Path.of(System.getProperty("shardloom.root", "..")).resolve("deploy/conf");
     }
 
     static Stream<String> recipes() {
-        return FAMILIES.stream().flatMap(f -> METHODS.stream().map(m -> f + "-" + m));
+        return Stream.concat(FAMILIES.stream().flatMap(f -> METHODS.stream().map(m -> f + "-" + m)), MORE.stream());
     }
 
     @Test
@@ -67,6 +70,15 @@ class RecipesTest {
         double weights = model.units().stream().mapToDouble(RecipesTest::bytes).sum();
         assertSays(text, gigabytes("weights:                  %.2f GB with 1 worker, %.2f GB with 4", weights));
         assertSays(text, gigabytes("optimizer and sums: %.2f GB with 1 worker, %.2f GB with 4", 16.0 * trained));
+    }
+
+    /** What its name and its comments promise. */
+    @Test
+    void theRecipeWithProjectionIsForOneWorker() throws IOException {
+        JobConfig job =
+                JobFile.load(conf().resolve(MORE.get(0) + ".yaml"), List.of()).config();
+        assertEquals(1, job.workers());
+        assertEquals(new TuningMethod.PTuningV2(128, true), job.method().tuning());
     }
 
     private static double bytes(UnitSpec unit) {

@@ -1,5 +1,7 @@
 package org.shardloom.deploy.e2e;
 
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -87,6 +89,142 @@ class BadMethodIT {
                 job.toString(),
                 "--set",
                 "evaluation.every_steps=5");
+    }
+
+    /** A job of ChatGLM3-6B's shape and tokenizer: enough to read text. */
+    private String[] ofText(String format, Path train, String... settings) throws Exception {
+        Path own = Files.writeString(
+                directory.resolve("text.yaml"),
+                """
+                model: {path: %s, init: random}
+                tokenizer: %s
+                data: {train: [%s], format: %s, max_length: 256}
+                train: {global_batch_size: 1}
+                output_dir: %s
+                """
+                        .formatted(
+                                TinyJob.shared("facts/models/chatglm3-6b"),
+                                TinyJob.shared("fixtures/tokenizers/chatglm3"),
+                                train,
+                                format,
+                                room.output));
+        return Stream.concat(
+                        Stream.of("validate", "--config", own.toString(), "--data", "1"),
+                        Stream.of(settings).flatMap(s -> Stream.of("--set", s)))
+                .toArray(String[]::new);
+    }
+
+    @Test
+    void anAlpacaFileOfEvaluationSamplesWithoutAnOutput() throws Exception {
+        String good = "{\"instruction\": \"你好\", \"output\": \"hello\"}\n";
+        Path train = Files.writeString(directory.resolve("alpaca.jsonl"), good);
+        Path eval = Files.writeString(
+                directory.resolve("eval.jsonl"), good + "{\"instruction\": \"你好\", \"input\": \"\"}\n");
+        String[] evaluated =
+                ofText("alpaca", train, "data.eval=" + eval, "evaluation.every_steps=1", "evaluation.metrics=[rouge]");
+        room.refused(1, List.of(eval + ":2: `output` is missing"), "shardloom", evaluated);
+        Files.writeString(eval, good);
+        CleanRoom.assertSays(room.run("shardloom", evaluated).expect(0).output(), List.of("the job is valid"));
+    }
+
+    @Test
+    void toolCallsOfChatglm3ThatAreMalformed() throws Exception {
+        String line =
+                "{\"tools\": [{\"name\": \"w\"}], \"conversations\": [{\"role\": \"user\", \"content\": \"北京天气\"},"
+                        + " {\"role\": \"tool\", %s}, {\"role\": \"assistant\", \"content\": \"3度\"}]}\n";
+        String good = "\"name\": \"w\", \"parameters\": {\"city\": \"北京\"}, \"observation\": 3";
+        Path data = directory.resolve("tools.jsonl");
+        String[] job = ofText("chatglm3", data);
+        for (String[] change : new String[][] {
+            {"{\"city\": \"北京\"}", "\"北京\"", "`conversations[1].parameters` must be an object, not a string"},
+            {"\"name\": \"w\", ", "", "`conversations[1].name` is missing"},
+            {", \"observation\": 3", "", "`conversations[1].observation` is missing"}
+        }) {
+            String bad = good.replace(change[0], change[1]);
+            Files.writeString(data, line.formatted(good) + line.formatted(bad));
+            room.refused(1, List.of(data + ":2: " + change[2]), "shardloom", job);
+        }
+        Files.writeString(data, line.formatted(good));
+        CleanRoom.assertSays(room.run("shardloom", job).expect(0).output(), List.of("the job is valid"));
+    }
+
+    @Test
+    void adaptersOfAnotherModelAreNeitherUsedNorMerged() throws Exception {
+        Path adapter = TinyJob.shared("fixtures/tiny-chatglm3/lora-all");
+        Path merged = directory.resolve("merged");
+        // One has other modules, the other modules of these names elsewhere and in other sizes.
+        Path llama = TinyJob.shared("fixtures/stories260k");
+        Path first = TinyJob.shared("fixtures/tiny-chatglm1/safetensors-fp32");
+        List<String> modules = List.of(
+                adapter + " does not fit the model in " + llama + ": the model has no module query_key_value",
+                "q_proj");
+        List<String> tensors = List.of(
+                adapter + " does not fit the model with this method: missing: ",
+                "transformer.layers.0.attention.query_key_value.lora_A.weight [8, 64]; extra: ",
+                "and 46 more");
+        for (Path base : List.of(llama, first)) {
+            List<String> parts = base.equals(llama) ? modules : tensors;
+            room.refused(
+                    1,
+                    parts,
+                    "shardloom",
+                    "generate",
+                    "--model",
+                    adapter.toString(),
+                    "--base",
+                    base.toString(),
+                    "--prompt",
+                    "x");
+            room.refused(
+                    1,
+                    parts,
+                    "shardloom",
+                    "merge",
+                    "--adapter",
+                    adapter.toString(),
+                    "--base",
+                    base.toString(),
+                    "--output",
+                    merged.toString());
+            assertFalse(Files.exists(merged), "something was written");
+        }
+    }
+
+    @Test
+    void anAdapterWhoseOnlyStepHadNoLearningRate() throws Exception {
+        Path own = Files.writeString(
+                directory.resolve("short.yaml"),
+                Files.readString(job)
+                                .replaceFirst("schedule: .*", "schedule: {type: cosine}")
+                                .replaceFirst("max_steps: 20", "max_steps: 1")
+                        + "method: {type: lora}\n");
+        String text = room.run("start.sh", "--config", own.toString()).expect(0).output();
+        CleanRoom.assertSays(
+                text,
+                List.of(
+                        "done: 1 steps",
+                        "nothing was trained: the learning rate was 0 in every step",
+                        "train.schedule.type: constant"));
+        room.refused(
+                1,
+                List.of(
+                        "changes nothing",
+                        "trained with a learning rate of 0, as " + room.output + "/metrics.jsonl",
+                        "train.max_steps"),
+                "shardloom",
+                "merge",
+                "--adapter",
+                room.output + "/final",
+                "--output",
+                directory + "/merged");
+    }
+
+    @Test
+    void biasesThatWouldBeTrained() throws Exception {
+        refused(
+                2,
+                "{type: lora, bias: all}",
+                List.of("own.yaml:", "method.bias: only none is supported", "not \"all\""));
     }
 
     @Test

@@ -16,9 +16,9 @@ final class MethodOptions {
     private static final Map<MethodConfig.Type, Set<String>> NAMES = Map.of(
             MethodConfig.Type.FULL, Set.of(),
             MethodConfig.Type.FREEZE, Set.of("train", "last_layers"),
-            MethodConfig.Type.LORA, Set.of("rank", "alpha", "dropout", "targets"),
+            MethodConfig.Type.LORA, Set.of("rank", "alpha", "dropout", "targets", "bias"),
             MethodConfig.Type.QLORA,
-                    Set.of("rank", "alpha", "dropout", "targets", "quantization", "double_quantization"),
+                    Set.of("rank", "alpha", "dropout", "targets", "bias", "quantization", "double_quantization"),
             MethodConfig.Type.P_TUNING, Set.of("virtual_tokens"),
             MethodConfig.Type.P_TUNING_V2, Set.of("prefix_length", "projection"));
 
@@ -62,12 +62,23 @@ final class MethodOptions {
     }
 
     private TuningMethod.Lora lora() {
+        refuseTrainedBiases();
         int rank = integer("rank", DEFAULT_RANK, 1, 1 << 14);
         return new TuningMethod.Lora(
                 rank,
                 number("alpha", 2.0 * rank, Double.MIN_VALUE, Double.MAX_VALUE),
                 number("dropout", 0, 0, Math.nextDown(1.0)),
                 texts("targets", List.of("attention")));
+    }
+
+    /** Job files written after peft's settings name what peft trains besides; none of it is done here. */
+    private void refuseTrainedBiases() {
+        Object bias = options.get("bias");
+        if (bias != null && !bias.equals("none")) {
+            problem.accept(
+                    "bias",
+                    "method.bias: only none is supported (the model's biases stay as they are), not " + shown(bias));
+        }
     }
 
     private TuningMethod.Quantization quantization() {

@@ -46,7 +46,7 @@ class JobChecksTest {
     @Test
     void optionsOfAMethodAreChecked() {
         assertEquals(
-                "job.yaml:5: unknown key 'method.rnak' - did you mean 'method.rank'? (method 'lora' has alpha, dropout, rank, targets)",
+                "job.yaml:5: unknown key 'method.rnak' - did you mean 'method.rank'? (method 'lora' has alpha, bias, dropout, rank, targets)",
                 Jobs.refusedWith("method: {type: lora, rnak: 8}"));
         assertEquals(
                 "job.yaml:5: method.rank must be an integer from 1 to 16384, not 0",
@@ -72,6 +72,21 @@ class JobChecksTest {
                 Jobs.refusedWith("method: {type: p_tuning_v2, projection: yes}"));
     }
 
+    @ParameterizedTest
+    @CsvSource({"lora, all, '\"all\"'", "qlora, lora_only, '\"lora_only\"'", "lora, true, true"})
+    void trainedBiasesAreRefused(String type, String bias, String shown) {
+        assertEquals(
+                "job.yaml:5: method.bias: only none is supported (the model's biases stay as they are), not " + shown,
+                Jobs.refusedWith("method: {type: " + type + ", bias: " + bias + "}"));
+    }
+
+    @Test
+    void onlyAdaptersHaveBiasAsAnOption() {
+        assertEquals(
+                "job.yaml:5: unknown key 'method.bias' (method 'p_tuning' has virtual_tokens)",
+                Jobs.refusedWith("method: {type: p_tuning, bias: none}"));
+    }
+
     @Test
     void optionsOfAMethodAreRead() {
         assertEquals(
@@ -94,6 +109,13 @@ class JobChecksTest {
         assertEquals(
                 lora,
                 Jobs.with("method: {type: qlora, quantization: none}").method().tuning());
+        for (String type : List.of("lora", "qlora")) {
+            assertEquals(
+                    Jobs.with("method: {type: " + type + "}").method().tuning(),
+                    Jobs.with("method: {type: " + type + ", bias: none}")
+                            .method()
+                            .tuning());
+        }
         assertEquals(
                 new TuningMethod.PTuning(7),
                 Jobs.with("method: {type: p_tuning, virtual_tokens: 7}")

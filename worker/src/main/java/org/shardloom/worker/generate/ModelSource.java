@@ -6,9 +6,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Collectors;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.TuningMethod;
@@ -26,7 +27,6 @@ import org.shardloom.worker.tuning.TuningException;
 import org.shardloom.worker.weights.OverlaidSource;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsDirectory;
-import org.shardloom.worker.weights.WeightsException;
 import org.shardloom.worker.zero.MasterWeights;
 import org.shardloom.worker.zero.Nf4Source;
 import org.shardloom.worker.zero.ZeroEngine;
@@ -79,7 +79,7 @@ public final class ModelSource implements Closeable {
     private void openAdapter(Path directory, Path base) throws IOException {
         AdapterFiles.Description description = AdapterFiles.read(directory);
         Path under = existing(base != null ? base : description.base(), directory + " is an adapter of the model");
-        model = Tuning.of(ModelConfigReader.read(under), plain(description.method()));
+        model = tuned(ModelConfigReader.read(under), plain(description.method()), directory, under);
         TensorSource below = asTrainedOn(openModel(under, model.config()), model.config(), description.method());
         TensorSource adapter = opened(WeightsDirectory.openAdapter(directory));
         requireFits(model, adapter, directory);
@@ -92,15 +92,27 @@ public final class ModelSource implements Closeable {
     /**
      * Compares an adapter with the model that it is to be used with.
      *
-     * @throws TuningException in one line, with all tensors that do not fit
+     * @throws TuningException in one line, with a tensor of each kind that does not fit: where one layer is wrong, all are
      */
     public static void requireFits(TunedModel model, TensorSource adapter, Path directory) {
-        try {
-            MasterWeights.check(
-                    model.units().stream().filter(UnitSpec::isAdded).toList(), adapter, directory.toString());
-        } catch (WeightsException e) {
+        List<String> problems = MasterWeights.problems(
+                model.units().stream().filter(UnitSpec::isAdded).toList(), adapter);
+        if (!problems.isEmpty()) {
+            Map<String, String> shown = new LinkedHashMap<>();
+            problems.forEach(p -> shown.putIfAbsent(p.substring(0, p.indexOf(':')), p));
+            int more = problems.size() - shown.size();
             throw new TuningException(directory + " does not fit the model with this method: "
-                    + e.getMessage().lines().skip(1).map(String::strip).collect(Collectors.joining("; ")));
+                    + String.join("; ", shown.values()) + (more > 0 ? "; and " + more + " more" : ""));
+        }
+    }
+
+    /** The base model with the adapter's modules; where it has no such modules, it is another's. */
+    private static TunedModel tuned(DecoderConfig config, TuningMethod method, Path adapter, Path base) {
+        try {
+            return Tuning.of(config, method);
+        } catch (TuningException e) {
+            throw new TuningException(adapter + " does not fit the model in " + base + ": "
+                    + e.getMessage().replaceFirst("^method\\.\\w+: ", ""));
         }
     }
 

@@ -32,6 +32,16 @@ public final class MasterWeights {
      * @throws WeightsException listing every missing, extra or mis-shaped tensor
      */
     public static void check(List<UnitSpec> units, TensorSource source, String where) throws WeightsException {
+        List<String> problems = problems(units, source);
+        if (!problems.isEmpty()) {
+            throw new WeightsException(where + ": the weights do not fit the model:\n  "
+                    + problems.stream().limit(40).collect(Collectors.joining("\n  "))
+                    + (problems.size() > 40 ? "\n  and " + (problems.size() - 40) + " more" : ""));
+        }
+    }
+
+    /** What does not fit, each beginning with its kind: {@code missing: }, {@code shape: }, {@code type: } or {@code extra: }. */
+    public static List<String> problems(List<UnitSpec> units, TensorSource source) {
         List<String> problems = new ArrayList<>();
         Set<String> unused = new TreeSet<>(source.tensors().keySet());
         for (UnitSpec unit : units) {
@@ -53,11 +63,7 @@ public final class MasterWeights {
         unused.removeIf(name -> name.endsWith("inv_freq") || name.equals("lm_head.weight"));
         unused.forEach(name ->
                 problems.add("extra: " + name + " " + source.tensors().get(name).shape()));
-        if (!problems.isEmpty()) {
-            throw new WeightsException(where + ": the weights do not fit the model:\n  "
-                    + problems.stream().limit(40).collect(Collectors.joining("\n  "))
-                    + (problems.size() > 40 ? "\n  and " + (problems.size() - 40) + " more" : ""));
-        }
+        return problems;
     }
 
     /** Where a unit's slice of a rank goes: fp32 or 16-bit, [slice elements]. */

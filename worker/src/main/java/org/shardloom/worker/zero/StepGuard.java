@@ -121,8 +121,8 @@ final class StepGuard {
         double usualNorm = Math.exp(Math.max(usualLogNorm, firstLogNorm));
         if (steps >= WARM_UP && norm > config.factor() * usualNorm) {
             return problem(
-                    "the gradient norm has exploded to %.3g from %.3g; lower train.learning_rate or train.max_grad_norm, or"
-                            + " look at the samples of this step (loss %.3g)",
+                    "the gradient norm has exploded to %.3g from %.3g (loss %.3g); look at the samples of this step, or go on from"
+                            + " an earlier checkpoint with a lower train.learning_rate or train.max_grad_norm",
                     norm, usualNorm, loss);
         }
         if (learning && norm < VANISHED * lowNorm) {

@@ -4,7 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.FloatBuffer;
+import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
@@ -16,14 +18,23 @@ import org.shardloom.kernels.collective.LocalCollectives;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.device.Inputs;
+import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.protocol.config.ModelConfigSource;
+import org.shardloom.protocol.config.TuningMethod;
+import org.shardloom.protocol.config.TuningMethod.Quantization;
 import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.model.ParameterSpec;
+import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.optim.OptimizerShard.Part;
+import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.weights.SharedFixtures;
+import org.shardloom.worker.weights.TensorSource;
 
-/** Architectures without reference numbers: gradients against finite differences of the loss, and training. */
+/** Architectures and methods without reference numbers: gradients against finite differences of the loss, and training. */
 @Timeout(value = 60, unit = TimeUnit.SECONDS)
 class GradientCheckTest {
 
@@ -39,25 +50,64 @@ class GradientCheckTest {
     void theGradientOfEveryParameterIsTheSlopeOfTheLossAlongIt(String name, DecoderConfig config) {
         try (CpuDevice device = new CpuDevice(1);
                 ZeroEngine engine = SmallModels.random(config, device, new LocalCollectives(), 11)) {
-            shake(engine, device);
-            PackedBatch batch = SmallModels.batch(config, 5);
-            double divisor = batch.targets().length;
-            engine.step(new StepInput(List.of(batch), List.of(divisor), 1, 0));
-            for (int u = 0; u < engine.units().size(); u++) {
-                UnitSpec unit = engine.units().get(u);
-                float[] gradients = Inputs.toFloats(device, engine.gradientSum(u));
-                for (ParameterSpec p : unit.parameters().values()) {
-                    float[] gradient = java.util.Arrays.copyOfRange(
-                            gradients, (int) p.offset(), (int) (p.offset() + p.elements()));
-                    double norm = norm(gradient);
-                    assertTrue(norm > 1e-4, unit.name() + " " + p.name() + " has the gradient " + norm);
-                    FloatBuffer master = floats(engine.optimizer().get(u, Part.MASTER));
-                    double step = 0.02 / Math.max(1, norm);
-                    double up = lossAt(engine, master, p, gradient, step / norm, batch) / divisor;
-                    double down = lossAt(engine, master, p, gradient, -step / norm, batch) / divisor;
-                    double slope = (up - down) / (2 * step);
-                    assertEquals(norm, slope, 0.02 * norm + 5e-5, unit.name() + " " + p.name());
-                }
+            assertSlopes(engine, device, SmallModels.batch(config, 5));
+        }
+    }
+
+    /** The other families' adapters are compared with peft's. */
+    static Stream<Arguments> adapters() {
+        TuningMethod.Lora lora = new TuningMethod.Lora(8, 16, 0, List.of("all"));
+        return Stream.of(true, false)
+                .flatMap(recompute -> Stream.of(
+                        Arguments.of(lora, recompute),
+                        Arguments.of(lora.over(Quantization.NF4), recompute),
+                        Arguments.of(lora.over(Quantization.NF4_DOUBLE), recompute)));
+    }
+
+    @ParameterizedTest
+    @MethodSource("adapters")
+    void theGradientOfEveryAdapterOfChatglm6bIsTheSlopeOfTheLossAlongIt(TuningMethod.Lora method, boolean recompute)
+            throws Exception {
+        Path fixture = SharedFixtures.require("tiny-chatglm1");
+        Path base = fixture.resolve("safetensors-fp32");
+        TunedModel model = Tuning.of(ModelConfigReader.read(base), method);
+        try (TensorSource reference = TinyModel.open(fixture.resolve("reference.safetensors"));
+                CpuDevice device = new CpuDevice(1);
+                ZeroEngine engine = new ZeroEngine(
+                        model,
+                        new EngineConfig(DType.F32, 3, recompute, TinyModel.ADAMW, 1.0, 128),
+                        device,
+                        new LocalCollectives())) {
+            StartWeights.fillAll(
+                    new ModelConfigSource(base, ModelConfigSource.Init.PRETRAINED, Optional.empty()), 1, engine);
+            assertEquals(model.config().layers(), engine.units().size(), "an adapter unit in every layer");
+            for (UnitSpec unit : engine.units()) {
+                // query_key_value, dense, dense_h_to_4h and dense_4h_to_h, of each A and B.
+                assertEquals(8, unit.parameters().size(), unit.name());
+            }
+            assertSlopes(engine, device, TinyModel.batch(reference, "", 0, 3));
+        }
+    }
+
+    /** Moves every parameter to a random place, and then along its gradient there and back. */
+    private static void assertSlopes(ZeroEngine engine, CpuDevice device, PackedBatch batch) {
+        shake(engine, device);
+        double divisor = batch.targets().length;
+        engine.step(new StepInput(List.of(batch), List.of(divisor), 1, 0));
+        for (int u = 0; u < engine.units().size(); u++) {
+            UnitSpec unit = engine.units().get(u);
+            float[] gradients = Inputs.toFloats(device, engine.gradientSum(u));
+            for (ParameterSpec p : unit.parameters().values()) {
+                float[] gradient =
+                        java.util.Arrays.copyOfRange(gradients, (int) p.offset(), (int) (p.offset() + p.elements()));
+                double norm = norm(gradient);
+                assertTrue(norm > 1e-4, unit.name() + " " + p.name() + " has the gradient " + norm);
+                FloatBuffer master = floats(engine.optimizer().get(u, Part.MASTER));
+                double step = 0.02 / Math.max(1, norm);
+                double up = lossAt(engine, master, p, gradient, step / norm, batch) / divisor;
+                double down = lossAt(engine, master, p, gradient, -step / norm, batch) / divisor;
+                double slope = (up - down) / (2 * step);
+                assertEquals(norm, slope, 0.02 * norm + 5e-5, unit.name() + " " + p.name());
             }
         }
     }
