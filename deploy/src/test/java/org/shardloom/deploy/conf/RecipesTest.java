@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.ToLongFunction;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -16,13 +17,13 @@ import org.shardloom.deploy.e2e.TinyJob;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.TuningMethod;
-import org.shardloom.protocol.config.TuningMethod.Quantization;
+import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.ModelConfigReader;
-import org.shardloom.worker.model.TunedModel;
-import org.shardloom.worker.model.UnitSpec;
-import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.plan.JobPlan;
+import org.shardloom.worker.plan.Planner;
+import org.shardloom.worker.plan.RankPlan;
 
-/** Every recipe loads, opens with how it is started, and says what the model's shape says of parameters and memory. */
+/** Every recipe loads, opens with how it is started, and says what the plan finds of parameters and memory. */
 class RecipesTest {
     private static final List<String> FAMILIES = List.of("chatglm-6b", "chatglm2-6b", "chatglm3-6b");
     private static final List<String> METHODS = List.of("full", "freeze", "lora", "qlora", "p-tuning", "p-tuning-v2");
@@ -56,20 +57,25 @@ class RecipesTest {
         Path file = conf().resolve(name + ".yaml");
         String text = Files.readString(file);
         assertTrue(text.startsWith("# deploy/start.sh --config deploy/conf/" + name + ".yaml --set model.path="), name);
-        JobConfig job = JobFile.load(file, List.of()).config();
         String family = FAMILIES.stream()
                 .filter(f -> name.startsWith(f + "-"))
                 .findFirst()
                 .orElseThrow();
-        TunedModel model = Tuning.of(
-                ModelConfigReader.read(TinyJob.shared("facts/models/" + family)),
-                job.method().tuning());
-        long trained =
-                model.trained().stream().mapToLong(UnitSpec::parameterCount).sum();
-        assertSays(text, String.format(Locale.ROOT, "Trained parameters: %,d\n", trained));
-        double weights = model.units().stream().mapToDouble(RecipesTest::bytes).sum();
-        assertSays(text, gigabytes("weights:                  %.2f GB with 1 worker, %.2f GB with 4", weights));
-        assertSays(text, gigabytes("optimizer and sums: %.2f GB with 1 worker, %.2f GB with 4", 16.0 * trained));
+        DecoderConfig model = ModelConfigReader.read(TinyJob.shared("facts/models/" + family));
+        JobPlan alone = plan(file, model, 1);
+        JobPlan together = plan(file, model, 4);
+        assertSays(text, String.format(Locale.ROOT, "Trained parameters: %,d\n", alone.trainedParameters()));
+        assertSays(
+                text,
+                gigabytes("GPU:  %.2f GB with 1 worker, %.2f GB with 4", alone, together, RankPlan::devicePeakBytes));
+        assertSays(
+                text,
+                gigabytes("host: %.2f GB with 1 worker, %.2f GB with 4", alone, together, RankPlan::pinnedHostBytes));
+    }
+
+    private static JobPlan plan(Path file, DecoderConfig model, int workers) {
+        JobConfig job = JobFile.load(file, List.of("workers=" + workers)).config();
+        return Planner.plan(job, model);
     }
 
     /** What its name and its comments promise. */
@@ -81,13 +87,12 @@ class RecipesTest {
         assertEquals(new TuningMethod.PTuningV2(128, true), job.method().tuning());
     }
 
-    private static double bytes(UnitSpec unit) {
-        double each = unit.fp32() ? 4 : unit.quantization() == Quantization.NONE ? 2 : 0.5 + 1.0 / 64 + 4.0 / 16384;
-        return each * unit.parameterCount();
-    }
-
-    private static String gigabytes(String format, double bytes) {
-        return String.format(Locale.ROOT, format, bytes / 1e9, bytes / 4e9);
+    private static String gigabytes(String format, JobPlan alone, JobPlan together, ToLongFunction<RankPlan> bytes) {
+        return String.format(
+                Locale.ROOT,
+                format,
+                bytes.applyAsLong(alone.ranks().get(0)) / 1e9,
+                bytes.applyAsLong(together.ranks().get(0)) / 1e9);
     }
 
     private static void assertSays(String text, String what) {

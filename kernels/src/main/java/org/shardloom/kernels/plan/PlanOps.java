@@ -109,7 +109,7 @@ final class PlanOps implements Ops {
         touch(gradQkv, gradQkv);
     }
 
-    /** Scores and weighted values of half of all pairs, as if there were one sequence: the most that it can be. */
+    /** Scores and weighted values of half of the pairs of each sequence; the sequences are taken to be of one length. */
     @Override
     public void attention(
             Tensor context,
@@ -118,7 +118,7 @@ final class PlanOps implements Ops {
             IndexTensor starts,
             IndexTensor contexts,
             AttentionShape shape) {
-        work.product(qkv.rows(), qkv.rows(), shape.contextWidth());
+        work.product(qkv.rows(), length(qkv, starts), shape.contextWidth());
     }
 
     @Override
@@ -145,7 +145,11 @@ final class PlanOps implements Ops {
             IndexTensor starts,
             IndexTensor contexts,
             AttentionShape shape) {
-        work.product(2.5 * qkv.rows(), qkv.rows(), shape.contextWidth());
+        work.product(2.5 * qkv.rows(), length(qkv, starts), shape.contextWidth());
+    }
+
+    private static double length(Tensor qkv, IndexTensor starts) {
+        return (double) qkv.rows() / Math.max(1, starts.count() - 1);
     }
 
     @Override

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import org.shardloom.kernels.device.AttentionShape;
 import org.shardloom.kernels.device.AttentionShape.Layout;
@@ -73,6 +74,8 @@ public final class ModelConfigReader {
             return new ObjectMapper().readTree(Files.readString(file));
         } catch (JsonProcessingException e) {
             throw new ModelConfigException(file + ": not JSON: " + e.getOriginalMessage());
+        } catch (NoSuchFileException e) {
+            throw new ModelConfigException("no such file: " + file + "; model.path must be a model's directory");
         } catch (IOException e) {
             throw new ModelConfigException(file + ": cannot be read (" + e + ")");
         }
