@@ -76,8 +76,7 @@ final class StepBarrier {
                     true,
                     String.format(
                             Locale.ROOT,
-                            "step %d is left out (train.spike.action: skip): it is unlike those before, with loss %.3g and"
-                                    + " gradient norm %.3g",
+                            "step %d is left out (train.spike.action: skip), with loss %.3g and gradient norm %.3g",
                             m.step(),
                             m.loss(),
                             m.gradNorm()));

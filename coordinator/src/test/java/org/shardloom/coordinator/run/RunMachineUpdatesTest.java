@@ -58,7 +58,7 @@ class RunMachineUpdatesTest {
             run.finishDone();
             assertEquals(
                     norm == 1234
-                            ? List.of("step 7 is left out (train.spike.action: skip): it is unlike those before, with"
+                            ? List.of("step 7 is left out (train.spike.action: skip), with"
                                     + " loss 0.143 and gradient norm 1.23e+03")
                             : List.of(),
                     run.notices.stream().filter(n -> n.contains("left out")).toList());

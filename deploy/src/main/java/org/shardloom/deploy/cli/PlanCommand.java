@@ -10,6 +10,7 @@ import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobConfigException;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.ModelConfigException;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.plan.Advice;
 import org.shardloom.worker.plan.Fit;
@@ -67,11 +68,16 @@ final class PlanCommand implements Callable<Integer> {
             all.add("workers=" + cards.count());
         }
         JobConfig job = JobFile.load(config, all).config();
-        DecoderConfig model = ModelConfigReader.read(job.model().path());
+        if (!job.zero().offloadOptimizer()) {
+            throw new Failures.UsageException(
+                    "the optimizer always runs on the host in this version; leave zero.offload_optimizer true");
+        }
+        DecoderConfig model;
         Fit fit;
         try {
+            model = ModelConfigReader.read(job.model().path());
             fit = Fit.of(job, model, cards);
-        } catch (TuningException e) {
+        } catch (TuningException | ModelConfigException e) {
             throw new Failures.UsageException(e.getMessage());
         }
         Advice advice = new Advice(more -> read(all, more), model, cards);

@@ -27,6 +27,7 @@ final class PlanJson {
             throws JsonProcessingException {
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("fits", fit.fits());
+        all.put("available", false); // this version runs on no GPU
         all.put("gpu_memory_bytes", fit.gpus().memoryBytes());
         all.put("reserved_bytes", Fit.RESERVED);
         all.put("parameters", fit.plan().parameters());

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import org.shardloom.kernels.device.Purpose;
+import org.shardloom.protocol.config.Precision;
 import org.shardloom.worker.plan.Advice;
 import org.shardloom.worker.plan.Fit;
 import org.shardloom.worker.plan.JobPlan;
@@ -52,6 +53,11 @@ final class PlanText {
                 gb(most.devicePeakBytes()),
                 gb(Fit.RESERVED),
                 gb(fit.gpus().memoryBytes())));
+        if (fit.job().precision() == Precision.BF16 && !fit.gpus().card().hasBf16()) {
+            lines.add(fit.gpus().card().key() + " has no matrix units for bf16: precision: fp16 is faster there");
+        }
+        lines.add(
+                "(this version runs neither on GPUs nor with zero.offload_params; evaluation while training is not counted)");
         return lines;
     }
 
@@ -59,7 +65,8 @@ final class PlanText {
     static String change(Optional<Advice.Choice> change) {
         return change.map(c -> format(
                         "it would fit with %s: %s each",
-                        set(c.overrides()), gb(c.fit().plan().devicePeakBytes())))
+                        set(c.overrides()).replaceFirst("--set workers=(\\d+)", "$1 GPUs"),
+                        gb(c.fit().plan().devicePeakBytes())))
                 .orElse("no micro-batch, recomputation, stage, offload or number of workers up to 64 lets it fit; a "
                         + "shorter data.max_length or a method that trains less may");
     }

@@ -22,7 +22,7 @@ final class LocalCommandLine implements WorkerCommandLine {
      *
      * @param jobFile canonical job file of the run
      * @param host address that workers listen on
-     * @param workers of the job
+     * @param workers on this host; 1 where that is not known
      * @param threads of each; 0 when the processors are divided among them
      */
     LocalCommandLine(Path jobFile, RunSecret secret, String host, int workers, int threads) {

@@ -95,8 +95,8 @@ public final class Run {
         String yaml = job.toYaml();
         Files.writeString(jobFile, yaml);
         ClusterConfig cluster = job.cluster();
-        LocalCommandLine local =
-                new LocalCommandLine(jobFile, secret, cluster.host(), job.workers(), job.threadsPerWorker());
+        LocalCommandLine local = new LocalCommandLine(
+                jobFile, secret, cluster.host(), hosts.isPresent() ? 1 : job.workers(), job.threadsPerWorker());
         String home = System.getProperty("shardloom.home", ".");
         WorkerProcesses launcher = new WorkerProcesses(
                 hosts.<WorkerCommandLine>map(h -> new HostsCommandLine(h, local, jobFile, cluster.host(), home, secret))

@@ -81,6 +81,7 @@ class PlanIT {
         assertTrue(plan.get("communication_bytes_per_step").longValue() > 4 * 3 * 6e9);
         assertTrue(plan.get("step_seconds_estimate").doubleValue() > 0);
         assertFalse(plan.has("smallest_change"));
+        assertFalse(plan.get("available").booleanValue(), "GPUs are not there yet");
         assertTrue(plan.get("suggestions").size() > 0);
         assertFalse(Files.exists(directory.resolve("out")), "a plan writes nothing");
     }
@@ -119,7 +120,16 @@ class PlanIT {
                 "--set",
                 "method={type: lora, targets: [q_proj]}");
         room.refused(
-                1,
+                2,
+                List.of("zero.offload_optimizer"),
+                "shardloom",
+                "plan",
+                "--config",
+                job.toString(),
+                "--set",
+                "zero.offload_optimizer=false");
+        room.refused(
+                2,
                 List.of("config.json"),
                 "shardloom",
                 "plan",

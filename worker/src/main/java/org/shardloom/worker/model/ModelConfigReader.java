@@ -75,7 +75,7 @@ public final class ModelConfigReader {
         } catch (JsonProcessingException e) {
             throw new ModelConfigException(file + ": not JSON: " + e.getOriginalMessage());
         } catch (NoSuchFileException e) {
-            throw new ModelConfigException("no such file: " + file + "; model.path must be a model's directory");
+            throw new ModelConfigException("no such file: " + file + "; a model's directory has one");
         } catch (IOException e) {
             throw new ModelConfigException(file + ": cannot be read (" + e + ")");
         }

@@ -34,32 +34,33 @@ public final class Advice {
 
     /** The change that costs least speed and lets the job fit: one setting where one suffices, else one after the other. */
     public Optional<Choice> smallestChange(JobConfig job) {
-        List<String> steps = new ArrayList<>();
+        List<List<String>> steps = new ArrayList<>();
         if (!job.gradientCheckpointing()) {
-            steps.add("gradient_checkpointing=true");
+            steps.add(List.of("gradient_checkpointing=true"));
         }
         for (int micro = job.train().microBatchSize() / 2; micro >= 1; micro /= 2) {
-            steps.add("train.micro_batch_size=" + micro);
+            steps.add(List.of("train.micro_batch_size=" + micro));
         }
-        if (job.zero().stage() == 2 && job.workers() > 1) {
-            steps.add("zero.stage=3");
-        }
-        if (!job.zero().offloadOptimizer()) {
-            steps.add("zero.offload_optimizer=true");
+        boolean wholeOnEach = job.zero().stage() == 2;
+        if (wholeOnEach && job.workers() > 1) {
+            steps.add(List.of("zero.stage=3"));
         }
         if (!job.zero().offloadParams()) {
-            steps.add("zero.offload_params=true");
+            String offload = "zero.offload_params=true";
+            steps.add(wholeOnEach ? List.of("zero.stage=3", offload) : List.of(offload));
         }
-        for (String step : steps) {
-            Optional<Choice> alone = attempt(List.of(step)).filter(c -> c.fit.fits());
+        for (List<String> step : steps) {
+            Optional<Choice> alone = attempt(step).filter(c -> c.fit.fits());
             if (alone.isPresent()) {
                 return alone;
             }
         }
         List<String> together = new ArrayList<>();
-        for (String step : steps) {
-            together.removeIf(s -> s.startsWith(step.substring(0, step.indexOf('=') + 1)));
-            together.add(step);
+        for (List<String> step : steps) {
+            for (String setting : step) {
+                together.removeIf(s -> s.startsWith(setting.substring(0, setting.indexOf('=') + 1)));
+                together.add(setting);
+            }
             Optional<Choice> choice = attempt(List.copyOf(together)).filter(c -> c.fit.fits());
             if (choice.isPresent()) {
                 return choice;

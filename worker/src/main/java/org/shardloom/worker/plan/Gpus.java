@@ -37,7 +37,12 @@ public record Gpus(int count, long memoryBytes, Card card, boolean named) {
             double singleTeraflops,
             double memoryGigabytes,
             double hostGigabytes,
-            double peerGigabytes) {}
+            double peerGigabytes) {
+        /** Whether its matrix units take bf16: from compute capability 8.0 on. */
+        public boolean hasBf16() {
+            return !key.equals("t4") && !key.startsWith("v100");
+        }
+    }
 
     private static final List<Card> CARDS = List.of(
             new Card("t4", 15, 65, 8.1, 320, 12, 10),

@@ -10,6 +10,7 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.Precision;
 import org.shardloom.protocol.config.SpikeConfig;
+import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.protocol.plan.StepShares;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.PackedBatch;
@@ -24,7 +25,7 @@ import org.shardloom.worker.zero.ZeroEngine;
 
 /**
  * Runs two steps of the real engine on {@link PlanDevice}s, at the model's real shapes, with samples of the longest length in which every
- * token is learned: no step of the job needs more. Neither weights nor data are read.
+ * token is learned: no step of the job needs more. Evaluation while training is not counted. Neither weights nor data are read.
  */
 public final class Planner {
     /** fp32 master weight and two moments. */
@@ -51,7 +52,19 @@ public final class Planner {
                 ? 1
                 : job.checkpoint().keepLast() + job.checkpoint().keepBest() + 1L;
         return new JobPlan(
-                own, trained, ranks, checkpoint, copies * checkpoint, added ? trained * 4 : own * dtype(job).bytes);
+                own,
+                trained,
+                ranks,
+                checkpoint,
+                copies * checkpoint,
+                added ? 4 * written(job, model) : own * dtype(job).bytes);
+    }
+
+    /** Parameters of the adapter or prefix that the run ends with: of projected prefixes, what they come to. */
+    private static long written(JobConfig job, DecoderConfig model) {
+        TuningMethod method = job.method().tuning();
+        return count(Tuning.of(model, method instanceof TuningMethod.PTuningV2 prefix ? prefix.projected() : method)
+                .trained());
     }
 
     private static long count(List<UnitSpec> units) {

@@ -25,7 +25,8 @@ public record StepEstimate(double compute, double communication, double copies, 
 
     /** Of a rank; all ranks are taken to be on one host. */
     public static StepEstimate of(JobConfig job, Work work, Gpus.Card card) {
-        double flops = job.precision() == Precision.FP32 ? card.singleTeraflops() : card.halfTeraflops();
+        boolean single = job.precision() == Precision.FP32 || job.precision() == Precision.BF16 && !card.hasBf16();
+        double flops = single ? card.singleTeraflops() : card.halfTeraflops();
         return new StepEstimate(
                 work.matrixFlops() / (MATRIX_SHARE * flops * 1e12)
                         + work.memoryBytes() / (MEMORY_SHARE * card.memoryGigabytes() * 1e9),

@@ -67,6 +67,9 @@ public final class ZeroEngine implements AutoCloseable {
         this.trainedUnits = IntStream.range(0, model.units().size())
                 .filter(u -> model.units().get(u).trained())
                 .toArray();
+        if (!config.placement().optimizerOnHost() && !device.sharesHostMemory()) {
+            throw new IllegalArgumentException("the optimizer runs on the host; zero.offload_optimizer must be true");
+        }
         this.staged = config.placement().stagesGradients(device);
         this.parameterMemory = config.placement().stagesParameters(device)
                 ? device.hostMemory(Purpose.PARAMETERS)

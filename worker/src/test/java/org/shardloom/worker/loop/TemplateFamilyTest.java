@@ -49,6 +49,6 @@ class TemplateFamilyTest {
         assertEquals(Family.PLAIN, TemplateFamily.of(Template.PLAIN, directory));
         String message = assertThrows(ModelConfigException.class, () -> TemplateFamily.of(Template.AUTO, directory))
                 .getMessage();
-        assertTrue(message.contains("config.json; model.path must be"), message);
+        assertTrue(message.contains("config.json; a model"), message);
     }
 }

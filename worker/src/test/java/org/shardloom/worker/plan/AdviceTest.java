@@ -65,6 +65,27 @@ class AdviceTest {
     }
 
     @Test
+    void offloadBringsTheStageThatItNeeds() {
+        Gpus gpus = Gpus.parse("1x8GiB");
+        String[] given = {"workers=1", "zero.stage=2", "method={type: lora}"};
+        Advice.Choice change =
+                advice(gpus, given).smallestChange(job(List.of(given))).orElseThrow();
+        assertTrue(
+                change.overrides().contains("zero.stage=3"), change.overrides().toString());
+        assertTrue(
+                change.overrides().contains("zero.offload_params=true"),
+                change.overrides().toString());
+    }
+
+    /** Of a prefix made through linear maps only the keys and values are left: 128 of 28 layers, 2 groups of 128, two of them, fp32. */
+    @Test
+    void aProjectedPrefixIsSmallInTheEnd() {
+        JobPlan plan = Planner.plan(job(List.of("method={type: p_tuning_v2, projection: true}")), MODEL);
+        assertEquals(128L * 28 * 2 * 128 * 2 * 4, plan.finalBytes());
+        assertEquals(2 * 6_243_584_000L, Planner.plan(job(List.of()), MODEL).finalBytes());
+    }
+
+    @Test
     void nothingHelpsWhereAUnitIsTooLarge() {
         assertEquals(Optional.empty(), advice(Gpus.parse("2x1GiB")).smallestChange(job(List.of())));
     }

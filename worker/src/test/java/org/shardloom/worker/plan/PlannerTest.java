@@ -51,7 +51,7 @@ class PlannerTest {
                 "chatglm2-6b|1|{type: qlora}|zero.stage=3|6.0",
                 "chatglm-6b|1|{type: qlora}|zero.stage=3|6.0"
             })
-    void jobsFitWhereTodaysToolsDoNot(String model, int workers, String method, String setting, double limit) {
+    void peaksStayWithinTheirLimits(String model, int workers, String method, String setting, double limit) {
         JobPlan plan = plan(model, workers, method, setting);
         assertTrue(plan.devicePeakBytes() <= limit * GB, plan.devicePeakBytes() / GB + " GB");
         for (RankPlan rank : plan.ranks()) {

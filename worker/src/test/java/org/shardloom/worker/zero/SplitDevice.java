@@ -1,19 +1,84 @@
 package org.shardloom.worker.zero;
 
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.TreeMap;
 import org.shardloom.kernels.cpu.CpuDevice;
+import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.device.AdapterOps.Columns;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.HostOps;
+import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 
-/** The processor as a device with memory of its own: what a GPU's user has to copy must be copied here too. */
+/**
+ * The processor as a device with memory of its own: an operation whose operand is in the other memory, and a copy that begins or ends in
+ * the wrong one, are failures, as they would be on a GPU. A copy to the host is not there before it is waited for.
+ */
 final class SplitDevice implements Device {
-    private final CpuDevice device = new CpuDevice(1);
-    private final CpuDevice host = new CpuDevice(1);
+    private final CpuDevice cpu = new CpuDevice(1);
+    private final Blocks device = new Blocks("device");
+    private final Blocks host = new Blocks("host");
+    private final Ops ops = checked(Ops.class, cpu.ops(), device);
+    private final HostOps hostOps = checked(HostOps.class, cpu.hostOps(), host);
+
+    /** Memory whose addresses are known. */
+    private static final class Blocks implements Memory.Allocator {
+        final MemoryStatistics statistics = new MemoryStatistics();
+        private final String name;
+        private final TreeMap<Long, Long> blocks = new TreeMap<>();
+
+        Blocks(String name) {
+            this.name = name;
+        }
+
+        @Override
+        public synchronized long allocate(long bytes, Purpose purpose) {
+            long address = NativeCpu.allocate(Math.max(64, bytes));
+            blocks.put(address, Math.max(64, bytes));
+            statistics.allocated(bytes, purpose);
+            return address;
+        }
+
+        @Override
+        public synchronized void release(long address, long bytes, Purpose purpose) {
+            NativeCpu.release(address, blocks.remove(address));
+            statistics.released(bytes, purpose);
+        }
+
+        synchronized void require(Tensor tensor) {
+            Map.Entry<Long, Long> block = blocks.floorEntry(tensor.address());
+            if (block == null || tensor.address() + tensor.bytes() > block.getKey() + block.getValue()) {
+                throw new AssertionError(tensor + " is not in " + name + " memory");
+            }
+        }
+    }
+
+    private static <T> T checked(Class<T> type, T operations, Blocks memory) {
+        return type.cast(
+                Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, (proxy, method, arguments) -> {
+                    for (Object argument : arguments) {
+                        if (argument instanceof Tensor tensor) {
+                            memory.require(tensor);
+                        } else if (argument instanceof IndexTensor indices) {
+                            memory.require(indices.storage());
+                        } else if (argument instanceof Columns columns) {
+                            memory.require(columns.matrix());
+                        }
+                    }
+                    try {
+                        return method.invoke(operations, arguments);
+                    } catch (InvocationTargetException e) {
+                        throw e.getCause();
+                    }
+                }));
+    }
 
     @Override
     public String name() {
@@ -22,17 +87,17 @@ final class SplitDevice implements Device {
 
     @Override
     public Ops ops() {
-        return device.ops();
+        return ops;
     }
 
     @Override
     public Memory memory(Purpose purpose) {
-        return device.memory(purpose);
+        return new Memory(device, purpose);
     }
 
     @Override
     public MemoryStatistics statistics() {
-        return device.statistics();
+        return device.statistics;
     }
 
     @Override
@@ -42,37 +107,48 @@ final class SplitDevice implements Device {
 
     @Override
     public Memory hostMemory(Purpose purpose) {
-        return host.memory(purpose);
+        return new Memory(host, purpose);
     }
 
     @Override
     public MemoryStatistics hostStatistics() {
-        return host.statistics();
+        return host.statistics;
     }
 
     @Override
     public HostOps hostOps() {
-        return host.hostOps();
+        return hostOps;
     }
 
     @Override
     public Transfer toHost(Tensor to, Tensor source) {
-        return device.toHost(to, source);
+        host.require(to);
+        device.require(source);
+        long copy = NativeCpu.allocate(source.bytes());
+        NativeCpu.copy(copy, source.address(), source.bytes());
+        NativeCpu.fill(to.address(), 0xFF, to.bytes()); // NaN until it has arrived
+        return () -> {
+            NativeCpu.copy(to.address(), copy, to.bytes());
+            NativeCpu.release(copy, to.bytes());
+        };
     }
 
     @Override
     public Transfer toDevice(Tensor destination, Tensor from) {
-        return device.toDevice(destination, from);
+        device.require(destination);
+        host.require(from);
+        return cpu.toDevice(destination, from);
     }
 
     @Override
     public void write(Tensor destination, ByteBuffer source) {
-        device.write(destination, source);
+        device.require(destination);
+        cpu.write(destination, source);
     }
 
     @Override
     public void read(Tensor source, ByteBuffer destination) {
-        device.read(source, destination);
+        cpu.read(source, destination);
     }
 
     @Override
@@ -80,7 +156,6 @@ final class SplitDevice implements Device {
 
     @Override
     public void close() {
-        device.close();
-        host.close();
+        cpu.close();
     }
 }
