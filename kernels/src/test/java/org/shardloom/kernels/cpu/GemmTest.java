@@ -8,13 +8,15 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Products against double precision; k terms and one more for what is accumulated onto, so k + 1 roundings. */
+@Tag("any-device")
 @Tag("instruction-set")
 class GemmTest {
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     @AfterEach
     void threadsAsUsual() {
