@@ -2,7 +2,7 @@
 #pragma once
 #include "portable.cuh"
 
-struct __attribute__((aligned(16))) Sixteen { u64 low, high; };
+struct __align__(16) Sixteen { u64 low, high; };
 
 /** Rows are n units of 2, 4 or 16 bytes. */
 #define MOVE_ROWS(S, U)                                                                                                           \

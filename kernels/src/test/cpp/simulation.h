@@ -11,6 +11,7 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __shared__ static thread_local
 #define __constant__ static const
+#define __align__(bytes) __attribute__((aligned(bytes)))
 
 namespace sim {
 

@@ -13,7 +13,6 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Products against double precision; k terms and one more for what is accumulated onto, so k + 1 roundings. */
-@Tag("any-device")
 @Tag("instruction-set")
 class GemmTest {
     private final Ops ops = TestedOps.get();
@@ -181,6 +180,7 @@ class GemmTest {
         new Case(33, 0, 7, DType.F32, DType.F32, DType.F32, false, true, 0, false).check();
     }
 
+    @Tag("any-device")
     @ParameterizedTest
     @EnumSource
     void theLinearLayerAndItsGradientsAreTheirDefinitions(DType dtype) {
