@@ -78,9 +78,11 @@ final class CudaMemory implements Memory.Allocator, AutoCloseable {
         return cachedBytes;
     }
 
-    /** Gives the cache back to the driver, which waits until the device is done with it. */
+    /** Waits for the device and gives the cache back to the driver. */
     synchronized void trim() {
         enter();
+        // The stream may not be through with them.
+        calls.check(JCudaDriver.cuCtxSynchronize(), "cuCtxSynchronize");
         free.forEach((size, blocks) -> {
             while (!blocks.isEmpty()) {
                 long address = blocks.pop();
