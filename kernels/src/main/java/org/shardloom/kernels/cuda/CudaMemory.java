@@ -80,6 +80,9 @@ final class CudaMemory implements Memory.Allocator, AutoCloseable {
 
     /** Waits for the device and gives the cache back to the driver. */
     synchronized void trim() {
+        if (cachedBytes == 0) {
+            return;
+        }
         enter();
         // The stream may not be through with them.
         calls.check(JCudaDriver.cuCtxSynchronize(), "cuCtxSynchronize");
