@@ -98,7 +98,7 @@ class LayeringTest {
             .resideInAnyPackage("org.shardloom.worker.model..", "org.shardloom.worker.tuning..")
             .should()
             .dependOnClassesThat()
-            .resideInAPackage("org.shardloom.kernels.cpu..");
+            .resideInAnyPackage("org.shardloom.kernels.cpu..", "org.shardloom.kernels.cuda..");
 
     @ArchTest
     static final ArchRule onlyDeployKnowsTheCommandLine = noClasses()

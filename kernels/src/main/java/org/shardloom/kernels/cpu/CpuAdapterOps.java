@@ -1,7 +1,7 @@
 package org.shardloom.kernels.cpu;
 
-import static org.shardloom.kernels.cpu.Shapes.require;
-import static org.shardloom.kernels.cpu.Shapes.shape;
+import static org.shardloom.kernels.device.Shapes.require;
+import static org.shardloom.kernels.device.Shapes.shape;
 
 import org.shardloom.kernels.device.AdapterOps;
 import org.shardloom.kernels.tensor.DType;

@@ -1,2 +1,2 @@
-/** What a device is: memory, operations, one compute stream. Implemented by {@code kernels.cpu}. */
+/** What a device is: memory, operations, one compute stream. Implemented by {@code kernels.cpu} and {@code kernels.cuda}. */
 package org.shardloom.kernels.device;

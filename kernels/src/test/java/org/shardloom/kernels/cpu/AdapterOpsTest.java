@@ -12,10 +12,12 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.shardloom.kernels.device.AdapterOps.Columns;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Operations of adapters and prefixes against double precision. */
+@Tag("any-device")
 @Tag("instruction-set")
 class AdapterOpsTest {
     private static final int[][] SIZES = {
@@ -26,7 +28,7 @@ class AdapterOpsTest {
         {300, 520, 1100, 8, 3},
         {257, 140, 700, 33, 2}
     };
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     @ParameterizedTest
     @EnumSource

@@ -8,6 +8,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.shardloom.kernels.device.AttentionShape;
 import org.shardloom.kernels.device.IndexTensor;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -16,9 +17,10 @@ import org.shardloom.kernels.tensor.Tensor;
  * probability; it enters through the score and through the log-sum, and sums over keys or queries follow. On AMX, probabilities and
  * their gradients are rounded to bf16 before they are multiplied.
  */
+@Tag("any-device")
 @Tag("instruction-set")
 class AttentionTest {
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     @AfterEach
     void threadsAsUsual() {

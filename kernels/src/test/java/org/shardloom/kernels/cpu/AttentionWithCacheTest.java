@@ -10,6 +10,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -17,9 +18,10 @@ import org.shardloom.kernels.tensor.Tensor;
  * Whole sequences go through the reference; the operation gets their last tokens, and the keys and values of the others in its
  * cache, whose other rows are NaN. Error bounds are those of {@link AttentionTest}.
  */
+@Tag("any-device")
 @Tag("instruction-set")
 class AttentionWithCacheTest {
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     @AfterEach
     void threadsAsUsual() {

@@ -9,13 +9,15 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
+@Tag("any-device")
 @Tag("instruction-set")
 class ConvertTest {
     private static final int PATTERNS = 0x10000;
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     private static Tensor allPatterns(Guarded memory, DType dtype) {
         Tensor all = memory.empty(dtype, PATTERNS);

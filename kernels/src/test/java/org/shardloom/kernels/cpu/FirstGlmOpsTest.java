@@ -7,15 +7,17 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** LayerNorm, GELU and their neighbours against plain loops in double precision. */
+@Tag("any-device")
 @Tag("instruction-set")
 class FirstGlmOpsTest {
     private static final float EPS = 1e-5f;
     private static final int[] WIDTHS = {2, 3, 7, 17, 31, 33, 63, 65, 255, 257, 700};
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     @AfterEach
     void threadsAsUsual() {

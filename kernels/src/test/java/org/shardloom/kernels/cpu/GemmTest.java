@@ -8,13 +8,14 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Products against double precision; k terms and one more for what is accumulated onto, so k + 1 roundings. */
 @Tag("instruction-set")
 class GemmTest {
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     @AfterEach
     void threadsAsUsual() {
@@ -179,6 +180,7 @@ class GemmTest {
         new Case(33, 0, 7, DType.F32, DType.F32, DType.F32, false, true, 0, false).check();
     }
 
+    @Tag("any-device")
     @ParameterizedTest
     @EnumSource
     void theLinearLayerAndItsGradientsAreTheirDefinitions(DType dtype) {

@@ -9,13 +9,15 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Four-bit weights and eight-bit scales: codes are the nearest levels, and what they stand for is their definition. */
+@Tag("any-device")
 @Tag("instruction-set")
 class Nf4Test {
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     private static double[] levels(Guarded memory) {
         Tensor one = memory.of(DType.F32, new double[] {1}, 1);

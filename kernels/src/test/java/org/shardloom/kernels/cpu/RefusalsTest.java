@@ -3,19 +3,22 @@ package org.shardloom.kernels.cpu;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import org.shardloom.kernels.device.AttentionShape;
 import org.shardloom.kernels.device.IndexTensor;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Operands that do not fit are refused before any memory is touched: the tensors here have no memory. */
+@Tag("any-device")
 class RefusalsTest {
     private static final AttentionShape SHAPE = new AttentionShape(4, 2, 8, 4, false);
     private static final Tensor QKV = f32(5, 64), CONTEXT = f32(5, 32), LOG_SUMS = f32(5, 4);
     private static final IndexTensor STARTS = indices(3);
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     private static Tensor f32(long... shape) {
         return new Tensor(0, DType.F32, shape);

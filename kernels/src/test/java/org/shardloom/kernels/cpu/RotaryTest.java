@@ -7,14 +7,16 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.shardloom.kernels.device.AttentionShape;
 import org.shardloom.kernels.device.IndexTensor;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Two products and a sum of elements that a bias was added to: four roundings. */
+@Tag("any-device")
 @Tag("instruction-set")
 class RotaryTest {
     private static final int TOKENS = 7, POSITIONS = 40, ROUNDINGS = 4;
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     @AfterEach
     void threadsAsUsual() {

@@ -10,14 +10,16 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.shardloom.kernels.device.IndexTensor;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Rows by index: gathering, scattering, and the gradient of the embedding. */
+@Tag("any-device")
 @Tag("instruction-set")
 class RowsTest {
     private static final int[] WIDTHS = {1, 2, 3, 7, 17, 33, 65, 257};
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     @AfterEach
     void threadsAsUsual() {

@@ -10,13 +10,15 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
+@Tag("any-device")
 @Tag("instruction-set")
 class SumsTest {
     private static final int[] LENGTHS = {1, 2, 3, 7, 17, 31, 33, 63, 65, 255, 257, 2047, 2049, 4097, 9001};
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     @AfterEach
     void threadsAsUsual() {

@@ -7,14 +7,16 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** The exponential is good to about two roundings, and about six operations follow. */
+@Tag("any-device")
 @Tag("instruction-set")
 class SwigluTest {
     private static final int ROUNDINGS = 10;
-    private final CpuOps ops = new CpuOps();
+    private final Ops ops = TestedOps.get();
 
     @AfterEach
     void threadsAsUsual() {

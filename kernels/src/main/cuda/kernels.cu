@@ -1,0 +1,10 @@
+// All kernels, as one translation unit: what nvcc, NVRTC and the simulation compile.
+#include "portable.cuh"
+#include "elementwise.cu"
+#include "norms.cu"
+#include "rows.cu"
+#include "sums.cu"
+#include "rotary.cu"
+#include "attention.cu"
+#include "attention_backward.cu"
+#include "quantized.cu"

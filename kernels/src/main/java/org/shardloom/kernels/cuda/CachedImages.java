@@ -1,0 +1,70 @@
+package org.shardloom.kernels.cuda;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.List;
+
+/**
+ * Kernels compiled where they run, once: a cubin is kept under a hash of all that it depends on, the sources, the architecture, the options
+ * and the compiler's version. Processes may share the directory.
+ */
+public final class CachedImages implements KernelImages {
+    private final Compiler compiler;
+    private final KernelSources sources;
+    private final Path directory;
+
+    /** What makes a cubin of sources. */
+    interface Compiler {
+        String version();
+
+        byte[] compile(KernelSources sources, List<String> options);
+    }
+
+    CachedImages(Compiler compiler, KernelSources sources, Path directory) {
+        this.compiler = compiler;
+        this.sources = sources;
+        this.directory = directory;
+    }
+
+    /** The shipped kernels, compiled by NVRTC, kept in the directory, which is created where it is not there. */
+    public static CachedImages in(Path directory) {
+        return new CachedImages(new Nvrtc(), KernelSources.shipped(), directory);
+    }
+
+    @Override
+    public byte[] image(String architecture) {
+        List<String> options = List.of("--std=c++17", "--gpu-architecture=" + architecture);
+        Path file = directory.resolve(architecture + "-" + hash(options) + ".cubin");
+        try {
+            if (Files.exists(file)) {
+                return Files.readAllBytes(file);
+            }
+            byte[] image = compiler.compile(sources, options);
+            Files.createDirectories(directory);
+            // Written aside and moved: another process sees all of it or nothing.
+            Path part = Files.createTempFile(directory, architecture, ".part");
+            Files.write(part, image);
+            Files.move(part, file, StandardCopyOption.ATOMIC_MOVE);
+            return image;
+        } catch (IOException e) {
+            throw new UncheckedIOException("compiled kernels in " + file, e);
+        }
+    }
+
+    private String hash(List<String> options) {
+        try {
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            String all = compiler.version() + "\0" + options + "\0" + sources;
+            return HexFormat.of().formatHex(digest.digest(all.getBytes(StandardCharsets.UTF_8)), 0, 16);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+package org.shardloom.kernels.cuda;
+
+import static org.shardloom.kernels.device.Shapes.require;
+import static org.shardloom.kernels.device.Shapes.shape;
+
+import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.device.IndexTensor;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+
+/** Rotary positions and attention on the stream. */
+abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
+    private static final int WARP = 32;
+    /** Shared memory that every device gives a block without being asked, in floats. */
+    private static final int SHARED = 48 * 1024 / 4;
+
+    CudaAttentionOps(Stream stream) {
+        super(stream);
+    }
+
+    @Override
+    public void rotary(Tensor qkv, Tensor bias, Tensor table, IndexTensor positions, AttentionShape shape) {
+        if (bias != null) {
+            shape("bias", bias, qkv.dtype(), shape.qkvWidth());
+        }
+        rotate(qkv, bias, table, positions, shape, false);
+    }
+
+    @Override
+    public void rotaryBackward(Tensor gradQkv, Tensor table, IndexTensor positions, AttentionShape shape) {
+        rotate(gradQkv, null, table, positions, shape, true);
+    }
+
+    private void rotate(
+            Tensor qkv, Tensor bias, Tensor table, IndexTensor positions, AttentionShape s, boolean inverse) {
+        shape("qkv", qkv, qkv.dtype(), positions.count() / s.dimensions(), s.qkvWidth());
+        require(positions.count() % s.dimensions() == 0, "%d positions of two dimensions", positions.count());
+        shape("table", table, DType.F32, table.rows(), s.pairs(), 2);
+        stream.rows(
+                "rotary" + Stream.suffix(qkv.dtype()),
+                qkv.rows(),
+                s.qkvWidth(),
+                qkv,
+                bias,
+                table,
+                positions.storage(),
+                s.heads(),
+                s.groups(),
+                s.headSize(),
+                s.byHead() ? 1 : 0,
+                s.rotaryDim(),
+                s.dimensions(),
+                s.rotation() == AttentionShape.Rotation.INTERLEAVED ? 1 : 0,
+                inverse ? 1 : 0);
+    }
+
+    @Override
+    public void attention(
+            Tensor context, Tensor logSums, Tensor qkv, IndexTensor starts, IndexTensor contexts, AttentionShape s) {
+        check(context, qkv, starts, contexts, s);
+        shape("logSums", logSums, DType.F32, qkv.rows(), s.heads());
+        attend(context, logSums, qkv, null, starts, contexts, null, null, s);
+    }
+
+    @Override
+    public void attentionWithCache(
+            Tensor context,
+            Tensor cache,
+            Tensor qkv,
+            IndexTensor starts,
+            IndexTensor contexts,
+            IndexTensor cacheStarts,
+            IndexTensor past,
+            AttentionShape s) {
+        check(context, qkv, starts, contexts, s);
+        shape("cache", cache, qkv.dtype(), cache.rows(), s.cacheWidth());
+        int sequences = starts.count() - 1;
+        require(
+                cacheStarts.count() == sequences && past.count() == sequences,
+                "%d sequences, but %d of cacheStarts and %d of past",
+                sequences,
+                cacheStarts.count(),
+                past.count());
+        stream.rows(
+                "cache_append" + Stream.suffix(qkv.dtype()),
+                qkv.rows(),
+                s.cacheWidth() / 2,
+                cache,
+                qkv,
+                starts.storage(),
+                cacheStarts.storage(),
+                past.storage(),
+                sequences,
+                s.heads(),
+                s.groups(),
+                s.headSize(),
+                s.byHead() ? 1 : 0);
+        attend(context, null, qkv, cache, starts, contexts, cacheStarts.storage(), past.storage(), s);
+    }
+
+    private void attend(
+            Tensor context,
+            Tensor logSums,
+            Tensor qkv,
+            Tensor cache,
+            IndexTensor starts,
+            IndexTensor contexts,
+            Tensor cacheStarts,
+            Tensor past,
+            AttentionShape s) {
+        stream.launch(
+                "attention" + Stream.suffix(qkv.dtype()),
+                qkv.rows(),
+                s.heads(),
+                WARP,
+                shared(2, 1, s),
+                context,
+                logSums,
+                qkv,
+                cache,
+                starts.storage(),
+                storage(contexts),
+                cacheStarts,
+                past,
+                starts.count() - 1,
+                s.heads(),
+                s.groups(),
+                s.headSize(),
+                s.byHead() ? 1 : 0);
+    }
+
+    @Override
+    public void attentionBackward(
+            Tensor gradQkv,
+            Tensor gradContext,
+            Tensor context,
+            Tensor logSums,
+            Tensor qkv,
+            IndexTensor starts,
+            IndexTensor contexts,
+            AttentionShape s) {
+        check(context, qkv, starts, contexts, s);
+        shape("gradQkv", gradQkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
+        shape("gradContext", gradContext, qkv.dtype(), qkv.rows(), s.contextWidth());
+        shape("logSums", logSums, DType.F32, qkv.rows(), s.heads());
+        int sequences = starts.count() - 1, byHead = s.byHead() ? 1 : 0;
+        Tensor first = starts.storage(), prefixes = storage(contexts);
+        int shared = shared(3, 1, s), sharedOfKeys = shared(4, 2, s);
+        try (Memory scope = stream.workspace()) {
+            Tensor deltas = scope.allocate(DType.F32, qkv.rows(), s.heads());
+            stream.launch(
+                    "attention_grad_query" + Stream.suffix(qkv.dtype()),
+                    qkv.rows(),
+                    s.heads(),
+                    WARP,
+                    shared,
+                    gradQkv,
+                    deltas,
+                    gradContext,
+                    context,
+                    logSums,
+                    qkv,
+                    first,
+                    prefixes,
+                    sequences,
+                    s.heads(),
+                    s.groups(),
+                    s.headSize(),
+                    byHead);
+            stream.launch(
+                    "attention_grad_key" + Stream.suffix(qkv.dtype()),
+                    qkv.rows(),
+                    s.groups(),
+                    WARP,
+                    sharedOfKeys,
+                    gradQkv,
+                    deltas,
+                    gradContext,
+                    logSums,
+                    qkv,
+                    first,
+                    prefixes,
+                    sequences,
+                    s.heads(),
+                    s.groups(),
+                    s.headSize(),
+                    byHead);
+        }
+    }
+
+    /** Bytes for vectors of a head's size and of a warp's. */
+    private static int shared(int heads, int warps, AttentionShape s) {
+        long floats = (long) heads * s.headSize() + warps * WARP;
+        require(floats <= SHARED, "heads of %d elements do not fit a block's shared memory", s.headSize());
+        return (int) floats * 4;
+    }
+
+    private static void check(Tensor context, Tensor qkv, IndexTensor starts, IndexTensor contexts, AttentionShape s) {
+        shape("qkv", qkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
+        shape("context", context, qkv.dtype(), qkv.rows(), s.contextWidth());
+        require(starts.count() > 0, "starts is empty");
+        require(
+                contexts == null || contexts.count() == starts.count() - 1,
+                "contexts of %d of %d sequences",
+                contexts == null ? 0 : contexts.count(),
+                starts.count() - 1);
+    }
+
+    private static Tensor storage(IndexTensor indices) {
+        return indices == null ? null : indices.storage();
+    }
+}

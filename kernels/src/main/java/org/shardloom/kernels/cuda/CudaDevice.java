@@ -1,0 +1,149 @@
+package org.shardloom.kernels.cuda;
+
+import java.nio.ByteBuffer;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import jcuda.driver.CUcontext;
+import jcuda.driver.CUdevice;
+import jcuda.driver.CUdevice_attribute;
+import jcuda.driver.JCudaDriver;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.MemoryStatistics;
+import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.Tensor;
+
+/**
+ * An NVIDIA GPU with its primary context and one compute stream, on which everything runs in the order in which it is issued. A call whose
+ * return code is not success is a {@link CudaException}; failures on the device come with a later call, as CUDA reports them.
+ */
+public final class CudaDevice implements Device {
+    private final Calls calls;
+    private final CudaMemory memory;
+    private final Stream stream;
+    private final CudaOps ops;
+    /** What close does, last opened first. */
+    private final Deque<AutoCloseable> open = new ArrayDeque<>();
+
+    /**
+     * Opens a device.
+     *
+     * @param index as the driver counts
+     * @throws CudaException when the driver refuses
+     */
+    public CudaDevice(int index, KernelImages images) {
+        calls = new Calls("cuda:" + index);
+        Natives.load();
+        try {
+            calls.check(JCudaDriver.cuInit(0), "cuInit", 0);
+            CUdevice device = new CUdevice();
+            calls.check(JCudaDriver.cuDeviceGet(device, index), "cuDeviceGet", index);
+            CUcontext context = new CUcontext();
+            calls.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, device), "cuDevicePrimaryCtxRetain", index);
+            open.push(() -> calls.check(JCudaDriver.cuDevicePrimaryCtxRelease(device), "cuDevicePrimaryCtxRelease"));
+            calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
+            memory = opened(new CudaMemory(calls, context));
+            stream = opened(new Stream(calls, context, memory, images.image(architecture(device))));
+            ops = opened(new CudaOps(stream));
+        } catch (RuntimeException e) {
+            closeAll(e);
+            throw e;
+        }
+    }
+
+    private <T extends AutoCloseable> T opened(T part) {
+        open.push(part);
+        return part;
+    }
+
+    private String architecture(CUdevice device) {
+        return "sm_" + attribute(device, CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
+                + attribute(device, CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+    }
+
+    private int attribute(CUdevice device, int attribute) {
+        int[] value = new int[1];
+        calls.check(JCudaDriver.cuDeviceGetAttribute(value, attribute, device), "cuDeviceGetAttribute", attribute);
+        return value[0];
+    }
+
+    @Override
+    public String name() {
+        return calls.device();
+    }
+
+    @Override
+    public Ops ops() {
+        return ops;
+    }
+
+    @Override
+    public Memory memory(Purpose purpose) {
+        return new Memory(memory, purpose);
+    }
+
+    @Override
+    public MemoryStatistics statistics() {
+        return memory.statistics();
+    }
+
+    @Override
+    public void write(Tensor destination, ByteBuffer source) {
+        check(destination, source);
+        stream.write(destination.address(), source);
+    }
+
+    @Override
+    public void read(Tensor source, ByteBuffer destination) {
+        check(source, destination);
+        stream.read(source.address(), destination);
+    }
+
+    @Override
+    public void synchronize() {
+        stream.synchronize();
+    }
+
+    /** Gives cached blocks back to the driver. */
+    public void trim() {
+        memory.trim();
+    }
+
+    /** Waits for all that was issued, then gives everything back; goes on past what fails and throws the first failure. */
+    @Override
+    public void close() {
+        RuntimeException failure = null;
+        try {
+            stream.synchronize();
+        } catch (RuntimeException e) {
+            failure = e;
+        }
+        failure = closeAll(failure);
+        if (failure != null) {
+            throw failure;
+        }
+    }
+
+    private RuntimeException closeAll(RuntimeException first) {
+        RuntimeException failure = first;
+        while (!open.isEmpty()) {
+            try {
+                open.pop().close();
+            } catch (Exception e) {
+                if (failure == null) {
+                    failure = e instanceof RuntimeException own ? own : new IllegalStateException(e);
+                } else {
+                    failure.addSuppressed(e);
+                }
+            }
+        }
+        return failure;
+    }
+
+    private static void check(Tensor tensor, ByteBuffer buffer) {
+        if (tensor.bytes() != buffer.remaining()) {
+            throw new IllegalArgumentException(tensor + " is not " + buffer.remaining() + " bytes");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+package org.shardloom.kernels.cuda;
+
+import static org.shardloom.kernels.device.Shapes.require;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.QuantizedOps;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+
+/** {@link QuantizedOps} on the stream. */
+abstract class CudaQuantizedOps implements QuantizedOps, AutoCloseable {
+    final Stream stream;
+    private final Memory constants;
+    private Tensor levels;
+
+    CudaQuantizedOps(Stream stream) {
+        this.stream = stream;
+        constants = stream.workspace();
+    }
+
+    @Override
+    public void dequantizeNf4(Tensor out, Tensor codes, Tensor absmax) {
+        long n = out.elements();
+        require(codes.bytes() >= (n + 1) / 2, "%d bytes of codes for %s", codes.bytes(), out);
+        scales("absmax", absmax, n, BLOCK);
+        stream.each("dequantize_nf4" + Stream.suffix(out.dtype()), n, out, codes, absmax, n);
+    }
+
+    @Override
+    public void dequantizeAbsmax(Tensor absmax, Tensor codes, Tensor nested, float offset) {
+        long n = absmax.elements();
+        scales("absmax", absmax, n, 1);
+        require(codes.bytes() >= n, "%d bytes of codes for %s", codes.bytes(), absmax);
+        scales("nested", nested, n, SCALES_BLOCK);
+        if (levels == null) {
+            levels = constants.allocate(DType.F32, 256);
+            ByteBuffer bytes = ByteBuffer.allocateDirect(1024).order(ByteOrder.nativeOrder());
+            bytes.asFloatBuffer().put(dynamicLevels());
+            stream.write(levels.address(), bytes);
+        }
+        stream.each("dequantize_absmax", n, absmax, codes, nested, levels, offset, n);
+    }
+
+    /** Dettmers's signed dynamic map of 8 bits: exponents from 10^-6 to 1, each twice as finely divided as the one below, and 0 and 1. */
+    static float[] dynamicLevels() {
+        float[] values = new float[256];
+        values[1] = 1;
+        int count = 2;
+        for (int exponent = 0; exponent < 7; exponent++) {
+            int parts = 1 << exponent;
+            double unit = Math.pow(10, exponent - 6);
+            for (int i = 0; i < parts; i++) {
+                float level = (float) (unit * (0.1 + 0.9 * (2 * i + 1) / (2.0 * parts)));
+                values[count++] = level;
+                values[count++] = -level;
+            }
+        }
+        Arrays.sort(values);
+        return values;
+    }
+
+    private static void scales(String name, Tensor tensor, long n, int block) {
+        require(
+                tensor.dtype() == DType.F32 && tensor.elements() >= (n + block - 1) / block,
+                "%s is %s for %d values",
+                name,
+                tensor,
+                n);
+    }
+
+    @Override
+    public void close() {
+        constants.close();
+    }
+}

@@ -1,0 +1,181 @@
+package org.shardloom.kernels.cuda;
+
+import java.nio.ByteBuffer;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+import jcuda.Pointer;
+import jcuda.driver.CUcontext;
+import jcuda.driver.CUfunction;
+import jcuda.driver.CUmodule;
+import jcuda.driver.CUstream;
+import jcuda.driver.CUstream_flags;
+import jcuda.driver.JCudaDriver;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+
+/** The compute stream: launches of kernels, copies and fills, in the order in which they are issued. */
+final class Stream implements AutoCloseable {
+    private static final int THREADS = 256;
+    private static final int MOST_BLOCKS = 1 << 16;
+
+    final Calls calls;
+    final CUstream stream = new CUstream();
+    private final CUcontext context;
+    private final CudaMemory memory;
+    private final CUmodule module = new CUmodule();
+    private final ConcurrentMap<String, CUfunction> functions = new ConcurrentHashMap<>();
+
+    /** The context is current. */
+    Stream(Calls calls, CUcontext context, CudaMemory memory, byte[] image) {
+        this.calls = calls;
+        this.context = context;
+        this.memory = memory;
+        calls.check(JCudaDriver.cuModuleLoadData(module, image), "cuModuleLoadData", image.length + " bytes");
+        // Not ordered with the default stream, which nothing here uses.
+        calls.check(JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+    }
+
+    /** Memory for the time of one operation; released, it is free for what is issued next. */
+    Memory workspace() {
+        return new Memory(memory, Purpose.WORKSPACE);
+    }
+
+    static String suffix(DType dtype) {
+        return switch (dtype) {
+            case F32 -> "_f32";
+            case BF16 -> "_bf16";
+            case F16 -> "_f16";
+        };
+    }
+
+    /** A kernel that shares out n elements among all its threads. */
+    void each(String kernel, long n, Object... arguments) {
+        launch(kernel, Math.min((n + THREADS - 1) / THREADS, MOST_BLOCKS), 1, THREADS, 0, arguments);
+    }
+
+    /** A kernel with a block a row, whose threads share n elements. */
+    void rows(String kernel, long rows, long n, Object... arguments) {
+        int threads = (int) Math.min(THREADS, Math.max(1, (n + 31) / 32) * 32);
+        launch(kernel, rows, 1, threads, 0, arguments);
+    }
+
+    /**
+     * Launches a kernel; nothing happens where there are no blocks.
+     *
+     * @param arguments Tensor or null (an address), Long, Integer, Float: as the kernel declares them
+     */
+    void launch(String kernel, long blocks, int blocksY, int threads, int sharedBytes, Object... arguments) {
+        if (blocks == 0 || blocksY == 0) {
+            return;
+        }
+        enter();
+        Pointer[] pointers = new Pointer[arguments.length];
+        for (int i = 0; i < arguments.length; i++) {
+            pointers[i] = argument(arguments[i]);
+        }
+        int result = JCudaDriver.cuLaunchKernel(
+                functions.computeIfAbsent(kernel, this::find),
+                Math.toIntExact(blocks),
+                blocksY,
+                1,
+                threads,
+                1,
+                1,
+                sharedBytes,
+                stream,
+                Pointer.to(pointers),
+                null);
+        if (result != 0) {
+            calls.check(
+                    result, "cuLaunchKernel of " + kernel + " in " + blocks + " x " + blocksY + " blocks", arguments);
+        }
+    }
+
+    private static Pointer argument(Object value) {
+        if (value == null) {
+            return Pointer.to(new long[1]);
+        } else if (value instanceof Tensor tensor) {
+            return Pointer.to(new long[] {tensor.address()});
+        } else if (value instanceof Long number) {
+            return Pointer.to(new long[] {number});
+        } else if (value instanceof Integer number) {
+            return Pointer.to(new int[] {number});
+        } else if (value instanceof Float number) {
+            return Pointer.to(new float[] {number});
+        }
+        throw new IllegalArgumentException("no kernel takes " + value);
+    }
+
+    private CUfunction find(String kernel) {
+        CUfunction function = new CUfunction();
+        calls.check(JCudaDriver.cuModuleGetFunction(function, module, kernel), "cuModuleGetFunction", kernel);
+        return function;
+    }
+
+    void fill(long address, long bytes, int value) {
+        if (bytes > 0) {
+            enter();
+            int result = JCudaDriver.cuMemsetD8Async(Address.pointer(address), (byte) value, bytes, stream);
+            calls.check(result, "cuMemsetD8Async", Long.toHexString(address), value, bytes);
+        }
+    }
+
+    void copy(long to, long from, long bytes) {
+        if (bytes > 0 && to != from) {
+            enter();
+            int result = JCudaDriver.cuMemcpyDtoDAsync(Address.pointer(to), Address.pointer(from), bytes, stream);
+            calls.check(result, "cuMemcpyDtoDAsync", Long.toHexString(to), Long.toHexString(from), bytes);
+        }
+    }
+
+    /** Copies all that remains in the buffer to the device and waits. */
+    void write(long address, ByteBuffer source) {
+        int bytes = source.remaining();
+        if (bytes > 0) {
+            enter();
+            // JCuda may move a heap array once the call has returned; the copy then still runs.
+            ByteBuffer direct = source.isDirect()
+                    ? source.slice()
+                    : ByteBuffer.allocateDirect(bytes).put(source.duplicate()).flip();
+            int result = JCudaDriver.cuMemcpyHtoDAsync(Address.pointer(address), Pointer.to(direct), bytes, stream);
+            calls.check(result, "cuMemcpyHtoDAsync", Long.toHexString(address), bytes);
+            synchronize();
+        }
+    }
+
+    /** Fills what remains of the buffer from the device; waits for all that was issued. */
+    void read(long address, ByteBuffer destination) {
+        int bytes = destination.remaining();
+        if (bytes == 0) {
+            synchronize();
+            return;
+        }
+        enter();
+        ByteBuffer direct = destination.isDirect() ? destination.slice() : ByteBuffer.allocateDirect(bytes);
+        int result = JCudaDriver.cuMemcpyDtoHAsync(Pointer.to(direct), Address.pointer(address), bytes, stream);
+        calls.check(result, "cuMemcpyDtoHAsync", Long.toHexString(address), bytes);
+        synchronize();
+        if (!destination.isDirect()) {
+            destination.duplicate().put(direct);
+        }
+    }
+
+    void synchronize() {
+        enter();
+        calls.check(JCudaDriver.cuStreamSynchronize(stream), "cuStreamSynchronize");
+    }
+
+    /** A context is current for a thread: whichever thread calls has this device's from now on. */
+    void enter() {
+        calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
+    }
+
+    @Override
+    public void close() {
+        enter();
+        calls.check(JCudaDriver.cuStreamDestroy(stream), "cuStreamDestroy");
+        calls.check(JCudaDriver.cuModuleUnload(module), "cuModuleUnload");
+    }
+}

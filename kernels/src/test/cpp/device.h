@@ -1,0 +1,82 @@
+// State of the simulated devices, shared by the driver's functions and the entry points for tests.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace sim {
+
+enum Result { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
+
+struct Event {
+    std::mutex mutex;
+    std::condition_variable changed;
+    uint64_t recorded = 0, reached = 0;
+};
+
+/** A queue and the thread that runs it; between tasks it sleeps at random. */
+struct Stream {
+    explicit Stream(uint64_t seed);
+    ~Stream();
+    void put(std::function<void()> task);
+    void drain();
+    bool idle();
+
+    uint64_t nextSeed() { return random(); }
+
+  private:
+    void work();
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::deque<std::function<void()>> tasks;
+    bool busy = false, stop = false;
+    std::mt19937_64 random;
+    std::mt19937_64 delays;
+    std::thread thread;
+};
+
+struct Context { struct Device* device; };
+
+struct Device {
+    int index;
+    uint64_t limit, used = 0;
+    Context context{this};
+    std::map<uint64_t, uint64_t> blocks;                // address to bytes
+    std::vector<std::pair<uint64_t, uint64_t>> freed;   // kept, and checked in the end
+    std::set<Stream*> streams;
+    std::atomic<int> error{0};                          // sticky, as a failed launch is
+    std::mutex mutex;
+};
+
+struct World {
+    std::vector<Device*> devices;
+    std::mutex mutex;
+    std::vector<std::string> reports;
+    uint64_t seed = 1;
+    std::atomic<int> delayMicros{0};
+    std::atomic<long> allocationsUntilFailure{0}, launchesUntilFailure{0};  // 0: never
+    std::atomic<bool> hostMemoryToo{false};  // take addresses of the host for the device's, as tests of kernels do
+    void report(const std::string& what) { std::lock_guard<std::mutex> lock(mutex); reports.push_back(what); }
+};
+World& world();
+
+constexpr uint64_t RED_ZONE = 512;
+constexpr unsigned char RED = 0xA5, FRESH = 0xFF, FREED = 0xDD;
+
+/** Whether the range lies in one live block of any device. */
+bool allocated(uint64_t address, uint64_t bytes);
+/** Waits for all streams of the device. */
+void drain(Device& device);
+/** Checks what surrounds a block. */
+void checkRedZones(Device& device, uint64_t address, uint64_t bytes);
+
+}  // namespace sim

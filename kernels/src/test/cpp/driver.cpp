@@ -1,0 +1,195 @@
+// The functions of libcuda.so.1 that Shardloom calls.
+#include "device.h"
+#include "simulation.h"
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+using namespace sim;
+#define API extern "C" __attribute__((visibility("default"))) int
+typedef uint64_t Address;
+
+static thread_local Context* context;
+#define DEVICE                                   \
+    if (!context) return INVALID_CONTEXT;        \
+    Device* device = context->device;            \
+    if (device->error) return device->error
+#define INSIDE(address, bytes) if (!allocated(address, bytes)) return INVALID_VALUE
+
+API cuInit(unsigned) { return OK; }
+API cuDriverGetVersion(int* version) { *version = 12060; return OK; }
+API cuGetErrorName(int, const char** name) { *name = "SIMULATED"; return OK; }
+API cuDeviceGetCount(int* count) { *count = int(world().devices.size()); return OK; }
+API cuDeviceGet(int* out, int i) {
+    if (i < 0 || i >= int(world().devices.size())) return INVALID_DEVICE;
+    *out = i;
+    return OK;
+}
+API cuDeviceGetName(char* name, int n, int device) { snprintf(name, n, "simulated device %d", device); return OK; }
+API cuDeviceTotalMem_v2(size_t* bytes, int device) { *bytes = world().devices.at(device)->limit; return OK; }
+API cuDeviceGetAttribute(int* value, int attribute, int) {
+    switch (attribute) {
+        case 16: *value = 4; break;          // multiprocessors
+        case 75: *value = 8; break;          // compute capability, major
+        case 76: *value = 0; break;          // minor
+        default: *value = 0;
+    }
+    return OK;
+}
+
+API cuDevicePrimaryCtxRetain(Context** out, int device) {
+    if (device < 0 || device >= int(world().devices.size())) return INVALID_DEVICE;
+    *out = &world().devices[device]->context;
+    return OK;
+}
+API cuDevicePrimaryCtxRelease_v2(int) { return OK; }
+API cuCtxSetCurrent(Context* c) { context = c; return OK; }
+API cuCtxGetCurrent(Context** c) { *c = context; return OK; }
+API cuCtxSynchronize() { DEVICE; drain(*device); return device->error; }
+
+API cuMemAlloc_v2(Address* out, size_t bytes) {
+    DEVICE;
+    if (bytes == 0) return INVALID_VALUE;
+    World& w = world();
+    if (w.allocationsUntilFailure > 0 && --w.allocationsUntilFailure == 0) return OUT_OF_MEMORY;
+    std::lock_guard<std::mutex> lock(device->mutex);
+    if (device->used + bytes > device->limit) return OUT_OF_MEMORY;
+    // 256 bytes is what CUDA aligns to; the red zone begins at the very last byte asked for.
+    const size_t size = (bytes + 2 * RED_ZONE + 511) / 512 * 512;
+    auto* base = static_cast<unsigned char*>(aligned_alloc(512, size));
+    if (!base) return OUT_OF_MEMORY;
+    memset(base, RED, size);
+    memset(base + RED_ZONE, FRESH, bytes);
+    *out = reinterpret_cast<Address>(base + RED_ZONE);
+    device->blocks[*out] = bytes;
+    device->used += bytes;
+    return OK;
+}
+API cuMemFree_v2(Address address) {
+    if (!context) return INVALID_CONTEXT;
+    Device* device = context->device;
+    drain(*device);
+    std::unique_lock<std::mutex> lock(device->mutex);
+    auto block = device->blocks.find(address);
+    if (block == device->blocks.end()) {
+        lock.unlock();
+        world().report("freed what is not allocated on device " + std::to_string(device->index));
+        return INVALID_VALUE;
+    }
+    const uint64_t bytes = block->second;
+    device->blocks.erase(block);
+    device->used -= bytes;
+    checkRedZones(*device, address, bytes);
+    memset(reinterpret_cast<void*>(address), FREED, bytes);
+    device->freed.emplace_back(address, bytes);
+    return OK;
+}
+API cuMemGetInfo_v2(size_t* free, size_t* total) {
+    DEVICE;
+    *total = device->limit;
+    *free = device->limit - device->used;
+    return OK;
+}
+
+API cuStreamCreate(Stream** out, unsigned) {
+    DEVICE;
+    std::lock_guard<std::mutex> lock(device->mutex);
+    *out = new Stream(world().seed + device->streams.size() * 1000003 + device->index);
+    device->streams.insert(*out);
+    return OK;
+}
+API cuStreamDestroy_v2(Stream* stream) {
+    if (!context) return INVALID_CONTEXT;
+    stream->drain();
+    { std::lock_guard<std::mutex> lock(context->device->mutex); context->device->streams.erase(stream); }
+    delete stream;
+    return OK;
+}
+API cuStreamSynchronize(Stream* stream) { DEVICE; stream->drain(); return device->error; }
+API cuStreamQuery(Stream* stream) { DEVICE; return stream->idle() ? OK : NOT_READY; }
+
+API cuEventCreate(Event** out, unsigned) { *out = new Event; return OK; }
+API cuEventDestroy_v2(Event*) { return OK; }  // a stream may still be on its way to it
+API cuEventRecord(Event* event, Stream* stream) {
+    DEVICE;
+    uint64_t number;
+    { std::lock_guard<std::mutex> lock(event->mutex); number = ++event->recorded; }
+    stream->put([=] {
+        { std::lock_guard<std::mutex> lock(event->mutex); event->reached = number; }
+        event->changed.notify_all();
+    });
+    return OK;
+}
+static void await(Event* event, uint64_t number) {
+    std::unique_lock<std::mutex> lock(event->mutex);
+    event->changed.wait(lock, [=] { return event->reached >= number; });
+}
+API cuEventSynchronize(Event* event) { await(event, event->recorded); return OK; }
+API cuEventQuery(Event* event) { std::lock_guard<std::mutex> lock(event->mutex); return event->reached >= event->recorded ? OK : NOT_READY; }
+API cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
+    DEVICE;
+    uint64_t number;
+    { std::lock_guard<std::mutex> lock(event->mutex); number = event->recorded; }
+    stream->put([=] { await(event, number); });
+    return OK;
+}
+
+API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Stream* stream) {
+    DEVICE;
+    INSIDE(to, bytes);
+    stream->put([=] { memcpy(reinterpret_cast<void*>(to), from, bytes); });
+    return OK;
+}
+API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
+    DEVICE;
+    INSIDE(from, bytes);
+    stream->put([=] { memcpy(to, reinterpret_cast<void*>(from), bytes); });
+    return OK;
+}
+API cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Stream* stream) {
+    DEVICE;
+    INSIDE(to, bytes);
+    INSIDE(from, bytes);
+    stream->put([=] { memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
+    return OK;
+}
+API cuMemsetD8Async(Address to, unsigned char value, size_t bytes, Stream* stream) {
+    DEVICE;
+    INSIDE(to, bytes);
+    stream->put([=] { memset(reinterpret_cast<void*>(to), value, bytes); });
+    return OK;
+}
+API cuLaunchHostFunc(Stream* stream, void (*f)(void*), void* data) { DEVICE; stream->put([=] { f(data); }); return OK; }
+
+/** Any image stands for the kernels that g++ has compiled. */
+API cuModuleLoadData(void** module, const void* image) { DEVICE; *module = const_cast<char*>("kernels"); return image ? OK : INVALID_VALUE; }
+API cuModuleUnload(void*) { return OK; }
+API cuModuleGetFunction(const Kernel** out, void*, const char* name) {
+    for (const Kernel& kernel : kernels()) {
+        if (strcmp(kernel.name, name) == 0) { *out = &kernel; return OK; }
+    }
+    return NOT_FOUND;
+}
+API cuFuncSetAttribute(const Kernel*, int, int) { return OK; }
+API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned sharedBytes,
+                   Stream* stream, void** arguments, void**) {
+    DEVICE;
+    World& w = world();
+    if (w.launchesUntilFailure > 0 && --w.launchesUntilFailure == 0) { device->error = LAUNCH_FAILED; return LAUNCH_FAILED; }
+    if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx == 0 || bx > 1024 || bx % 32 || by != 1 || bz != 1 || sharedBytes > 48 << 10) return INVALID_VALUE;
+    // Arguments are copied at the launch, as the driver does.
+    auto values = std::make_shared<std::vector<uint64_t>>(kernel->sizes.size());
+    for (size_t i = 0; i < values->size(); i++) memcpy(&(*values)[i], arguments[i], kernel->sizes[i]);
+    const uint64_t seed = w.seed;
+    stream->put([=] {
+        if (device->error) return;
+        std::vector<void*> pointers;
+        for (uint64_t& value : *values) pointers.push_back(&value);
+        const char* fault = run(*kernel, pointers.data(), {gx, gy, gz}, {bx, by, bz}, sharedBytes, seed + uint64_t(gx) * bx);
+        if (*fault) {
+            world().report(std::string("kernel: ") + fault);
+            device->error = LAUNCH_FAILED;
+        }
+    });
+    return OK;
+}

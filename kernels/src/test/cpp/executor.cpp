@@ -1,0 +1,167 @@
+// Runs the threads of a block as fibers on the calling OS thread.
+#include "simulation.h"
+#include <algorithm>
+#include <random>
+#include <string>
+#include <sys/mman.h>
+
+namespace sim {
+namespace {
+
+enum State { READY, AT_BARRIER, AT_WARP, DONE };
+constexpr size_t STACK = 128 << 10;
+
+struct Fiber {
+    void* stackPointer;
+    char* stack = nullptr;
+    State state;
+    const void* site;
+    int phase;
+};
+
+struct Block {
+    std::vector<Fiber> fibers;
+    unsigned size = 0, running = 0, atBarrier = 0, done = 0;
+    unsigned atWarp[32];
+    uint64_t slots[2][1024];
+    void* scheduler;
+    const Kernel* kernel;
+    void** arguments;
+    std::vector<unsigned char> shared;
+    std::string fault;
+};
+
+thread_local Block* block;
+thread_local Dim thread_, block_, blockSize_, gridSize_;
+thread_local std::string lastFault;
+
+/** Saves the registers that a call must keep, and goes on where the other left. */
+extern "C" void sim_switch(void** from, void* to);
+asm(R"(
+.text
+.local sim_switch
+.type sim_switch,@function
+sim_switch:
+    pushq %rbp; pushq %rbx; pushq %r12; pushq %r13; pushq %r14; pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp
+    ret
+.size sim_switch,.-sim_switch
+)");
+
+Fiber& current() { return block->fibers[block->running]; }
+void leave() { sim_switch(&current().stackPointer, block->scheduler); }
+
+void body() {
+    block->kernel->call(block->kernel->function, block->arguments);
+    current().state = DONE;
+    block->done++;
+    leave();
+    __builtin_trap();
+}
+
+void prepare(Fiber& fiber) {
+    if (!fiber.stack) fiber.stack = static_cast<char*>(mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    void** top = reinterpret_cast<void**>(fiber.stack + STACK) - 2;
+    *top = reinterpret_cast<void*>(&body);  // a return address on an aligned stack, as after a call
+    fiber.stackPointer = top - 6;
+    fiber.state = READY;
+    fiber.phase = 0;
+}
+
+void fault(const std::string& what) {
+    if (block->fault.empty()) block->fault = std::string(block->kernel->name) + ": " + what;
+}
+
+void runBlock(std::mt19937_64& random) {
+    Block& b = *block;
+    b.atBarrier = b.done = 0;
+    std::fill(b.atWarp, b.atWarp + 32, 0);
+    for (unsigned i = 0; i < b.size; i++) prepare(b.fibers[i]);
+    while (b.done < b.size && b.fault.empty()) {
+        bool moved = false;
+        const unsigned first = unsigned(random() % b.size);
+        for (unsigned k = 0; k < b.size && b.fault.empty(); k++) {
+            const unsigned i = (first + k) % b.size;
+            if (b.fibers[i].state != READY) continue;
+            moved = true;
+            b.running = i;
+            thread_ = {i, 0, 0};
+            sim_switch(&b.scheduler, b.fibers[i].stackPointer);
+        }
+        if (!moved) fault("threads wait for others that will not come: a barrier or shuffle that not all of them reach");
+    }
+}
+}  // namespace
+
+std::vector<Kernel>& kernels() {
+    static std::vector<Kernel> all;
+    return all;
+}
+
+Dim& threadIndex() { return thread_; }
+Dim& blockIndex() { return block_; }
+Dim& blockSize() { return blockSize_; }
+Dim& gridSize() { return gridSize_; }
+unsigned char* dynamicShared() { return reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(block->shared.data()) + 63) & ~uintptr_t(63)); }
+
+void blockBarrier(const void* site) {
+    Block& b = *block;
+    current().site = site;
+    current().state = AT_BARRIER;
+    if (++b.atBarrier == b.size) {
+        for (unsigned i = 0; i < b.size; i++) {
+            if (b.fibers[i].site != site) fault("threads of a block wait at different barriers");
+            b.fibers[i].state = READY;
+        }
+        b.atBarrier = 0;
+        if (b.fault.empty()) return;
+    }
+    leave();
+}
+
+uint64_t warpExchange(uint64_t bits, int lane, const void* site) {
+    Block& b = *block;
+    const unsigned warp = b.running / 32, base = warp * 32;
+    Fiber& me = current();
+    // Two sets of slots: who is in the next exchange already must not overwrite what others still read.
+    const int phase = me.phase++ & 1;
+    b.slots[phase][b.running] = bits;
+    me.site = site;
+    me.state = AT_WARP;
+    if (++b.atWarp[warp] == 32) {
+        for (unsigned i = base; i < base + 32; i++) {
+            if (b.fibers[i].site != site) fault("lanes of a warp wait at different places");
+            b.fibers[i].state = READY;
+        }
+        b.atWarp[warp] = 0;
+        if (!b.fault.empty()) leave();
+    } else {
+        leave();
+    }
+    return block->slots[phase][base + lane];
+}
+
+const char* run(const Kernel& kernel, void** arguments, Dim grid, Dim size, unsigned sharedBytes, uint64_t seed) {
+    thread_local Block* mine = new Block;
+    block = mine;
+    block->kernel = &kernel;
+    block->arguments = arguments;
+    block->size = size.x;
+    block->fault.clear();
+    if (block->fibers.size() < size.x) block->fibers.resize(size.x);
+    gridSize_ = grid;
+    blockSize_ = size;
+    std::mt19937_64 random(seed);
+    const uint64_t count = uint64_t(grid.x) * grid.y * grid.z, first = random() % count;
+    for (uint64_t k = 0; k < count && block->fault.empty(); k++) {
+        const uint64_t i = (first + k) % count;
+        block_ = {unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)};
+        block->shared.assign(sharedBytes + 64, 0xff);
+        runBlock(random);
+    }
+    lastFault = block->fault;
+    return lastFault.c_str();
+}
+}  // namespace sim

@@ -1,0 +1,69 @@
+package org.shardloom.kernels.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Kernels are compiled once for all that they depend on. */
+class CachedImagesTest {
+    private static final KernelSources SOURCES = new KernelSources("main", Map.of("a.cu", "text"));
+
+    @TempDir
+    Path directory;
+
+    private final List<List<String>> compiled = new ArrayList<>();
+
+    private byte[] image(String version, KernelSources sources, String architecture) {
+        CachedImages.Compiler compiler = new CachedImages.Compiler() {
+            @Override
+            public String version() {
+                return version;
+            }
+
+            @Override
+            public byte[] compile(KernelSources from, List<String> options) {
+                compiled.add(options);
+                return new byte[] {(byte) compiled.size(), 1, 2};
+            }
+        };
+        return new CachedImages(compiler, sources, directory.resolve("kernels")).image(architecture);
+    }
+
+    @Test
+    void theSecondTimeNothingIsCompiled() throws Exception {
+        byte[] first = image("12.6", SOURCES, "sm_90");
+        assertArrayEquals(first, image("12.6", SOURCES, "sm_90"));
+        assertEquals(List.of(List.of("--std=c++17", "--gpu-architecture=sm_90")), compiled);
+        try (Stream<Path> files = Files.list(directory.resolve("kernels"))) {
+            assertEquals(1, files.count(), "nothing half-written stays");
+        }
+    }
+
+    @Test
+    void anotherArchitectureSourceOrCompilerIsCompiledAnew() {
+        image("12.6", SOURCES, "sm_90");
+        image("12.6", SOURCES, "sm_80");
+        image("12.6", new KernelSources("main", Map.of("a.cu", "other")), "sm_90");
+        image("12.4", SOURCES, "sm_90");
+        assertEquals(4, compiled.size());
+    }
+
+    @Test
+    void theKernelsShipWithAllThatTheyInclude() {
+        KernelSources sources = KernelSources.shipped();
+        assertTrue(sources.main().contains("#include \"attention.cu\""));
+        assertTrue(sources.headers().get("portable.cuh").contains("cvt.rn.bf16.f32"));
+        assertTrue(sources.headers().get("attention.cu").contains("sequenceOf"));
+        assertFalse(sources.headers().containsKey("simulation.h"));
+    }
+}

@@ -1,0 +1,98 @@
+package org.shardloom.kernels.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.shardloom.kernels.device.Inputs;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.OutOfMemoryException;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+
+/** The device over the simulated driver: what goes up comes down, memory runs out, calls fail. */
+class CudaDeviceTest {
+    private static final long MEGABYTE = 1 << 20;
+
+    @Test
+    void tensorsGoUpAreAddedAndComeDown() {
+        SimulatedDriver.start(2, 64 * MEGABYTE, 1, 100);
+        for (int index = 0; index < 2; index++) {
+            try (CudaDevice device = new CudaDevice(index, SimulatedDriver.images());
+                    Memory memory = device.memory(Purpose.ACTIVATIONS)) {
+                assertEquals("cuda:" + index, device.name());
+                Tensor a = Inputs.floats(device, memory, new float[] {1, 2, 3}, 3);
+                Tensor b = Inputs.floats(device, memory, new float[] {10, 20, 30}, 3);
+                Tensor sum = memory.allocate(DType.F32, 3);
+                device.ops().add(sum, a, b);
+                assertArrayEquals(new float[] {11, 22, 33}, Inputs.toFloats(device, sum));
+                assertEquals(36, device.statistics().currentBytes());
+            }
+        }
+        assertEquals(List.of(), SimulatedDriver.reports());
+    }
+
+    @Test
+    void anUnknownDeviceIsRefusedByName() {
+        SimulatedDriver.start(1, MEGABYTE, 1, 0);
+        CudaException e = assertThrows(CudaException.class, () -> new CudaDevice(99, SimulatedDriver.images()));
+        assertTrue(e.getMessage().startsWith("cuda:99: cuDeviceGet(99) returned 101"), e.getMessage());
+    }
+
+    @Test
+    void whoAsksForTooMuchIsToldWhatHoldsTheRest() {
+        SimulatedDriver.start(1, 8 * MEGABYTE, 1, 0);
+        try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
+                Memory parameters = device.memory(Purpose.PARAMETERS);
+                Memory activations = device.memory(Purpose.ACTIVATIONS)) {
+            parameters.allocate(DType.F32, MEGABYTE);
+            OutOfMemoryException e =
+                    assertThrows(OutOfMemoryException.class, () -> activations.allocate(DType.F32, 2 * MEGABYTE));
+            for (String part : new String[] {"cuda:0", "8388608 bytes for ACTIVATIONS", "PARAMETERS=4194304"}) {
+                assertTrue(e.getMessage().contains(part), e.getMessage());
+            }
+        }
+        assertEquals(List.of(), SimulatedDriver.reports());
+    }
+
+    @Test
+    void theCacheIsGivenBackBeforeMemoryRunsOut() {
+        SimulatedDriver.start(1, 8 * MEGABYTE, 1, 0);
+        try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images())) {
+            try (Memory first = device.memory(Purpose.WORKSPACE)) {
+                first.allocate(DType.F32, MEGABYTE);
+            }
+            try (Memory second = device.memory(Purpose.WORKSPACE)) {
+                second.allocate(DType.F32, 2 * MEGABYTE);
+            }
+            try (Memory third = device.memory(Purpose.WORKSPACE)) {
+                device.trim();
+                SimulatedDriver.failAllocation(1);
+                third.allocate(DType.F32, 10);
+                assertEquals(40, device.statistics().currentBytes(), "a single failure is tried again");
+            }
+        }
+        assertEquals(List.of(), SimulatedDriver.reports());
+    }
+
+    @Test
+    void aFailedLaunchNamesTheKernelAndItsArguments() {
+        SimulatedDriver.start(1, 8 * MEGABYTE, 1, 0);
+        CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
+        Memory memory = device.memory(Purpose.ACTIVATIONS);
+        Tensor x = memory.allocate(DType.BF16, 3, 5);
+        SimulatedDriver.failLaunch(1);
+        CudaException e = assertThrows(CudaException.class, () -> device.ops().scale(x, 2));
+        assertEquals(719, e.code());
+        assertTrue(e.getMessage().contains("cuLaunchKernel of scale_bf16"), e.getMessage());
+        assertTrue(e.getMessage().contains("BF16[3, 5]"), e.getMessage());
+        assertThrows(CudaException.class, device::synchronize, "the failure stays");
+        memory.close();
+        assertThrows(CudaException.class, device::close);
+        SimulatedDriver.reports();
+    }
+}

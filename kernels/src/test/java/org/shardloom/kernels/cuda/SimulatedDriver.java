@@ -1,0 +1,61 @@
+package org.shardloom.kernels.cuda;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import org.shardloom.kernels.cpu.HostBytes;
+import org.shardloom.kernels.cpu.NativeCpu;
+
+/**
+ * The simulated CUDA driver of {@code src/test/cpp}, in place of libcuda and libcublas for this whole JVM. Kernels are compiled by g++ for
+ * the host; nothing here says how a GPU behaves.
+ */
+public final class SimulatedDriver {
+    private static final long CAPACITY = 1 << 16;
+    private static boolean loaded;
+
+    private SimulatedDriver() {}
+
+    /** Loads the simulation before JCuda looks for the real libraries, and begins anew. */
+    public static synchronized void start(int devices, long bytesPerDevice, long seed, int longestDelayMicros) {
+        if (!loaded) {
+            Path directory =
+                    Path.of(System.getProperty("shardloom.cuda.simulation")).toAbsolutePath();
+            System.load(directory.resolve("libcuda.so.1").toString());
+            System.load(directory.resolve("libcublas.so.12").toString());
+            loaded = true;
+        }
+        takeHostMemory(false);
+        configure(devices, bytesPerDevice, seed, longestDelayMicros);
+    }
+
+    /** Any image stands for the kernels that g++ compiled. */
+    public static KernelImages images() {
+        return architecture -> "simulated".getBytes(StandardCharsets.UTF_8);
+    }
+
+    /** Ends the run: what was written out of bounds or after it was freed, what was not freed, what kernels did wrong. */
+    public static List<String> reports() {
+        long address = NativeCpu.allocate(CAPACITY);
+        try {
+            byte[] text = new byte[(int) finish(address, CAPACITY)];
+            HostBytes.view(address, text.length).get(text);
+            return new String(text, StandardCharsets.UTF_8).lines().toList();
+        } finally {
+            NativeCpu.release(address, CAPACITY);
+        }
+    }
+
+    private static native void configure(int devices, long bytes, long seed, int delayMicros);
+
+    /** The k-th allocation from now on fails, as if memory had run out; 0 for none. */
+    static native void failAllocation(long k);
+
+    /** The k-th launch from now on fails, and all calls after it, as a device does whose kernel has failed; 0 for none. */
+    static native void failLaunch(long k);
+
+    /** Addresses of the host pass for the device's. */
+    static native void takeHostMemory(boolean yes);
+
+    private static native long finish(long address, long capacity);
+}
