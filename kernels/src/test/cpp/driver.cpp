@@ -91,6 +91,28 @@ API cuMemGetInfo_v2(size_t* free, size_t* total) {
     return OK;
 }
 
+/** Page-locked: sizes by address, so that a block that is freed twice is found. */
+static std::mutex pinnedMutex;
+static std::map<void*, size_t> pinned;
+API cuMemHostAlloc(void** out, size_t bytes, unsigned) {
+    if (!context) return INVALID_CONTEXT;
+    if (bytes == 0) return INVALID_VALUE;
+    void* block = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    if (!block) return OUT_OF_MEMORY;
+    memset(block, FRESH, bytes);
+    std::lock_guard<std::mutex> lock(pinnedMutex);
+    pinned[block] = bytes;
+    *out = block;
+    return OK;
+}
+API cuMemFreeHost(void* block) {
+    if (!context) return INVALID_CONTEXT;
+    std::lock_guard<std::mutex> lock(pinnedMutex);
+    if (!pinned.erase(block)) return INVALID_VALUE;
+    free(block);
+    return OK;
+}
+
 API cuStreamCreate(Stream** out, unsigned) {
     DEVICE;
     std::lock_guard<std::mutex> lock(device->mutex);

@@ -7,6 +7,7 @@ import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.device.Shapes;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** The host's processor as a device. Operations run when they are issued, on the calling thread and its OpenMP threads. */

@@ -1,6 +1,6 @@
 package org.shardloom.kernels.cpu;
 
-import static org.shardloom.kernels.cpu.Shapes.require;
+import static org.shardloom.kernels.device.Shapes.require;
 
 import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.tensor.DType;

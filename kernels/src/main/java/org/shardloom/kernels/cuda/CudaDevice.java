@@ -1,5 +1,7 @@
 package org.shardloom.kernels.cuda;
 
+import static org.shardloom.kernels.device.Shapes.require;
+
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.Deque;
@@ -7,7 +9,9 @@ import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
 import jcuda.driver.JCudaDriver;
+import org.shardloom.kernels.cpu.CpuHostOps;
 import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
@@ -21,6 +25,7 @@ import org.shardloom.kernels.tensor.Tensor;
 public final class CudaDevice implements Device {
     private final Calls calls;
     private final CudaMemory memory;
+    private final PinnedMemory pinned;
     private final Stream stream;
     private final CudaOps ops;
     /** What close does, last opened first. */
@@ -44,6 +49,7 @@ public final class CudaDevice implements Device {
             open.push(() -> calls.check(JCudaDriver.cuDevicePrimaryCtxRelease(device), "cuDevicePrimaryCtxRelease"));
             calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
             memory = opened(new CudaMemory(calls, context));
+            pinned = opened(new PinnedMemory(calls, context));
             stream = opened(new Stream(calls, context, memory, images.image(architecture(device))));
             ops = opened(new CudaOps(stream));
         } catch (RuntimeException e) {
@@ -86,6 +92,38 @@ public final class CudaDevice implements Device {
     @Override
     public MemoryStatistics statistics() {
         return memory.statistics();
+    }
+
+    @Override
+    public boolean sharesHostMemory() {
+        return false;
+    }
+
+    @Override
+    public Memory hostMemory(Purpose purpose) {
+        return new Memory(pinned, purpose);
+    }
+
+    @Override
+    public MemoryStatistics hostStatistics() {
+        return pinned.statistics();
+    }
+
+    @Override
+    public HostOps hostOps() {
+        return CpuHostOps.INSTANCE;
+    }
+
+    @Override
+    public Transfer toHost(Tensor host, Tensor source) {
+        require(host.bytes() == source.bytes(), "%s does not have the size of %s", host, source);
+        return stream.toHost(host.address(), source.address(), source.bytes());
+    }
+
+    @Override
+    public Transfer toDevice(Tensor destination, Tensor host) {
+        require(host.bytes() == destination.bytes(), "%s does not have the size of %s", host, destination);
+        return stream.toDevice(destination.address(), host.address(), host.bytes());
     }
 
     @Override

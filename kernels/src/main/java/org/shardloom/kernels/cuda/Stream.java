@@ -3,13 +3,17 @@ package org.shardloom.kernels.cuda;
 import java.nio.ByteBuffer;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
+import jcuda.driver.CUevent;
+import jcuda.driver.CUevent_flags;
 import jcuda.driver.CUfunction;
 import jcuda.driver.CUmodule;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
@@ -160,6 +164,44 @@ final class Stream implements AutoCloseable {
         if (!destination.isDirect()) {
             destination.duplicate().put(direct);
         }
+    }
+
+    /** Copies to page-locked host memory, in the order of the stream. */
+    Device.Transfer toHost(long host, long source, long bytes) {
+        if (bytes == 0) {
+            return Device.Transfer.DONE;
+        }
+        enter();
+        int result = JCudaDriver.cuMemcpyDtoHAsync(HostPointer.of(host), Address.pointer(source), bytes, stream);
+        calls.check(result, "cuMemcpyDtoHAsync", Long.toHexString(source), bytes);
+        return recorded();
+    }
+
+    /** Copies from page-locked host memory, in the order of the stream. */
+    Device.Transfer toDevice(long destination, long host, long bytes) {
+        if (bytes == 0) {
+            return Device.Transfer.DONE;
+        }
+        enter();
+        int result = JCudaDriver.cuMemcpyHtoDAsync(Address.pointer(destination), HostPointer.of(host), bytes, stream);
+        calls.check(result, "cuMemcpyHtoDAsync", Long.toHexString(destination), bytes);
+        return recorded();
+    }
+
+    /** Waits for what has been issued so far, and no more; to be awaited once. */
+    private Device.Transfer recorded() {
+        CUevent event = new CUevent();
+        calls.check(JCudaDriver.cuEventCreate(event, CUevent_flags.CU_EVENT_DISABLE_TIMING), "cuEventCreate");
+        calls.check(JCudaDriver.cuEventRecord(event, stream), "cuEventRecord");
+        AtomicBoolean over = new AtomicBoolean();
+        return () -> {
+            if (over.compareAndSet(false, true)) {
+                enter();
+                int result = JCudaDriver.cuEventSynchronize(event);
+                calls.check(JCudaDriver.cuEventDestroy(event), "cuEventDestroy");
+                calls.check(result, "cuEventSynchronize");
+            }
+        };
     }
 
     void synchronize() {

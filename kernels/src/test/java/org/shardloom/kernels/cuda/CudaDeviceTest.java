@@ -2,11 +2,15 @@ package org.shardloom.kernels.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.shardloom.kernels.cpu.HostBytes;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.OutOfMemoryException;
@@ -34,6 +38,43 @@ class CudaDeviceTest {
             }
         }
         assertEquals(List.of(), SimulatedDriver.reports());
+    }
+
+    /** Copies to and from page-locked memory keep their place among what is issued, and the host waits for them alone. */
+    @Test
+    void hostMemoryIsCopiedInOrder() {
+        SimulatedDriver.start(1, 64 * MEGABYTE, 7, 300);
+        try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
+                Memory memory = device.memory(Purpose.GRADIENTS);
+                Memory host = device.hostMemory(Purpose.GRADIENTS)) {
+            assertFalse(device.sharesHostMemory());
+            int n = 100_000;
+            Tensor a = memory.allocate(DType.F32, n);
+            Tensor first = host.allocate(DType.F32, n);
+            Tensor second = host.allocate(DType.F32, n);
+            Tensor up = host.allocate(DType.F32, n);
+            HostBytes.view(up.address(), up.bytes()).asFloatBuffer().put(constant(n, 3));
+            device.toDevice(a, up);
+            Device.Transfer once = device.toHost(first, a);
+            device.ops().add(a, a, a);
+            Device.Transfer twice = device.toHost(second, a);
+            device.ops().zero(a);
+            once.await();
+            twice.await();
+            twice.await();
+            assertEquals(9.0 * n, device.hostOps().sumOfSquares(first));
+            assertEquals(36.0 * n, device.hostOps().sumOfSquares(second));
+            assertEquals(0, device.ops().sumOfSquares(a));
+            assertEquals(3L * (4 * n + 511) / 512 * 512, device.hostStatistics().currentBytes(), 1536);
+            assertThrows(IllegalArgumentException.class, () -> device.toHost(first.slice(0, 5), a));
+        }
+        assertEquals(List.of(), SimulatedDriver.reports());
+    }
+
+    private static float[] constant(int n, float value) {
+        float[] values = new float[n];
+        Arrays.fill(values, value);
+        return values;
     }
 
     @Test
