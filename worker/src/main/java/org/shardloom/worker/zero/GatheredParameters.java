@@ -20,6 +20,7 @@ final class GatheredParameters implements ParameterStore {
     private final Tensor[] slices;
     private final Tensor[] full;
     private final Pending[] pending;
+    private final Device.Transfer[] fetched;
 
     /**
      * Slices for every unit.
@@ -39,6 +40,7 @@ final class GatheredParameters implements ParameterStore {
         slices = new Tensor[units];
         full = new Tensor[units];
         pending = new Pending[units];
+        fetched = new Device.Transfer[units];
         for (int u = 0; u < units; u++) {
             slices[u] = memory.allocate(dtypes[u], plan.sliceElements(u));
         }
@@ -63,7 +65,7 @@ final class GatheredParameters implements ParameterStore {
             Tensor slice = slices[unit];
             if (fetching != null) {
                 slice = full[unit].slice(plan.sliceElements(unit) * group.rank(), plan.sliceElements(unit));
-                fetching.toDevice(slice, slices[unit]);
+                fetched[unit] = fetching.toDevice(slice, slices[unit]);
             }
             pending[unit] = group.allGather(full[unit], slice);
         }
@@ -83,6 +85,10 @@ final class GatheredParameters implements ParameterStore {
     public void release(int unit) {
         if (full[unit] != null) {
             gather(unit);
+            if (fetched[unit] != null) {
+                fetched[unit].await(); // the host may write its slice from now on
+                fetched[unit] = null;
+            }
             gathered.free(full[unit]);
             full[unit] = null;
         }
