@@ -51,6 +51,21 @@ void Stream::work() {
     }
 }
 
+void Recorded::reach() {
+    { std::lock_guard<std::mutex> lock(mutex); reached = true; }
+    changed.notify_all();
+}
+
+void Recorded::await() {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [this] { return reached; });
+}
+
+bool Recorded::isReached() {
+    std::lock_guard<std::mutex> lock(mutex);
+    return reached;
+}
+
 bool allocated(uint64_t address, uint64_t bytes) {
     for (Device* device : world().devices) {
         std::lock_guard<std::mutex> lock(device->mutex);

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <set>
@@ -17,10 +18,20 @@ namespace sim {
 
 enum Result { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
 
-struct Event {
+/** One recording of an event: who waits for it is not concerned by later ones. */
+struct Recorded {
     std::mutex mutex;
     std::condition_variable changed;
-    uint64_t recorded = 0, reached = 0;
+    bool reached = false;
+    void reach();
+    void await();
+    bool isReached();
+};
+
+struct Event {
+    std::mutex mutex;
+    std::shared_ptr<Recorded> last;
+    std::shared_ptr<Recorded> get() { std::lock_guard<std::mutex> lock(mutex); return last; }
 };
 
 /** A queue and the thread that runs it; between tasks it sleeps at random. */

@@ -134,25 +134,24 @@ API cuEventCreate(Event** out, unsigned) { *out = new Event; return OK; }
 API cuEventDestroy_v2(Event*) { return OK; }  // a stream may still be on its way to it
 API cuEventRecord(Event* event, Stream* stream) {
     DEVICE;
-    uint64_t number;
-    { std::lock_guard<std::mutex> lock(event->mutex); number = ++event->recorded; }
-    stream->put([=] {
-        { std::lock_guard<std::mutex> lock(event->mutex); event->reached = number; }
-        event->changed.notify_all();
-    });
+    auto recorded = std::make_shared<Recorded>();
+    { std::lock_guard<std::mutex> lock(event->mutex); event->last = recorded; }
+    stream->put([=] { recorded->reach(); });
     return OK;
 }
-static void await(Event* event, uint64_t number) {
-    std::unique_lock<std::mutex> lock(event->mutex);
-    event->changed.wait(lock, [=] { return event->reached >= number; });
+/** An event that was never recorded is reached, as CUDA has it. */
+API cuEventSynchronize(Event* event) {
+    DEVICE;
+    if (auto recorded = event->get()) recorded->await();
+    return device->error;
 }
-API cuEventSynchronize(Event* event) { await(event, event->recorded); return OK; }
-API cuEventQuery(Event* event) { std::lock_guard<std::mutex> lock(event->mutex); return event->reached >= event->recorded ? OK : NOT_READY; }
+API cuEventQuery(Event* event) {
+    auto recorded = event->get();
+    return !recorded || recorded->isReached() ? OK : NOT_READY;
+}
 API cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
     DEVICE;
-    uint64_t number;
-    { std::lock_guard<std::mutex> lock(event->mutex); number = event->recorded; }
-    stream->put([=] { await(event, number); });
+    if (auto recorded = event->get()) stream->put([=] { recorded->await(); });
     return OK;
 }
 

@@ -26,6 +26,7 @@ public final class CudaDevice implements Device {
     private final Calls calls;
     private final CudaMemory memory;
     private final PinnedMemory pinned;
+    private final Events events;
     private final Stream stream;
     private final CudaOps ops;
     /** What close does, last opened first. */
@@ -50,7 +51,8 @@ public final class CudaDevice implements Device {
             calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
             memory = opened(new CudaMemory(calls, context));
             pinned = opened(new PinnedMemory(calls, context));
-            stream = opened(new Stream(calls, context, memory, images.image(architecture(device))));
+            events = opened(new Events(calls, context));
+            stream = opened(new Stream(calls, context, memory, events, images.image(architecture(device))));
             ops = opened(new CudaOps(stream));
         } catch (RuntimeException e) {
             closeAll(e);

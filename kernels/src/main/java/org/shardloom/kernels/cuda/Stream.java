@@ -6,8 +6,6 @@ import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
-import jcuda.driver.CUevent;
-import jcuda.driver.CUevent_flags;
 import jcuda.driver.CUfunction;
 import jcuda.driver.CUmodule;
 import jcuda.driver.CUstream;
@@ -28,14 +26,16 @@ final class Stream implements AutoCloseable {
     final CUstream stream = new CUstream();
     private final CUcontext context;
     private final CudaMemory memory;
+    private final Events events;
     private final CUmodule module = new CUmodule();
     private final ConcurrentMap<String, CUfunction> functions = new ConcurrentHashMap<>();
 
     /** The context is current. */
-    Stream(Calls calls, CUcontext context, CudaMemory memory, byte[] image) {
+    Stream(Calls calls, CUcontext context, CudaMemory memory, Events events, byte[] image) {
         this.calls = calls;
         this.context = context;
         this.memory = memory;
+        this.events = events;
         calls.check(JCudaDriver.cuModuleLoadData(module, image), "cuModuleLoadData", image.length + " bytes");
         // Not ordered with the default stream, which nothing here uses.
         calls.check(JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING), "cuStreamCreate");
@@ -188,18 +188,14 @@ final class Stream implements AutoCloseable {
         return recorded();
     }
 
-    /** Waits for what has been issued so far, and no more; to be awaited once. */
+    /** Waits for what has been issued so far, and no more. */
     private Device.Transfer recorded() {
-        CUevent event = new CUevent();
-        calls.check(JCudaDriver.cuEventCreate(event, CUevent_flags.CU_EVENT_DISABLE_TIMING), "cuEventCreate");
-        calls.check(JCudaDriver.cuEventRecord(event, stream), "cuEventRecord");
+        Events.Event event = events.record(stream);
         AtomicBoolean over = new AtomicBoolean();
         return () -> {
             if (over.compareAndSet(false, true)) {
-                enter();
-                int result = JCudaDriver.cuEventSynchronize(event);
-                calls.check(JCudaDriver.cuEventDestroy(event), "cuEventDestroy");
-                calls.check(result, "cuEventSynchronize");
+                event.await();
+                event.release();
             }
         };
     }

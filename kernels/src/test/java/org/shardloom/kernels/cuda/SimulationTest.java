@@ -27,7 +27,7 @@ class SimulationTest {
         SimulatedDriver.start(1, 1 << 24, 1, 0);
         CUcontext context = context();
         CudaMemory memory = new CudaMemory(CALLS, context);
-        Stream stream = new Stream(CALLS, context, memory, new byte[1]);
+        Stream stream = new Stream(CALLS, context, memory, new Events(CALLS, context), new byte[1]);
         try {
             body.accept(stream);
         } finally {

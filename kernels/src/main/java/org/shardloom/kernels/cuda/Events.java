@@ -1,0 +1,95 @@
+package org.shardloom.kernels.cuda;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import jcuda.driver.CUcontext;
+import jcuda.driver.CUevent;
+import jcuda.driver.CUevent_flags;
+import jcuda.driver.CUstream;
+import jcuda.driver.JCudaDriver;
+
+/**
+ * Events of one context, which are used again when they have served: what a stream waits for is settled when the wait is issued, so an event
+ * may be recorded anew afterwards. Thread-safe.
+ */
+final class Events implements AutoCloseable {
+    private final Calls calls;
+    private final CUcontext context;
+    private final List<CUevent> all = new ArrayList<>();
+    private final ArrayDeque<CUevent> free = new ArrayDeque<>();
+
+    Events(Calls calls, CUcontext context) {
+        this.calls = calls;
+        this.context = context;
+    }
+
+    /** Marks what has been issued to the stream so far. */
+    Event record(CUstream stream) {
+        enter();
+        Event event = new Event(take());
+        calls.check(JCudaDriver.cuEventRecord(event.event, stream), "cuEventRecord");
+        return event;
+    }
+
+    /** What is issued to the second stream from now on comes after what has been issued to the first. */
+    void order(CUstream first, CUstream second) {
+        Event event = record(first);
+        event.holdBack(second);
+        event.release();
+    }
+
+    private synchronized CUevent take() {
+        CUevent event = free.poll();
+        if (event == null) {
+            event = new CUevent();
+            calls.check(JCudaDriver.cuEventCreate(event, CUevent_flags.CU_EVENT_DISABLE_TIMING), "cuEventCreate");
+            all.add(event);
+        }
+        return event;
+    }
+
+    private void enter() {
+        calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
+    }
+
+    @Override
+    public synchronized void close() {
+        enter();
+        all.forEach(event -> calls.check(JCudaDriver.cuEventDestroy(event), "cuEventDestroy"));
+        all.clear();
+        free.clear();
+    }
+
+    /** A point in a stream. */
+    final class Event {
+        private final CUevent event;
+        private boolean released;
+
+        private Event(CUevent event) {
+            this.event = event;
+        }
+
+        /** What is issued to the stream from now on comes after this point. */
+        void holdBack(CUstream stream) {
+            enter();
+            calls.check(JCudaDriver.cuStreamWaitEvent(stream, event, 0), "cuStreamWaitEvent");
+        }
+
+        /** The calling thread waits until the point is reached. */
+        void await() {
+            enter();
+            calls.check(JCudaDriver.cuEventSynchronize(event), "cuEventSynchronize");
+        }
+
+        /** Not needed any more; once is enough. */
+        void release() {
+            synchronized (Events.this) {
+                if (!released) {
+                    released = true;
+                    free.push(event);
+                }
+            }
+        }
+    }
+}
