@@ -19,8 +19,8 @@ import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 
 /**
- * An NVIDIA GPU with its primary context and one compute stream, on which everything runs in the order in which it is issued. A call whose
- * return code is not success is a {@link CudaException}; failures on the device come with a later call, as CUDA reports them.
+ * An NVIDIA GPU with its primary context, a compute stream, on which operations run in the order in which they are issued, and a stream for
+ * copies in each direction. A call whose return code is not success is a {@link CudaException}; failures on the device come with a later call, as CUDA reports them.
  */
 public final class CudaDevice implements Device {
     private final Calls calls;
@@ -28,6 +28,7 @@ public final class CudaDevice implements Device {
     private final PinnedMemory pinned;
     private final Events events;
     private final Stream stream;
+    private final Copies copies;
     private final CudaOps ops;
     /** What close does, last opened first. */
     private final Deque<AutoCloseable> open = new ArrayDeque<>();
@@ -52,7 +53,8 @@ public final class CudaDevice implements Device {
             memory = opened(new CudaMemory(calls, context));
             pinned = opened(new PinnedMemory(calls, context));
             events = opened(new Events(calls, context));
-            stream = opened(new Stream(calls, context, memory, events, images.image(architecture(device))));
+            stream = opened(new Stream(calls, context, memory, pinned, events, images.image(architecture(device))));
+            copies = opened(new Copies(calls, context, stream.stream, events));
             ops = opened(new CudaOps(stream));
         } catch (RuntimeException e) {
             closeAll(e);
@@ -117,15 +119,20 @@ public final class CudaDevice implements Device {
     }
 
     @Override
-    public Transfer toHost(Tensor host, Tensor source) {
+    public Point issued() {
+        return copies.issued();
+    }
+
+    @Override
+    public Transfer toHost(Tensor host, Tensor source, Point after) {
         require(host.bytes() == source.bytes(), "%s does not have the size of %s", host, source);
-        return stream.toHost(host.address(), source.address(), source.bytes());
+        return copies.toHost(host.address(), source.address(), source.bytes(), after);
     }
 
     @Override
     public Transfer toDevice(Tensor destination, Tensor host) {
         require(host.bytes() == destination.bytes(), "%s does not have the size of %s", host, destination);
-        return stream.toDevice(destination.address(), host.address(), host.bytes());
+        return copies.toDevice(destination.address(), host.address(), host.bytes());
     }
 
     @Override
@@ -143,6 +150,7 @@ public final class CudaDevice implements Device {
     @Override
     public void synchronize() {
         stream.synchronize();
+        copies.finish();
     }
 
     /** Gives cached blocks back to the driver. */
@@ -155,7 +163,7 @@ public final class CudaDevice implements Device {
     public void close() {
         RuntimeException failure = null;
         try {
-            stream.synchronize();
+            synchronize();
         } catch (RuntimeException e) {
             failure = e;
         }

@@ -66,7 +66,12 @@ public final class PlanDevice implements Device {
     }
 
     @Override
-    public Transfer toHost(Tensor to, Tensor source) {
+    public Point issued() {
+        return () -> {};
+    }
+
+    @Override
+    public Transfer toHost(Tensor to, Tensor source, Point after) {
         requireSameSize(to, source);
         work.toHost(source.bytes());
         return Transfer.DONE;

@@ -27,12 +27,16 @@ class SimulationTest {
         SimulatedDriver.start(1, 1 << 24, 1, 0);
         CUcontext context = context();
         CudaMemory memory = new CudaMemory(CALLS, context);
-        Stream stream = new Stream(CALLS, context, memory, new Events(CALLS, context), new byte[1]);
+        PinnedMemory pinned = new PinnedMemory(CALLS, context);
+        Events events = new Events(CALLS, context);
+        Stream stream = new Stream(CALLS, context, memory, pinned, events, new byte[1]);
         try {
             body.accept(stream);
         } finally {
             memory.close();
             stream.close();
+            events.close();
+            pinned.close();
         }
         return SimulatedDriver.reports();
     }

@@ -168,6 +168,11 @@ public final class ZeroEngine implements AutoCloseable {
         return parameters.slice(unit);
     }
 
+    /** The device whose own memory {@link #parameterSlice} is in; null where it is the host's. */
+    public Device parameterDevice() {
+        return device.sharesHostMemory() || config.placement().parametersOnHost() ? null : device;
+    }
+
     /**
      * Reads this rank's slices of the units that are kept quantised. Every rank must call it.
      *
@@ -175,7 +180,7 @@ public final class ZeroEngine implements AutoCloseable {
      */
     void quantize(TensorSource files) throws IOException {
         if (parameters instanceof QuantizedParameters quantized) {
-            QuantizedLoading loading = new QuantizedLoading(quantized, parameterPlan, group, files);
+            QuantizedLoading loading = new QuantizedLoading(quantized, parameterPlan, group, files, parameterDevice());
             for (int u = 0; u < model.units().size(); u++) {
                 if (quantized.layout(u) != null) {
                     loading.load(u, model.units().get(u));
@@ -209,7 +214,7 @@ public final class ZeroEngine implements AutoCloseable {
         PhaseTimer timer = new PhaseTimer(phases);
         double lossSum = 0;
         for (int round = 0; round < input.rounds(); round++) {
-            gradients.beginRound(round == 0);
+            gradients.beginRound(round == 0, round == input.rounds() - 1);
             if (round < input.microBatches().size()) {
                 double divisor = input.divisors().get(round);
                 long key = input.dropoutKeys().get(round);
