@@ -59,7 +59,7 @@ struct Context { struct Device* device; };
 
 struct Device {
     int index;
-    uint64_t limit, used = 0;
+    uint64_t limit, used = 0, peak = 0;
     Context context{this};
     std::map<uint64_t, uint64_t> blocks;                // address to bytes
     std::vector<std::pair<uint64_t, uint64_t>> freed;   // kept, and checked in the end
@@ -75,6 +75,8 @@ struct World {
     uint64_t seed = 1;
     std::atomic<int> delayMicros{0};
     std::atomic<long> allocationsUntilFailure{0}, launchesUntilFailure{0};  // 0: never
+    /** What must not happen within a training step. */
+    std::atomic<long> allocations{0}, pageableCopies{0}, deviceWaits{0};
     std::atomic<bool> hostMemoryToo{false};  // take addresses of the host for the device's, as tests of kernels do
     void report(const std::string& what) { std::lock_guard<std::mutex> lock(mutex); reports.push_back(what); }
 };

@@ -10,6 +10,7 @@ import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
 import jcuda.driver.JCudaDriver;
 import org.shardloom.kernels.cpu.CpuHostOps;
+import org.shardloom.kernels.device.CachingAllocator;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
@@ -24,7 +25,7 @@ import org.shardloom.kernels.tensor.Tensor;
  */
 public final class CudaDevice implements Device {
     private final Calls calls;
-    private final CudaMemory memory;
+    private final CachingAllocator memory;
     private final PinnedMemory pinned;
     private final Events events;
     private final Stream stream;
@@ -50,7 +51,7 @@ public final class CudaDevice implements Device {
             calls.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, device), "cuDevicePrimaryCtxRetain", index);
             open.push(() -> calls.check(JCudaDriver.cuDevicePrimaryCtxRelease(device), "cuDevicePrimaryCtxRelease"));
             calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
-            memory = opened(new CudaMemory(calls, context));
+            memory = opened(new CachingAllocator(new CudaMemory(calls, context)));
             pinned = opened(new PinnedMemory(calls, context));
             events = opened(new Events(calls, context));
             stream = opened(new Stream(calls, context, memory, pinned, events, images.image(architecture(device))));
@@ -96,6 +97,11 @@ public final class CudaDevice implements Device {
     @Override
     public MemoryStatistics statistics() {
         return memory.statistics();
+    }
+
+    /** What the driver was asked for. */
+    public CachingAllocator allocator() {
+        return memory;
     }
 
     @Override

@@ -10,6 +10,7 @@ import jcuda.driver.CUmodule;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
+import org.shardloom.kernels.device.CachingAllocator;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
@@ -23,13 +24,13 @@ final class Stream implements AutoCloseable {
     final Calls calls;
     final CUstream stream = new CUstream();
     private final CUcontext context;
-    private final CudaMemory memory;
+    private final CachingAllocator memory;
     private final Staging staging;
     private final CUmodule module = new CUmodule();
     private final ConcurrentMap<String, CUfunction> functions = new ConcurrentHashMap<>();
 
     /** The context is current. */
-    Stream(Calls calls, CUcontext context, CudaMemory memory, PinnedMemory pinned, Events events, byte[] image) {
+    Stream(Calls calls, CUcontext context, CachingAllocator memory, PinnedMemory pinned, Events events, byte[] image) {
         this.calls = calls;
         this.context = context;
         this.memory = memory;
