@@ -16,7 +16,7 @@
 
 namespace sim {
 
-enum Result { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
+enum Result { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
 
 /** One recording of an event: who waits for it is not concerned by later ones. */
 struct Recorded {
@@ -40,6 +40,8 @@ struct Stream {
     ~Stream();
     void put(std::function<void()> task);
     void drain();
+    /** Whether it was through in time. */
+    bool drain(int millis);
     bool idle();
 
     uint64_t nextSeed() { return random(); }
@@ -59,7 +61,8 @@ struct Context { struct Device* device; };
 
 struct Device {
     int index;
-    uint64_t limit, used = 0;
+    int physical;                                       // what identifies it, whichever devices are visible
+    uint64_t limit, used = 0, peak = 0;
     Context context{this};
     std::map<uint64_t, uint64_t> blocks;                // address to bytes
     std::vector<std::pair<uint64_t, uint64_t>> freed;   // kept, and checked in the end
@@ -89,5 +92,13 @@ bool allocated(uint64_t address, uint64_t bytes);
 void drain(Device& device);
 /** Checks what surrounds a block. */
 void checkRedZones(Device& device, uint64_t address, uint64_t bytes);
+/** Checks that nothing was written to freed blocks. */
+void checkFreed(Device& device);
+/** Adds devices up to the number. */
+void addDevices(int devices, uint64_t bytes);
+/** Where no test has set up devices: sets up what the environment asks for, once. */
+void takeEnvironment();
+/** To be asked in the end for what is still held; another library's. */
+extern void (*heldByOthers)();
 
 }  // namespace sim

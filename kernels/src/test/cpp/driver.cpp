@@ -1,6 +1,7 @@
 // The functions of libcuda.so.1 that Shardloom calls.
 #include "device.h"
 #include "simulation.h"
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -16,7 +17,7 @@ static thread_local Context* context;
     if (device->error) return device->error
 #define INSIDE(address, bytes) if (!allocated(address, bytes)) return INVALID_VALUE
 
-API cuInit(unsigned) { return OK; }
+API cuInit(unsigned) { takeEnvironment(); return world().devices.empty() ? NO_DEVICE : OK; }
 API cuDriverGetVersion(int* version) { *version = 12060; return OK; }
 API cuGetErrorName(int, const char** name) { *name = "SIMULATED"; return OK; }
 API cuDeviceGetCount(int* count) { *count = int(world().devices.size()); return OK; }
@@ -26,6 +27,22 @@ API cuDeviceGet(int* out, int i) {
     return OK;
 }
 API cuDeviceGetName(char* name, int n, int device) { snprintf(name, n, "simulated device %d", device); return OK; }
+/** As long as CUuuid; the last byte tells devices apart. */
+API cuDeviceGetUuid(unsigned char* uuid, int device) {
+    memcpy(uuid, "simulated GPU  ", 15);
+    uuid[15] = static_cast<unsigned char>(world().devices.at(device)->physical);
+    return OK;
+}
+API cuDeviceGetUuid_v2(unsigned char* uuid, int device) { return cuDeviceGetUuid(uuid, device); }
+API cuDeviceGetPCIBusId(char* id, int n, int device) {
+    snprintf(id, n, "0000:%02X:00.0", world().devices.at(device)->physical + 1);
+    return OK;
+}
+API cuCtxGetDevice(int* device) {
+    if (!context) return INVALID_CONTEXT;
+    *device = context->device->index;
+    return OK;
+}
 API cuDeviceTotalMem_v2(size_t* bytes, int device) { *bytes = world().devices.at(device)->limit; return OK; }
 API cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
@@ -63,6 +80,7 @@ API cuMemAlloc_v2(Address* out, size_t bytes) {
     *out = reinterpret_cast<Address>(base + RED_ZONE);
     device->blocks[*out] = bytes;
     device->used += bytes;
+    device->peak = std::max(device->peak, device->used);
     return OK;
 }
 API cuMemFree_v2(Address address) {
