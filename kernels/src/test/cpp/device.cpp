@@ -71,13 +71,17 @@ bool Recorded::isReached() {
     return reached;
 }
 
+bool allocatedOn(Device& device, uint64_t address, uint64_t bytes) {
+    std::lock_guard<std::mutex> lock(device.mutex);
+    auto after = device.blocks.upper_bound(address);
+    if (after == device.blocks.begin()) return false;
+    auto block = std::prev(after);
+    return address + bytes <= block->first + block->second;
+}
+
 bool allocated(uint64_t address, uint64_t bytes) {
     for (Device* device : world().devices) {
-        std::lock_guard<std::mutex> lock(device->mutex);
-        auto after = device->blocks.upper_bound(address);
-        if (after == device->blocks.begin()) continue;
-        auto block = std::prev(after);
-        if (address + bytes <= block->first + block->second) return true;
+        if (allocatedOn(*device, address, bytes)) return true;
     }
     return world().hostMemoryToo;
 }
@@ -155,6 +159,7 @@ ENTRY(void, configure)(void*, void*, int devices, Long bytes, Long seed, int del
 }
 ENTRY(void, failAllocation)(void*, void*, Long k) { world().allocationsUntilFailure = k; }
 ENTRY(void, failLaunch)(void*, void*, Long k) { world().launchesUntilFailure = k; }
+ENTRY(void, dropWaits)(void*, void*, Long k) { world().waitsUntilDrop = k; }
 ENTRY(void, takeHostMemory)(void*, void*, unsigned char yes) { world().hostMemoryToo = yes; }
 
 /** Ends the run and writes the reports, one a line, to the address; the number of bytes. */

@@ -78,6 +78,7 @@ struct World {
     uint64_t seed = 1;
     std::atomic<int> delayMicros{0};
     std::atomic<long> allocationsUntilFailure{0}, launchesUntilFailure{0};  // 0: never
+    std::atomic<long> waitsUntilDrop{0};     // 0: never; below: all
     std::atomic<bool> hostMemoryToo{false};  // take addresses of the host for the device's, as tests of kernels do
     void report(const std::string& what) { std::lock_guard<std::mutex> lock(mutex); reports.push_back(what); }
 };
@@ -88,6 +89,7 @@ constexpr unsigned char RED = 0xA5, FRESH = 0xFF, FREED = 0xDD;
 
 /** Whether the range lies in one live block of any device. */
 bool allocated(uint64_t address, uint64_t bytes);
+bool allocatedOn(Device& device, uint64_t address, uint64_t bytes);
 /** Waits for all streams of the device. */
 void drain(Device& device);
 /** Checks what surrounds a block. */

@@ -169,6 +169,8 @@ API cuEventQuery(Event* event) {
 }
 API cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
     DEVICE;
+    World& w = world();
+    if (w.waitsUntilDrop < 0 || (w.waitsUntilDrop > 0 && --w.waitsUntilDrop == 0)) return OK;
     if (auto recorded = event->get()) stream->put([=] { recorded->await(); });
     return OK;
 }
@@ -232,3 +234,11 @@ API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, 
     });
     return OK;
 }
+
+// For the other simulated libraries.
+#define FOR_OTHERS extern "C" __attribute__((visibility("default")))
+FOR_OTHERS void simReport(const char* what) { world().report(what); }
+FOR_OTHERS int simOperand(int device, Address address, uint64_t bytes) { return allocatedOn(*world().devices.at(device), address, bytes) || world().hostMemoryToo; }
+FOR_OTHERS int simDelayMicros() { return world().delayMicros; }
+FOR_OTHERS uint64_t simSeed() { return world().seed; }
+FOR_OTHERS void simHeldByOthers(void (*ask)()) { heldByOthers = ask; }

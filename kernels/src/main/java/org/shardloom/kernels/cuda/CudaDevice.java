@@ -29,6 +29,8 @@ public final class CudaDevice implements Device {
     private final Events events;
     private final Stream stream;
     private final CudaOps ops;
+    private final CommunicationStream communication;
+    private final DeviceIdentity identity;
     /** What close does, last opened first. */
     private final Deque<AutoCloseable> open = new ArrayDeque<>();
 
@@ -54,6 +56,8 @@ public final class CudaDevice implements Device {
             events = opened(new Events(calls, context));
             stream = opened(new Stream(calls, context, memory, events, images.image(architecture(device))));
             ops = opened(new CudaOps(stream));
+            communication = opened(new CommunicationStream(stream, events));
+            identity = DeviceIdentity.of(calls, device);
         } catch (RuntimeException e) {
             closeAll(e);
             throw e;
@@ -89,6 +93,11 @@ public final class CudaDevice implements Device {
     @Override
     public Memory memory(Purpose purpose) {
         return new Memory(memory, purpose);
+    }
+
+    /** A new scope of this device's memory that {@link #statistics} knows nothing of: its user counts it there himself. */
+    public Memory uncountedMemory(Purpose purpose) {
+        return new Memory(memory.uncounted(), purpose);
     }
 
     @Override
@@ -143,6 +152,16 @@ public final class CudaDevice implements Device {
     @Override
     public void synchronize() {
         stream.synchronize();
+    }
+
+    /** The stream that collectives run in. */
+    public CommunicationStream communication() {
+        return communication;
+    }
+
+    /** Which GPU of the world this is. */
+    public DeviceIdentity identity() {
+        return identity;
     }
 
     /** Gives cached blocks back to the driver. */

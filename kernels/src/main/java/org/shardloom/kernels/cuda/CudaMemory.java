@@ -37,6 +37,33 @@ final class CudaMemory implements Memory.Allocator, AutoCloseable {
 
     @Override
     public synchronized long allocate(long bytes, Purpose purpose) {
+        long address = take(bytes, purpose.toString());
+        statistics.allocated(bytes, purpose);
+        return address;
+    }
+
+    @Override
+    public synchronized void release(long address, long bytes, Purpose purpose) {
+        give(address, bytes);
+        statistics.released(bytes, purpose);
+    }
+
+    /** The same memory, for who counts it himself. */
+    Memory.Allocator uncounted() {
+        return new Memory.Allocator() {
+            @Override
+            public long allocate(long bytes, Purpose purpose) {
+                return take(bytes, purpose.toString());
+            }
+
+            @Override
+            public void release(long address, long bytes, Purpose purpose) {
+                give(address, bytes);
+            }
+        };
+    }
+
+    private synchronized long take(long bytes, String purpose) {
         long size = sizeClass(bytes);
         ArrayDeque<Long> blocks = free.get(size);
         long address = 0;
@@ -61,16 +88,13 @@ final class CudaMemory implements Memory.Allocator, AutoCloseable {
                             statistics.currentBytes(),
                             driverMemory()));
         }
-        statistics.allocated(bytes, purpose);
         return address;
     }
 
-    @Override
-    public synchronized void release(long address, long bytes, Purpose purpose) {
+    private synchronized void give(long address, long bytes) {
         long size = sizeClass(bytes);
         free.computeIfAbsent(size, key -> new ArrayDeque<>()).push(address);
         cachedBytes += size;
-        statistics.released(bytes, purpose);
     }
 
     /** Bytes that wait in the cache. */

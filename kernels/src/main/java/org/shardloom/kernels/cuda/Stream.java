@@ -71,6 +71,16 @@ final class Stream implements AutoCloseable {
      * @param arguments Tensor or null (an address), Long, Integer, Float: as the kernel declares them
      */
     void launch(String kernel, long blocks, int blocksY, int threads, int sharedBytes, Object... arguments) {
+        launch(stream, kernel, blocks, blocksY, threads, sharedBytes, arguments);
+    }
+
+    /** Like {@link #each}, in another stream. */
+    void eachOn(CUstream other, String kernel, long n, Object... arguments) {
+        launch(other, kernel, Math.min((n + THREADS - 1) / THREADS, MOST_BLOCKS), 1, THREADS, 0, arguments);
+    }
+
+    private void launch(
+            CUstream on, String kernel, long blocks, int blocksY, int threads, int sharedBytes, Object... arguments) {
         if (blocks == 0 || blocksY == 0) {
             return;
         }
@@ -88,7 +98,7 @@ final class Stream implements AutoCloseable {
                 1,
                 1,
                 sharedBytes,
-                stream,
+                on,
                 Pointer.to(pointers),
                 null);
         if (result != 0) {
@@ -203,6 +213,7 @@ final class Stream implements AutoCloseable {
     void synchronize() {
         enter();
         calls.check(JCudaDriver.cuStreamSynchronize(stream), "cuStreamSynchronize");
+        events.validate();
     }
 
     /** A context is current for a thread: whichever thread calls has this device's from now on. */
