@@ -231,6 +231,7 @@ Comm* known(Comm* comm) {
 void forget(Comm* comm) {
     std::lock_guard<std::mutex> lock(commsMutex);
     comms().erase(comm);
+    comm->state.reset();
 }
 int check(Comm* comm, const char* call) {
     std::lock_guard<std::mutex> lock(commsMutex);

@@ -34,30 +34,17 @@ final class Communicator {
     private final long limitNanos;
     private volatile boolean gone;
 
-    /** JavaCPP's pointers from addresses. */
-    private static final class Address extends Pointer {
-        Address(long value) {
-            address = value;
-        }
-    }
-
-    private static final class StreamAddress extends CUstream_st {
-        StreamAddress(long value) {
-            super((Pointer) null);
-            address = value;
-        }
-    }
-
     private Communicator(Failure failure, CommunicationStream stream, Duration timeout) {
         this.failure = failure;
         this.stream = stream;
         this.limitNanos = timeout.toNanos();
-        nativeStream = new StreamAddress(stream.handle());
+        nativeStream = new Handles.StreamAddress(stream.handle());
     }
 
     /** An id for a group, of which one rank asks for one. */
     static byte[] newId() {
-        try (ncclUniqueId id = new ncclUniqueId()) {
+        try (Handles.Scratch memory = new Handles.Scratch(ncclUniqueId.class)) {
+            ncclUniqueId id = new Handles.Id(memory);
             int result = nccl.ncclGetUniqueId(id);
             if (result != nccl.ncclSuccess) {
                 throw new CollectiveException("ncclGetUniqueId: " + NcclLibrary.text(result) + lastError(null));
@@ -77,10 +64,12 @@ final class Communicator {
             byte[] id, int rank, int size, CommunicationStream stream, Duration timeout, Failure failure) {
         Communicator communicator = new Communicator(failure, stream, timeout);
         stream.enter();
-        try (ncclUniqueId unique = new ncclUniqueId();
-                ncclConfig_t config = new ncclConfig_t()) {
+        try (Handles.Scratch idMemory = new Handles.Scratch(ncclUniqueId.class);
+                Handles.Scratch configMemory = new Handles.Scratch(ncclConfig_t.class)) {
+            ncclUniqueId unique = new Handles.Id(idMemory);
+            ncclConfig_t config = new Handles.Config(configMemory);
             unique.internal().put(id);
-            config.size(config.sizeof()).magic(MAGIC).version(nccl.NCCL_VERSION_CODE);
+            config.size(Pointer.sizeof(ncclConfig_t.class)).magic(MAGIC).version(nccl.NCCL_VERSION_CODE);
             config.blocking(0).cgaClusterSize(UNDEFINED).minCTAs(UNDEFINED).maxCTAs(UNDEFINED);
             config.netName(null).splitShare(UNDEFINED);
             communicator.call(
@@ -154,7 +143,7 @@ final class Communicator {
     }
 
     private static Pointer pointer(long address) {
-        return new Address(address);
+        return new Handles.Address(address);
     }
 
     /** Issues one call and follows it until NCCL has taken it. */

@@ -9,7 +9,8 @@ import org.shardloom.kernels.tensor.Tensor;
 
 /**
  * Sums over ranks, always in fp32. In fixed order every rank sends the others their parts as they are, in pieces, and adds what it gets
- * in rank order by a kernel of its own; else NCCL adds, in an order of its own, and operands of 16 bits are converted piece by piece before.
+ * in rank order by a kernel of its own; else NCCL adds, in an order of its own, what has been gathered from the parts, in fp32, piece by
+ * piece. How many pieces there are depends on nothing in which ranks may differ, such as whether one has anything to add.
  *
  * <p>Bytes sent per rank over W ranks, for n elements: reduce-scatter (W - 1) / W of n, of the operand's dtype in fixed order and of fp32
  * else; all-reduce twice that.
@@ -43,12 +44,6 @@ final class Reductions {
     /** sum: fp32 [n]; full: [size * n] or null for zeros. */
     void reduceScatter(Tensor sum, Tensor full, DType dtype, boolean accumulate) {
         long n = sum.elements();
-        if (!fixedOrder && dtype == DType.F32 && full != null && !accumulate) {
-            if (n > 0) {
-                communicator.reduceScatter(sum.address(), full.address(), n);
-            }
-            return;
-        }
         long step = step(fixedOrder ? dtype : DType.F32);
         for (long at = 0; at < n; at += step) {
             long count = Math.min(step, n - at);
