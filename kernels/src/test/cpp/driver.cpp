@@ -17,7 +17,7 @@ static thread_local Context* context;
     if (device->error) return device->error
 #define INSIDE(address, bytes) if (!allocated(address, bytes)) return INVALID_VALUE
 
-API cuInit(unsigned) { return OK; }
+API cuInit(unsigned) { takeEnvironment(); return world().devices.empty() ? NO_DEVICE : OK; }
 API cuDriverGetVersion(int* version) { *version = 12060; return OK; }
 API cuGetErrorName(int, const char** name) { *name = "SIMULATED"; return OK; }
 API cuDeviceGetCount(int* count) { *count = int(world().devices.size()); return OK; }
@@ -27,6 +27,22 @@ API cuDeviceGet(int* out, int i) {
     return OK;
 }
 API cuDeviceGetName(char* name, int n, int device) { snprintf(name, n, "simulated device %d", device); return OK; }
+/** As long as CUuuid; the last byte tells devices apart. */
+API cuDeviceGetUuid(unsigned char* uuid, int device) {
+    memcpy(uuid, "simulated GPU  ", 15);
+    uuid[15] = static_cast<unsigned char>(world().devices.at(device)->physical);
+    return OK;
+}
+API cuDeviceGetUuid_v2(unsigned char* uuid, int device) { return cuDeviceGetUuid(uuid, device); }
+API cuDeviceGetPCIBusId(char* id, int n, int device) {
+    snprintf(id, n, "0000:%02X:00.0", world().devices.at(device)->physical + 1);
+    return OK;
+}
+API cuCtxGetDevice(int* device) {
+    if (!context) return INVALID_CONTEXT;
+    *device = context->device->index;
+    return OK;
+}
 API cuDeviceTotalMem_v2(size_t* bytes, int device) { *bytes = world().devices.at(device)->limit; return OK; }
 API cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
@@ -163,6 +179,8 @@ API cuEventQuery(Event* event) {
 }
 API cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
     DEVICE;
+    World& w = world();
+    if (w.waitsUntilDrop < 0 || (w.waitsUntilDrop > 0 && --w.waitsUntilDrop == 0)) return OK;
     if (auto recorded = event->get()) stream->put([=] { recorded->await(); });
     return OK;
 }
@@ -228,3 +246,11 @@ API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, 
     });
     return OK;
 }
+
+// For the other simulated libraries.
+#define FOR_OTHERS extern "C" __attribute__((visibility("default")))
+FOR_OTHERS void simReport(const char* what) { world().report(what); }
+FOR_OTHERS int simOperand(int device, Address address, uint64_t bytes) { return allocatedOn(*world().devices.at(device), address, bytes) || world().hostMemoryToo; }
+FOR_OTHERS int simDelayMicros() { return world().delayMicros; }
+FOR_OTHERS uint64_t simSeed() { return world().seed; }
+FOR_OTHERS void simHeldByOthers(void (*ask)()) { heldByOthers = ask; }

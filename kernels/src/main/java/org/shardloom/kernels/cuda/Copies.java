@@ -39,6 +39,8 @@ final class Copies implements AutoCloseable {
         }
         if (after instanceof StreamPoint point) {
             point.event().holdBack(toHost);
+        } else if (after instanceof CommunicationStream.Operation operation) {
+            operation.holdBack(toHost);
         } else {
             after.await();
             events.order(compute, toHost);

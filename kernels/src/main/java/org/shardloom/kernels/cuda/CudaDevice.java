@@ -31,6 +31,8 @@ public final class CudaDevice implements Device {
     private final Stream stream;
     private final Copies copies;
     private final CudaOps ops;
+    private final CommunicationStream communication;
+    private final DeviceIdentity identity;
     /** What close does, last opened first. */
     private final Deque<AutoCloseable> open = new ArrayDeque<>();
 
@@ -57,6 +59,8 @@ public final class CudaDevice implements Device {
             stream = opened(new Stream(calls, context, memory, pinned, events, images.image(architecture(device))));
             copies = opened(new Copies(calls, context, stream.stream, events));
             ops = opened(new CudaOps(stream));
+            communication = opened(new CommunicationStream(stream, events));
+            identity = DeviceIdentity.of(calls, device);
         } catch (RuntimeException e) {
             closeAll(e);
             throw e;
@@ -92,6 +96,11 @@ public final class CudaDevice implements Device {
     @Override
     public Memory memory(Purpose purpose) {
         return new Memory(memory, purpose);
+    }
+
+    /** A new scope of this device's memory that {@link #statistics} knows nothing of: its user counts it there himself. */
+    public Memory uncountedMemory(Purpose purpose) {
+        return new Memory(memory.uncounted(), purpose);
     }
 
     @Override
@@ -157,6 +166,16 @@ public final class CudaDevice implements Device {
     public void synchronize() {
         stream.synchronize();
         copies.finish();
+    }
+
+    /** The stream that collectives run in. */
+    public CommunicationStream communication() {
+        return communication;
+    }
+
+    /** Which GPU of the world this is. */
+    public DeviceIdentity identity() {
+        return identity;
     }
 
     /** Gives cached blocks back to the driver. */

@@ -5,9 +5,12 @@ import java.lang.ref.Reference;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Supplier;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUevent;
 import jcuda.driver.CUevent_flags;
+import jcuda.driver.CUresult;
 import jcuda.driver.CUstream;
 import jcuda.driver.JCudaDriver;
 
@@ -22,6 +25,8 @@ final class Events implements AutoCloseable {
 
     private final List<CUevent> all = new ArrayList<>();
     private final ArrayDeque<CUevent> free = new ArrayDeque<>();
+    /** Each says why what the device brings is worth nothing, or null. */
+    private final List<Supplier<RuntimeException>> guards = new CopyOnWriteArrayList<>();
 
     Events(Calls calls, CUcontext context) {
         this.calls = calls;
@@ -41,6 +46,25 @@ final class Events implements AutoCloseable {
         Event event = record(first);
         event.holdBack(second);
         event.release();
+    }
+
+    /** Has every wait of the host asked, when it ends, whether what it waited for is whole; until removed. */
+    void guard(Supplier<RuntimeException> guard) {
+        guards.add(guard);
+    }
+
+    void removeGuard(Supplier<RuntimeException> guard) {
+        guards.remove(guard);
+    }
+
+    /** Fails where a guard knows that what was waited for is not whole. */
+    void validate() {
+        for (Supplier<RuntimeException> guard : guards) {
+            RuntimeException failure = guard.get();
+            if (failure != null) {
+                throw failure;
+            }
+        }
     }
 
     private synchronized CUevent take() {
@@ -91,6 +115,17 @@ final class Events implements AutoCloseable {
             enter();
             calls.check(JCudaDriver.cuEventSynchronize(event), "cuEventSynchronize");
             Reference.reachabilityFence(this);
+            validate();
+        }
+
+        /** Whether the point is reached. */
+        boolean reached() {
+            enter();
+            int result = JCudaDriver.cuEventQuery(event);
+            if (result != CUresult.CUDA_ERROR_NOT_READY) {
+                calls.check(result, "cuEventQuery");
+            }
+            return result == CUresult.CUDA_SUCCESS;
         }
 
         /** Not needed any more. Who cannot tell leaves it to the garbage collector. */

@@ -71,6 +71,7 @@ final class Staging implements AutoCloseable {
     private void synchronize() {
         enter();
         calls.check(JCudaDriver.cuStreamSynchronize(compute), "cuStreamSynchronize");
+        events.validate();
     }
 
     private void enter() {

@@ -25,6 +25,7 @@ final class Stream implements AutoCloseable {
     final CUstream stream = new CUstream();
     private final CUcontext context;
     private final CachingAllocator memory;
+    private final Events events;
     private final Staging staging;
     private final CUmodule module = new CUmodule();
     private final ConcurrentMap<String, CUfunction> functions = new ConcurrentHashMap<>();
@@ -34,6 +35,7 @@ final class Stream implements AutoCloseable {
         this.calls = calls;
         this.context = context;
         this.memory = memory;
+        this.events = events;
         calls.check(JCudaDriver.cuModuleLoadData(module, image), "cuModuleLoadData", image.length + " bytes");
         // Not ordered with the default stream, which nothing here uses.
         calls.check(JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING), "cuStreamCreate");
@@ -70,6 +72,16 @@ final class Stream implements AutoCloseable {
      * @param arguments Tensor or null (an address), Long, Integer, Float: as the kernel declares them
      */
     void launch(String kernel, long blocks, int blocksY, int threads, int sharedBytes, Object... arguments) {
+        launch(stream, kernel, blocks, blocksY, threads, sharedBytes, arguments);
+    }
+
+    /** Like {@link #each}, in another stream. */
+    void eachOn(CUstream other, String kernel, long n, Object... arguments) {
+        launch(other, kernel, Math.min((n + THREADS - 1) / THREADS, MOST_BLOCKS), 1, THREADS, 0, arguments);
+    }
+
+    private void launch(
+            CUstream on, String kernel, long blocks, int blocksY, int threads, int sharedBytes, Object... arguments) {
         if (blocks == 0 || blocksY == 0) {
             return;
         }
@@ -87,7 +99,7 @@ final class Stream implements AutoCloseable {
                 1,
                 1,
                 sharedBytes,
-                stream,
+                on,
                 Pointer.to(pointers),
                 null);
         if (result != 0) {
@@ -146,6 +158,7 @@ final class Stream implements AutoCloseable {
     void synchronize() {
         enter();
         calls.check(JCudaDriver.cuStreamSynchronize(stream), "cuStreamSynchronize");
+        events.validate();
     }
 
     /** A context is current for a thread: whichever thread calls has this device's from now on. */

@@ -56,6 +56,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         final Pool pool;
         long bytes;
         boolean free = true;
+        boolean counted;
         Block before;
         Block after;
 
@@ -113,6 +114,21 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         return takes;
     }
 
+    /** The same memory, of which {@link #statistics} knows nothing: its user counts it there himself. */
+    public Memory.Allocator uncounted() {
+        return new Memory.Allocator() {
+            @Override
+            public long allocate(long bytes, Purpose purpose) {
+                return CachingAllocator.this.allocate(bytes, purpose, false);
+            }
+
+            @Override
+            public void release(long address, long bytes, Purpose purpose) {
+                CachingAllocator.this.release(address, bytes, purpose);
+            }
+        };
+    }
+
     @Override
     public synchronized void prepare(long bytes, Purpose purpose) {
         Pool pool = pool(bytes, purpose);
@@ -125,7 +141,11 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     }
 
     @Override
-    public synchronized long allocate(long bytes, Purpose purpose) {
+    public long allocate(long bytes, Purpose purpose) {
+        return allocate(bytes, purpose, true);
+    }
+
+    private synchronized long allocate(long bytes, Purpose purpose, boolean counted) {
         long size = rounded(bytes, GRANULE);
         Pool pool = pool(size, purpose);
         Block block = best(pool, size);
@@ -148,8 +168,11 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         }
         block = cut(block, size);
         block.free = false;
+        block.counted = counted;
         used.put(block.address, block);
-        statistics.allocated(size, purpose);
+        if (counted) {
+            statistics.allocated(size, purpose);
+        }
         return block.address;
     }
 
@@ -206,7 +229,9 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
                     bytes + " bytes at " + Long.toHexString(address) + " are not a block in use");
         }
         used.remove(address);
-        statistics.released(block.bytes, purpose);
+        if (block.counted) {
+            statistics.released(block.bytes, purpose);
+        }
         block.free = true;
         if (block.after != null && block.after.free) {
             free.get(block.pool).remove(block.after);

@@ -3,6 +3,7 @@ package org.shardloom.kernels.plan;
 import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Pending;
+import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
@@ -14,7 +15,7 @@ import org.shardloom.kernels.tensor.Tensor;
  */
 public final class PlanCollectives implements Collectives {
     /** Reductions of 16-bit operands are summed in fp32 through pieces of that many bytes, two by turns. */
-    public static final long PIECE_BYTES = 32L << 20;
+    public static final long PIECE_BYTES = NcclCollectives.PIECE_BYTES;
 
     private final int rank;
     private final int size;
