@@ -3,7 +3,9 @@ package org.shardloom.worker.plan;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.shardloom.kernels.plan.PlanCollectives;
 import org.shardloom.kernels.plan.PlanDevice;
 import org.shardloom.kernels.tensor.DType;
@@ -39,10 +41,39 @@ public final class Planner {
      * @throws org.shardloom.worker.tuning.TuningException when the method does not go with the model
      */
     public static JobPlan plan(JobConfig job, DecoderConfig model) {
+        return plan(job, model, job.data().maxLength());
+    }
+
+    /**
+     * Plans the job for GPUs, with samples of another length.
+     *
+     * @param length tokens of the longest sample
+     */
+    public static JobPlan plan(JobConfig job, DecoderConfig model, int length) {
+        return plan(job, model, length, false);
+    }
+
+    /**
+     * Plans the job for workers on the processors of one host: device memory is the host's. What all ranks see as one, each counts as
+     * gathered while it reads the others' parts.
+     *
+     * @param length tokens of the longest sample
+     */
+    public static JobPlan planOnHost(JobConfig job, DecoderConfig model, int length) {
+        return plan(job, model, length, true);
+    }
+
+    private static JobPlan plan(JobConfig job, DecoderConfig model, int length, boolean onHost) {
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         List<RankPlan> ranks = new ArrayList<>();
+        // Ranks with as many micro-batches do the same.
+        Map<Integer, RankPlan> byMicroBatches = new HashMap<>();
         for (int rank = 0; rank < job.workers(); rank++) {
-            ranks.add(rank(job, tuned, rank));
+            int own = shares(job, rank).own().length;
+            if (!byMicroBatches.containsKey(own)) {
+                byMicroBatches.put(own, rank(job, tuned, rank, length, onHost));
+            }
+            ranks.add(byMicroBatches.get(own).ofRank(rank));
         }
         long own = count(tuned.units().stream().filter(u -> !u.isAdded()).toList());
         long trained = count(tuned.trained());
@@ -71,23 +102,23 @@ public final class Planner {
         return units.stream().mapToLong(UnitSpec::parameterCount).sum();
     }
 
-    private static RankPlan rank(JobConfig job, TunedModel model, int rank) {
+    private static RankPlan rank(JobConfig job, TunedModel model, int rank, int length, boolean onHost) {
         EngineConfig config = new EngineConfig(
                 dtype(job),
                 job.zero().stage(),
                 job.gradientCheckpointing(),
                 job.train().optimizer(),
                 job.train().maxGradNorm(),
-                job.data().maxLength(),
+                length,
                 new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
                 new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
-        try (PlanDevice device = new PlanDevice();
+        try (PlanDevice device = new PlanDevice(onHost);
                 PlanCollectives group = new PlanCollectives(rank, job.workers(), device);
                 ZeroEngine engine = new ZeroEngine(model, config, device, group)) {
             PeakRecorder peaks = new PeakRecorder(device.statistics());
             engine.observePhases(peaks::begin);
             engine.publishMaster();
-            StepInput step = step(job, model.config(), rank);
+            StepInput step = step(job, model.config(), rank, length);
             engine.step(step);
             long first = peaks.peak();
             device.work().reset();
@@ -97,18 +128,21 @@ public final class Planner {
                     peaks.peak(),
                     peaks.byPurpose(),
                     peaks.byPhase(),
-                    device.hostStatistics().peakBytes(),
+                    onHost ? 0 : device.hostStatistics().peakBytes(),
                     peaks.peak() - first,
                     device.work());
         }
     }
 
-    private static StepInput step(JobConfig job, DecoderConfig model, int rank) {
-        int microBatch = job.train().microBatchSize();
-        StepShares share = new StepShares(job.train().globalBatchSize() / microBatch, job.workers(), rank);
-        PackedBatch batch = batch(model, microBatch, job.data().maxLength());
+    private static StepShares shares(JobConfig job, int rank) {
+        return new StepShares(job.train().globalBatchSize() / job.train().microBatchSize(), job.workers(), rank);
+    }
+
+    private static StepInput step(JobConfig job, DecoderConfig model, int rank, int length) {
+        StepShares share = shares(job, rank);
+        PackedBatch batch = batch(model, job.train().microBatchSize(), length);
         int own = share.own().length;
-        double divisor = (double) job.train().globalBatchSize() * job.data().maxLength();
+        double divisor = (double) job.train().globalBatchSize() * length;
         // A key that is not 0 has dropout's memory counted where the method has dropout.
         return new StepInput(
                 Collections.nCopies(own, batch),

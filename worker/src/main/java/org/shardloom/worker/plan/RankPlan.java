@@ -22,4 +22,16 @@ public record RankPlan(
         Map<String, Long> devicePeakByPhase,
         long pinnedHostBytes,
         long laterAllocations,
-        Work work) {}
+        Work work) {
+    /** The same of another rank. */
+    RankPlan ofRank(int other) {
+        return new RankPlan(
+                other,
+                devicePeakBytes,
+                devicePeakByPurpose,
+                devicePeakByPhase,
+                pinnedHostBytes,
+                laterAllocations,
+                work);
+    }
+}
