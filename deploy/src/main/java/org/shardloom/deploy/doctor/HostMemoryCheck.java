@@ -16,25 +16,35 @@ final class HostMemoryCheck implements Check {
         if (most < 0 || available == Long.MAX_VALUE) {
             return List.of(); // it is not known
         }
-        int workers = needs.job().workers();
-        HostFit fit = situation.gpusWanted()
-                ? HostFit.ofGpus(needs.job(), needs.onGpus(situation.smallestFree()))
-                : needs.onProcessors(available);
-        String found = "the job needs " + Bytes.text(fit.bytes()) + " of host memory ("
+        HostFit fit =
+                situation.gpusWanted() ? HostFit.ofGpus(needs.job(), needs.atMostOnGpus()) : needs.atMostOnProcessors();
+        if (fit.bytes() <= available) {
+            return List.of(Finding.ok("host memory", sum("the job needs", fit, available)));
+        }
+        HostFit least = situation.gpusWanted() ? fit : needs.atLeastOnProcessors();
+        String change = situation.gpusWanted()
+                ? "train less of the model (method), or use more hosts (--hosts)"
+                : needs.changeOnProcessors(available);
+        if (least.bytes() > most) {
+            return List.of(Finding.error("host memory", sum("the job needs at least", least, available), change));
+        }
+        if (least.bytes() > available) {
+            return List.of(Finding.warning(
+                    "host memory",
+                    sum("the job needs at least", least, available)
+                            + ": it will swap, which makes a run many times as slow",
+                    change));
+        }
+        return List.of(Finding.warning(
+                "host memory",
+                sum("where several of the longest samples meet in a micro-batch, the job needs", fit, available),
+                change));
+    }
+
+    private static String sum(String subject, HostFit fit, long available) {
+        int workers = fit.job().workers();
+        return subject + " " + Bytes.text(fit.bytes()) + " of host memory ("
                 + (workers == 1 ? "1 worker" : workers + " workers of " + Bytes.text(fit.bytes() / workers)) + "), and "
                 + Bytes.text(available) + " are available";
-        if (fit.bytes() > most) {
-            return List.of(Finding.error(
-                    "host memory",
-                    found,
-                    situation.gpusWanted()
-                            ? "train less of the model (method), or use more hosts (--hosts)"
-                            : needs.changeOnProcessors(available)));
-        }
-        if (fit.bytes() > available) {
-            return List.of(Finding.warning(
-                    "host memory", found + ": it will swap, which makes a run many times as slow", "free some"));
-        }
-        return List.of(Finding.ok("host memory", found));
     }
 }

@@ -16,8 +16,8 @@ import org.shardloom.worker.plan.JobPlan;
 import org.shardloom.worker.plan.Planner;
 
 /**
- * What a job needs, by the plan. First for samples of data.max_length; only where that does not fit are the samples read, for they may
- * be shorter.
+ * What a job needs, by the plan: at most, with samples of data.max_length, and at least. A job that needs more than there is at most, but
+ * not at least, may run; only for such jobs are the samples read, for they may be shorter.
  */
 public final class JobNeeds {
     private final JobConfig job;
@@ -25,7 +25,7 @@ public final class JobNeeds {
     private final Function<List<String>, Optional<JobConfig>> jobs;
     private final IntSupplier longest;
     private OptionalInt measured = OptionalInt.empty();
-    private Optional<JobPlan> last = Optional.empty();
+    private Optional<HostFit> onProcessors = Optional.empty();
     private Optional<JobPlan> onGpus = Optional.empty();
 
     /**
@@ -52,50 +52,49 @@ public final class JobNeeds {
      * @throws org.shardloom.worker.tuning.TuningException when the method does not go with the model
      */
     public void requirePlannable() {
-        onProcessors(Long.MAX_VALUE);
+        atMostOnProcessors();
     }
 
     /** Whatever the device: parameters, and sizes on disk. */
     JobPlan plan() {
-        return last.orElseGet(() -> onProcessors(Long.MAX_VALUE).plan());
+        return onGpus.orElseGet(() -> atMostOnProcessors().plan());
     }
 
-    /** Workers on processors of one host; where they need more than what there is, with the samples' own length. */
-    HostFit onProcessors(long available) {
-        HostFit fit = HostFit.ofProcessors(job, model, length());
-        if (fit.bytes() > available && measure()) {
-            fit = HostFit.ofProcessors(job, model, length());
+    /** Workers on processors of one host, where all samples are as long as they may be. */
+    HostFit atMostOnProcessors() {
+        if (onProcessors.isEmpty()) {
+            onProcessors = Optional.of(HostFit.ofProcessors(job, model, length()));
         }
-        last = Optional.of(fit.plan());
-        return fit;
+        return onProcessors.get();
     }
 
-    /** Workers on GPUs; where they need more than what there is, with the samples' own length. */
-    JobPlan onGpus(long bytesOfEach) {
+    /** Workers on GPUs, where all samples are as long as they may be. */
+    JobPlan atMostOnGpus() {
         if (onGpus.isEmpty()) {
             onGpus = Optional.of(Planner.plan(job, model, length()));
         }
-        JobPlan plan = onGpus.get();
-        if (plan.devicePeakBytes() > bytesOfEach && measure()) {
-            plan = Planner.plan(job, model, length());
-            onGpus = Optional.of(plan);
-        }
-        last = Optional.of(plan);
-        return plan;
+        return onGpus.get();
+    }
+
+    /** What the longest sample needs, whatever other samples it meets in a micro-batch. Reads the samples. */
+    HostFit atLeastOnProcessors() {
+        return HostFit.ofProcessors(job, model, measured(), 1);
+    }
+
+    /** Likewise. */
+    JobPlan atLeastOnGpus() {
+        return Planner.plan(job, model, measured(), 1);
     }
 
     private int length() {
         return measured.orElse(job.data().maxLength());
     }
 
-    /** Whether the samples have now been read and are shorter. */
-    private boolean measure() {
-        if (measured.isPresent()) {
-            return false;
+    private int measured() {
+        if (measured.isEmpty()) {
+            measured = OptionalInt.of(Math.max(1, Math.min(longest.getAsInt(), length())));
         }
-        measured = OptionalInt.of(
-                Math.max(1, Math.min(longest.getAsInt(), job.data().maxLength())));
-        return measured.getAsInt() < job.data().maxLength();
+        return measured.getAsInt();
     }
 
     /** What would let the job fit into the host's memory, in words. */

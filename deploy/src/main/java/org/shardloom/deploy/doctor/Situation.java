@@ -41,9 +41,4 @@ record Situation(
     long free(Gpu gpu) {
         return state(gpu).map(GpuState::freeBytes).orElse(OptionalLong.empty()).orElse(gpu.totalBytes());
     }
-
-    /** Of the device that has least. */
-    long smallestFree() {
-        return used().stream().mapToLong(this::free).min().orElse(Long.MAX_VALUE);
-    }
 }

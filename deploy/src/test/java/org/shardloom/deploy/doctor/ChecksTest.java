@@ -277,7 +277,7 @@ class ChecksTest {
     @Test
     void aGpuThatIsTooSmallIsRefusedWithTheChangeThatFits() {
         JobNeeds needs = needs(128, "workers=2", "gradient_checkpointing=false");
-        long peak = needs.onGpus(Long.MAX_VALUE).devicePeakBytes();
+        long peak = needs.atLeastOnGpus().devicePeakBytes();
         Gpu[] gpus = {gpu(0, 8, 24 * GB), gpu(1, 8, 24 * GB)};
         GpuProcess other = new GpuProcess(7, "other", OptionalLong.of(24 * GB - peak));
         Situation situation = wanting(
@@ -294,11 +294,20 @@ class ChecksTest {
         is(Status.OK, only(new DeviceMemoryCheck(), plenty), "24.0 GB of 24.0 GB free");
     }
 
+    /** A job that may run is not refused: of a micro-batch of eight only one sample is surely as long as the longest. */
     @Test
-    void samplesThatAreShorterThanTheJobAllowsNeedLess() {
-        long forAll = needs(128, "workers=1").onProcessors(Long.MAX_VALUE).bytes();
-        assertEquals(forAll, needs(128, "workers=1").onProcessors(forAll - 1).bytes());
-        assertTrue(needs(16, "workers=1").onProcessors(forAll - 1).bytes() < forAll);
+    void whatSamplesMayNeedIsAWarningAndWhatOneSurelyNeedsAnError() {
+        String[] settings = {"workers=1", "train.micro_batch_size=8", "gradient_checkpointing=false"};
+        long most = needs(128, settings).atMostOnProcessors().bytes();
+        long least = needs(16, settings).atLeastOnProcessors().bytes();
+        assertTrue(least < most - 1_000_000, least + " of " + most);
+        is(Status.OK, only(new HostMemoryCheck(), on(most, 0, needs(16, settings))));
+        is(Status.WARNING, only(new HostMemoryCheck(), on(least, 0, needs(16, settings))), "meet in a micro-batch");
+        is(
+                Status.ERROR,
+                only(new HostMemoryCheck(), on(least - 1, 0, needs(16, settings))),
+                "needs at least",
+                "1 worker");
     }
 
     private static Situation on(long available, long swap, JobNeeds needs) {
@@ -309,8 +318,7 @@ class ChecksTest {
     @Test
     void aHostThatIsTooSmallIsRefusedWithTheChangeThatFits() {
         JobNeeds needs = needs(128);
-        long bytes = needs.onProcessors(Long.MAX_VALUE).bytes();
-        is(Status.OK, only(new HostMemoryCheck(), on(bytes, 0, needs)));
+        long bytes = needs.atLeastOnProcessors().bytes();
         is(
                 Status.ERROR,
                 only(new HostMemoryCheck(), on(bytes - 1, 0, needs)),

@@ -152,7 +152,7 @@ class DoctorIT {
                 "train.global_batch_size=128",
                 "zero.stage=2");
         room.refused(
-                1, List.of("the job needs 1", "of host memory (128 workers of", "are available"), "start.sh", start);
+                1, List.of("the job needs ", "GB of host memory (128 workers of", "are available"), "start.sh", start);
         room.assertNothingLeft(room.output);
         assertFalse(Files.exists(room.output.resolve("logs")), "no worker was started");
     }

@@ -22,7 +22,17 @@ public record HostFit(JobConfig job, JobPlan plan, long bytes) {
      * @param length tokens of the longest sample
      */
     public static HostFit ofProcessors(JobConfig job, DecoderConfig model, int length) {
-        JobPlan plan = Planner.planOnHost(job, model, length);
+        return ofProcessors(job, model, length, job.train().microBatchSize());
+    }
+
+    /**
+     * With other micro-batches.
+     *
+     * @param length tokens of each sample
+     * @param samples of a micro-batch
+     */
+    public static HostFit ofProcessors(JobConfig job, DecoderConfig model, int length, int samples) {
+        JobPlan plan = Planner.planOnHost(job, model, length, samples);
         long bytes = 0;
         for (RankPlan rank : plan.ranks()) {
             // What is gathered are the pages of the other ranks, which these count as their own.

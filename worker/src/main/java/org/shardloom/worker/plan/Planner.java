@@ -50,20 +50,31 @@ public final class Planner {
      * @param length tokens of the longest sample
      */
     public static JobPlan plan(JobConfig job, DecoderConfig model, int length) {
-        return plan(job, model, length, false);
+        return plan(job, model, length, job.train().microBatchSize());
+    }
+
+    /**
+     * Plans the job for GPUs, with other micro-batches.
+     *
+     * @param length tokens of each sample
+     * @param samples of a micro-batch, where the plan asks what at least one of them surely needs
+     */
+    public static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples) {
+        return plan(job, model, length, samples, false);
     }
 
     /**
      * Plans the job for workers on the processors of one host: device memory is the host's. What all ranks see as one, each counts as
      * gathered while it reads the others' parts.
      *
-     * @param length tokens of the longest sample
+     * @param length tokens of each sample
+     * @param samples of a micro-batch
      */
-    public static JobPlan planOnHost(JobConfig job, DecoderConfig model, int length) {
-        return plan(job, model, length, true);
+    public static JobPlan planOnHost(JobConfig job, DecoderConfig model, int length, int samples) {
+        return plan(job, model, length, samples, true);
     }
 
-    private static JobPlan plan(JobConfig job, DecoderConfig model, int length, boolean onHost) {
+    private static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples, boolean onHost) {
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         List<RankPlan> ranks = new ArrayList<>();
         // Ranks with as many micro-batches do the same.
@@ -71,7 +82,7 @@ public final class Planner {
         for (int rank = 0; rank < job.workers(); rank++) {
             int own = shares(job, rank).own().length;
             if (!byMicroBatches.containsKey(own)) {
-                byMicroBatches.put(own, rank(job, tuned, rank, length, onHost));
+                byMicroBatches.put(own, rank(job, tuned, rank, batch(model, samples, length), onHost));
             }
             ranks.add(byMicroBatches.get(own).ofRank(rank));
         }
@@ -102,14 +113,14 @@ public final class Planner {
         return units.stream().mapToLong(UnitSpec::parameterCount).sum();
     }
 
-    private static RankPlan rank(JobConfig job, TunedModel model, int rank, int length, boolean onHost) {
+    private static RankPlan rank(JobConfig job, TunedModel model, int rank, PackedBatch batch, boolean onHost) {
         EngineConfig config = new EngineConfig(
                 dtype(job),
                 job.zero().stage(),
                 job.gradientCheckpointing(),
                 job.train().optimizer(),
                 job.train().maxGradNorm(),
-                length,
+                length(batch),
                 new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
                 new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
         try (PlanDevice device = new PlanDevice(onHost);
@@ -118,7 +129,7 @@ public final class Planner {
             PeakRecorder peaks = new PeakRecorder(device.statistics());
             engine.observePhases(peaks::begin);
             engine.publishMaster();
-            StepInput step = step(job, model.config(), rank, length);
+            StepInput step = step(job, rank, batch);
             engine.step(step);
             long first = peaks.peak();
             device.work().reset();
@@ -138,11 +149,10 @@ public final class Planner {
         return new StepShares(job.train().globalBatchSize() / job.train().microBatchSize(), job.workers(), rank);
     }
 
-    private static StepInput step(JobConfig job, DecoderConfig model, int rank, int length) {
+    private static StepInput step(JobConfig job, int rank, PackedBatch batch) {
         StepShares share = shares(job, rank);
-        PackedBatch batch = batch(model, job.train().microBatchSize(), length);
         int own = share.own().length;
-        double divisor = (double) job.train().globalBatchSize() * length;
+        double divisor = (double) job.train().globalBatchSize() * length(batch);
         // A key that is not 0 has dropout's memory counted where the method has dropout.
         return new StepInput(
                 Collections.nCopies(own, batch),
@@ -150,6 +160,11 @@ public final class Planner {
                 Collections.nCopies(own, 1L),
                 share.rounds(),
                 job.train().learningRate());
+    }
+
+    /** Of its samples, which are equal. */
+    private static int length(PackedBatch batch) {
+        return batch.starts()[1];
     }
 
     private static PackedBatch batch(DecoderConfig model, int sequences, int length) {
