@@ -90,6 +90,11 @@ final class StartCommand implements Callable<Integer> {
                             + "Needs cluster.host and cluster.insecure; program, model and data lie at the same place everywhere.")
     private Path hosts;
 
+    @Option(
+            names = "--no-plan",
+            description = "Starts without asking first whether this host is fit for the job: memory, disk, GPUs.")
+    private boolean unplanned;
+
     @Option(names = "--detached-log", hidden = true, description = "Set by start.sh --detach.")
     private Path detachedLog;
 
@@ -129,6 +134,9 @@ final class StartCommand implements Callable<Integer> {
         boolean everything = job.method().type() == MethodConfig.Type.FULL;
         List<String> opening = new ArrayList<>(everything ? trained.subList(0, 2) : trained);
         TemplateFamily.describe(job).ifPresent(opening::add);
+        if (!unplanned) {
+            Needs.requireFit(config, all, file, model, places.isPresent()).forEach(w -> opening.add("warning: " + w));
+        }
         Progress progress = new Progress(
                 System.out, Boolean.getBoolean("shardloom.terminal") && detachedLog == null, job.outputDir(), log);
         progress.open(opening);
