@@ -73,6 +73,7 @@ final class ValidateCommand implements Callable<Integer> {
         evaluation.ifPresent(System.out::println);
         System.out.printf(
                 "steps: %,d of %d samples%n", data.totalSteps(), job.train().globalBatchSize());
+        job.train().schedule().warning(data.totalSteps()).ifPresent(text -> System.out.println("warning: " + text));
         showSamples(job, data.first(samples));
         System.out.println("the job is valid");
         return 0;
