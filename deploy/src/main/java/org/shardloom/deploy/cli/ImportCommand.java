@@ -30,8 +30,8 @@ import picocli.CommandLine.Spec;
         },
         footer = {
             "",
-            "Exit status: 0 everything was carried over; 3 the job is written, but standard error and its last lines name what",
-            "was not carried over, or what it still needs; 1 a file holds no settings; 2 wrong usage or no such file."
+            "Exit status: 0 everything was carried over; 3 the job is written, and standard error names what was not carried over"
+                    + " or is still needed; 1 a file holds no settings; 2 wrong usage, or no such file."
         },
         mixinStandardHelpOptions = true)
 final class ImportCommand implements Callable<Integer> {

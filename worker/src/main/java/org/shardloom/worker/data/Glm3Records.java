@@ -100,8 +100,9 @@ final class Glm3Records {
         for (Iterator<String> names = parameters.fieldNames(); names.hasNext(); ) {
             String name = names.next();
             if (!ToolNames.isParameter(name)) {
-                throw new MalformedRecordException("`" + where + "parameters`: " + PythonText.json(name)
-                        + " cannot be the name of a parameter: letters, digits and _ can, with a letter or _ first");
+                throw new MalformedRecordException(
+                        "`" + where + "parameters`: " + PythonText.json(name)
+                                + " cannot be the name of a parameter: a name has letters, digits or _, and does not begin with a digit");
             }
         }
         Optional<String> missing = offered.missing(tool, parameters);
@@ -115,9 +116,9 @@ final class Glm3Records {
 
     private static void requireTool(String tool, OfferedTools offered, String where) throws MalformedRecordException {
         if (!ToolNames.isTool(tool)) {
-            throw new MalformedRecordException(
-                    "`" + where + "` is " + PythonText.json(tool)
-                            + ", which cannot be the name of a tool: up to 64 letters, digits, _, . and - can, not the last two first");
+            throw new MalformedRecordException("`" + where + "` is " + PythonText.json(tool)
+                    + ", which cannot be the name of a tool: a name has up to 64 letters, digits, _, - or .,"
+                    + " and does not begin with - or .");
         }
         if (!offered.mayBeCalled(tool)) {
             throw new MalformedRecordException("`" + where + "` is `" + tool
