@@ -23,7 +23,6 @@ import org.shardloom.protocol.config.JobConfigException;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.JobPreflight;
 import org.shardloom.protocol.config.JobProblem;
-import org.shardloom.protocol.config.MethodConfig;
 import org.shardloom.worker.loop.TemplateFamily;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.tuning.TrainedSummary;
@@ -129,10 +128,8 @@ final class StartCommand implements Callable<Integer> {
         }
         Optional<Path> checkpoint = checkpoint(job);
         DecoderConfig model = ModelFiles.check(job, checkpoint);
-        List<String> trained =
-                TrainedSummary.lines(Tuning.of(model, job.method().tuning()));
-        boolean everything = job.method().type() == MethodConfig.Type.FULL;
-        List<String> opening = new ArrayList<>(everything ? trained.subList(0, 2) : trained);
+        List<String> opening = new ArrayList<>(
+                TrainedSummary.lines(Tuning.of(model, job.method().tuning())));
         TemplateFamily.describe(job).ifPresent(opening::add);
         if (!unplanned) {
             Needs.requireFit(config, all, file, model, places.isPresent()).forEach(w -> opening.add("warning: " + w));
