@@ -54,6 +54,7 @@ static thread_local int groupDepth;
 static thread_local int groupFault;
 struct Issued { Comm* comm; void* stream; std::shared_ptr<Operation> operation; };
 static thread_local std::vector<Issued> group;
+constexpr size_t MOST_IN_GROUP = 2048;
 
 /** Puts the operation into its stream; later, and on a thread of NCCL's own, where the communicator does not block. */
 static int enqueue(Comm* handle, void* stream, std::shared_ptr<Operation> operation) {
@@ -102,6 +103,7 @@ static int submit(Comm* comm, void* stream, const char* call, std::shared_ptr<Op
     int code = usable(comm, call);
     if (!code) code = operands(*comm->state, *operation) ? SUCCESS : INVALID_ARGUMENT;
     if (groupDepth > 0) {
+        if (!code && group.size() == MOST_IN_GROUP) code = INVALID_USAGE;
         if (code) groupFault = code;
         else group.push_back({comm, stream, operation});
         return code;
