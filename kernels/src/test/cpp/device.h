@@ -78,6 +78,8 @@ struct World {
     uint64_t seed = 1;
     std::atomic<int> delayMicros{0};
     std::atomic<long> allocationsUntilFailure{0}, launchesUntilFailure{0};  // 0: never
+    /** What must not happen within a training step. */
+    std::atomic<long> allocations{0}, pageableCopies{0}, deviceWaits{0};
     std::atomic<long> waitsUntilDrop{0};     // 0: never; below: all
     std::atomic<bool> hostMemoryToo{false};  // take addresses of the host for the device's, as tests of kernels do
     void report(const std::string& what) { std::lock_guard<std::mutex> lock(mutex); reports.push_back(what); }

@@ -62,7 +62,7 @@ API cuDevicePrimaryCtxRetain(Context** out, int device) {
 API cuDevicePrimaryCtxRelease_v2(int) { return OK; }
 API cuCtxSetCurrent(Context* c) { context = c; return OK; }
 API cuCtxGetCurrent(Context** c) { *c = context; return OK; }
-API cuCtxSynchronize() { DEVICE; drain(*device); return device->error; }
+API cuCtxSynchronize() { DEVICE; world().deviceWaits++; drain(*device); return device->error; }
 
 API cuMemAlloc_v2(Address* out, size_t bytes) {
     DEVICE;
@@ -81,6 +81,7 @@ API cuMemAlloc_v2(Address* out, size_t bytes) {
     device->blocks[*out] = bytes;
     device->used += bytes;
     device->peak = std::max(device->peak, device->used);
+    w.allocations++;
     return OK;
 }
 API cuMemFree_v2(Address address) {
@@ -131,6 +132,15 @@ API cuMemFreeHost(void* block) {
     return OK;
 }
 
+/** Whether the range is page-locked. */
+static bool isPinned(const void* from, size_t bytes) {
+    std::lock_guard<std::mutex> lock(pinnedMutex);
+    auto after = pinned.upper_bound(const_cast<void*>(from));
+    if (after == pinned.begin()) return false;
+    auto block = std::prev(after);
+    return static_cast<const char*>(from) + bytes <= static_cast<char*>(block->first) + block->second;
+}
+
 API cuStreamCreate(Stream** out, unsigned) {
     DEVICE;
     std::lock_guard<std::mutex> lock(device->mutex);
@@ -178,12 +188,14 @@ API cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
 API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Stream* stream) {
     DEVICE;
     INSIDE(to, bytes);
+    if (!isPinned(from, bytes)) world().pageableCopies++;
     stream->put([=] { memcpy(reinterpret_cast<void*>(to), from, bytes); });
     return OK;
 }
 API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
     DEVICE;
     INSIDE(from, bytes);
+    if (!isPinned(to, bytes)) world().pageableCopies++;
     stream->put([=] { memcpy(to, reinterpret_cast<void*>(from), bytes); });
     return OK;
 }

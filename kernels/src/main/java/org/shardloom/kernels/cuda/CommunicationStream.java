@@ -6,6 +6,7 @@ import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
 import org.shardloom.kernels.collective.Pending;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.tensor.DType;
 
 /**
@@ -53,6 +54,15 @@ public final class CommunicationStream implements AutoCloseable {
         Events.Event event = events.record(compute.stream);
         event.holdBack(stream);
         return new Mark(event);
+    }
+
+    /** What is issued here from now on comes after the copy. */
+    public void after(Device.Transfer arriving) {
+        if (arriving instanceof StreamTransfer transfer) {
+            transfer.event().holdBack(stream);
+        } else {
+            arriving.await();
+        }
     }
 
     /** Marks what has been issued here so far. */

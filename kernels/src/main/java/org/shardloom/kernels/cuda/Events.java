@@ -1,5 +1,7 @@
 package org.shardloom.kernels.cuda;
 
+import java.lang.ref.Cleaner;
+import java.lang.ref.Reference;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -13,12 +15,14 @@ import jcuda.driver.CUstream;
 import jcuda.driver.JCudaDriver;
 
 /**
- * Events of one context, which are used again when they have served: what a stream waits for is settled when the wait is issued, so an event
- * may be recorded anew afterwards. Thread-safe.
+ * Events of one context, which are used again when nobody holds them any more: what a stream waits for is settled when the wait is issued,
+ * so an event may be recorded anew afterwards. Thread-safe.
  */
 final class Events implements AutoCloseable {
     private final Calls calls;
     private final CUcontext context;
+    private static final Cleaner CLEANER = Cleaner.create();
+
     private final List<CUevent> all = new ArrayList<>();
     private final ArrayDeque<CUevent> free = new ArrayDeque<>();
     /** Each says why what the device brings is worth nothing, or null. */
@@ -85,25 +89,32 @@ final class Events implements AutoCloseable {
         free.clear();
     }
 
+    private synchronized void giveBack(CUevent event) {
+        free.push(event);
+    }
+
     /** A point in a stream. */
     final class Event {
         private final CUevent event;
-        private boolean released;
+        private final Cleaner.Cleanable unused;
 
         private Event(CUevent event) {
             this.event = event;
+            this.unused = CLEANER.register(this, () -> giveBack(event));
         }
 
         /** What is issued to the stream from now on comes after this point. */
         void holdBack(CUstream stream) {
             enter();
             calls.check(JCudaDriver.cuStreamWaitEvent(stream, event, 0), "cuStreamWaitEvent");
+            Reference.reachabilityFence(this);
         }
 
         /** The calling thread waits until the point is reached. */
         void await() {
             enter();
             calls.check(JCudaDriver.cuEventSynchronize(event), "cuEventSynchronize");
+            Reference.reachabilityFence(this);
             validate();
         }
 
@@ -117,14 +128,9 @@ final class Events implements AutoCloseable {
             return result == CUresult.CUDA_SUCCESS;
         }
 
-        /** Not needed any more; once is enough. */
+        /** Not needed any more. Who cannot tell leaves it to the garbage collector. */
         void release() {
-            synchronized (Events.this) {
-                if (!released) {
-                    released = true;
-                    free.push(event);
-                }
-            }
+            unused.clean();
         }
     }
 }

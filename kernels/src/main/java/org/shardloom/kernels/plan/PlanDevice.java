@@ -1,6 +1,7 @@
 package org.shardloom.kernels.plan;
 
 import java.nio.ByteBuffer;
+import org.shardloom.kernels.device.CachingAllocator;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
@@ -14,8 +15,8 @@ import org.shardloom.kernels.tensor.Tensor;
  * is read from it is zero. An engine that runs on it does all that it would do on a GPU but the arithmetic, in milliseconds.
  */
 public final class PlanDevice implements Device {
-    private final PlanMemory memory = new PlanMemory();
-    private final PlanMemory host = new PlanMemory();
+    private final CachingAllocator memory = new CachingAllocator(new PlanMemory());
+    private final PlanHostMemory host = new PlanHostMemory();
     private final Work work = new Work();
     private final Ops ops = new PlanOps(work);
     private final HostOps hostOps = new PlanHostOps(work);
@@ -50,6 +51,11 @@ public final class PlanDevice implements Device {
         return memory.statistics();
     }
 
+    /** What a device would be asked for. */
+    public CachingAllocator allocator() {
+        return memory;
+    }
+
     @Override
     public boolean sharesHostMemory() {
         return false;
@@ -66,7 +72,12 @@ public final class PlanDevice implements Device {
     }
 
     @Override
-    public Transfer toHost(Tensor to, Tensor source) {
+    public Point issued() {
+        return () -> {};
+    }
+
+    @Override
+    public Transfer toHost(Tensor to, Tensor source, Point after) {
         requireSameSize(to, source);
         work.toHost(source.bytes());
         return Transfer.DONE;

@@ -62,6 +62,18 @@ public final class SimulatedDriver {
     /** Addresses of the host pass for the device's. */
     static native void takeHostMemory(boolean yes);
 
+    /** Allocations of device memory so far. */
+    public static native long allocations();
+
+    /** Copies to or from host memory that is not page-locked. */
+    public static native long pageableCopies();
+
+    /** Waits for all of a device. */
+    public static native long deviceWaits();
+
+    /** The most that was allocated on the device at once. */
+    public static native long peakBytes(int device);
+
     /** The k-th wait of a stream for an event from now on is left out; 0 for none, -1 for all. */
     public static native void dropWaits(long k);
 

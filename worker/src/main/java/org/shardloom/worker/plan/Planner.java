@@ -72,15 +72,7 @@ public final class Planner {
     }
 
     private static RankPlan rank(JobConfig job, TunedModel model, int rank) {
-        EngineConfig config = new EngineConfig(
-                dtype(job),
-                job.zero().stage(),
-                job.gradientCheckpointing(),
-                job.train().optimizer(),
-                job.train().maxGradNorm(),
-                job.data().maxLength(),
-                new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
-                new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
+        EngineConfig config = engine(job);
         try (PlanDevice device = new PlanDevice();
                 PlanCollectives group = new PlanCollectives(rank, job.workers(), device);
                 ZeroEngine engine = new ZeroEngine(model, config, device, group)) {
@@ -90,20 +82,35 @@ public final class Planner {
             StepInput step = step(job, model.config(), rank);
             engine.step(step);
             long first = peaks.peak();
+            long takes = device.allocator().takes();
             device.work().reset();
             engine.step(step);
             return new RankPlan(
                     rank,
-                    peaks.peak(),
+                    device.allocator().reservedPeakBytes(),
                     peaks.byPurpose(),
                     peaks.byPhase(),
                     device.hostStatistics().peakBytes(),
-                    peaks.peak() - first,
+                    device.allocator().takes() - takes,
                     device.work());
         }
     }
 
-    private static StepInput step(JobConfig job, DecoderConfig model, int rank) {
+    /** As a worker's, but for what steps find in their data. */
+    static EngineConfig engine(JobConfig job) {
+        return new EngineConfig(
+                dtype(job),
+                job.zero().stage(),
+                job.gradientCheckpointing(),
+                job.train().optimizer(),
+                job.train().maxGradNorm(),
+                job.data().maxLength(),
+                new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
+                new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
+    }
+
+    /** A step of samples of the longest length. */
+    static StepInput step(JobConfig job, DecoderConfig model, int rank) {
         int microBatch = job.train().microBatchSize();
         StepShares share = new StepShares(job.train().globalBatchSize() / microBatch, job.workers(), rank);
         PackedBatch batch = batch(model, microBatch, job.data().maxLength());

@@ -15,6 +15,7 @@ import org.shardloom.kernels.collective.Rendezvous;
 import org.shardloom.kernels.cuda.CommunicationStream;
 import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.cuda.CudaException;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
@@ -158,6 +159,11 @@ public final class NcclCollectives implements Collectives {
 
     @Override
     public Pending allGather(Tensor full, Tensor slice) {
+        return allGather(full, slice, Device.Transfer.DONE);
+    }
+
+    @Override
+    public Pending allGather(Tensor full, Tensor slice, Device.Transfer arriving) {
         require(
                 full.elements() == slice.elements() * size && full.dtype() == slice.dtype(),
                 "%s is not %d times %s",
@@ -165,6 +171,7 @@ public final class NcclCollectives implements Collectives {
                 size,
                 slice);
         return issue("all-gather", () -> {
+            stream.after(arriving);
             if (slice.bytes() > 0) {
                 communicator.allGather(full.address(), slice.address(), slice.bytes());
             }

@@ -67,7 +67,7 @@ class NcclAbortTest {
                     Thread.sleep(100);
                     group.allReduce(tensor).await();
                 }
-                Device.Transfer transfer = device.toHost(copy, tensor);
+                Device.Transfer transfer = device.toHost(copy, tensor, device.issued());
                 long start = System.nanoTime();
                 for (Runnable wait : List.<Runnable>of(
                         transfer::await,
