@@ -28,6 +28,7 @@ final class Communicator {
     /** Between ncclGroupStart and ncclGroupEnd. */
     private static final int MOST_MOVES = 2048;
 
+    private static final int AWAKE = 100;
     private static final long PAUSE_NANOS = 20_000;
     private static final long ABORT_PATIENCE_MILLIS = 1000;
 
@@ -177,12 +178,15 @@ final class Communicator {
             stream.enter();
             long deadline = System.nanoTime() + limitNanos;
             int result = body.getAsInt();
-            while (result == nccl.ncclInProgress) {
+            for (int tries = 0; result == nccl.ncclInProgress; tries++) {
                 failure.check(name);
                 if (System.nanoTime() > deadline) {
                     throw failed(name, "has not ended within " + limitNanos / 1_000_000 + " ms");
                 }
-                LockSupport.parkNanos(PAUSE_NANOS);
+                // Most calls are taken within microseconds; connecting takes longer.
+                if (tries > AWAKE) {
+                    LockSupport.parkNanos(PAUSE_NANOS);
+                }
                 result = state();
             }
             if (result != nccl.ncclSuccess) {
