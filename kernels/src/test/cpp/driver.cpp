@@ -17,8 +17,10 @@ static thread_local Context* context;
     if (device->error) return device->error
 #define INSIDE(address, bytes) if (!allocated(address, bytes)) return INVALID_VALUE
 
-API cuInit(unsigned) { takeEnvironment(); return world().devices.empty() ? NO_DEVICE : OK; }
-API cuDriverGetVersion(int* version) { *version = 12060; return OK; }
+/** SHARDLOOM_SIM_INIT and SHARDLOOM_SIM_DRIVER_VERSION: a driver that does not work, or is another. */
+static int setting(const char* name, int otherwise) { const char* text = getenv(name); return text ? atoi(text) : otherwise; }
+API cuInit(unsigned) { takeEnvironment(); return world().devices.empty() ? NO_DEVICE : setting("SHARDLOOM_SIM_INIT", OK); }
+API cuDriverGetVersion(int* version) { *version = setting("SHARDLOOM_SIM_DRIVER_VERSION", 12060); return OK; }
 API cuGetErrorName(int, const char** name) { *name = "SIMULATED"; return OK; }
 API cuDeviceGetCount(int* count) { *count = int(world().devices.size()); return OK; }
 API cuDeviceGet(int* out, int i) {

@@ -27,6 +27,9 @@ public interface Collectives extends AutoCloseable {
      */
     Tensor allocateCommon(DType dtype, long... shape);
 
+    /** What {@link #allocateCommon} has given is not read for a while: its pages need not stay in this process. */
+    default void releaseCommon(Tensor tensor) {}
+
     /**
      * Memory of this rank that peers can read in place, so that collectives over it need no staging copy. Every rank calls it in
      * the same order with the same shape. Ordinary memory where ranks cannot share. Freed when the group is closed.

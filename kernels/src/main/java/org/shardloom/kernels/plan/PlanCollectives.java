@@ -21,14 +21,16 @@ public final class PlanCollectives implements Collectives {
     private final int size;
     private final Work work;
     private final Memory pieces;
+    private final boolean common;
 
-    /** A rank of a group of that size on the device. */
+    /** A rank of a group of that size on the device. Ranks on processors are on one host and share memory. */
     public PlanCollectives(int rank, int size, PlanDevice device) {
         this.rank = rank;
         this.size = size;
         this.work = device.work();
         this.pieces = device.memory(Purpose.WORKSPACE);
-        if (size > 1) {
+        this.common = device.sharesHostMemory();
+        if (size > 1 && !common) {
             pieces.allocate(DType.F32, 2 * PIECE_BYTES / 4);
         }
     }
@@ -50,7 +52,7 @@ public final class PlanCollectives implements Collectives {
 
     @Override
     public Tensor allocateCommon(DType dtype, long... shape) {
-        return null;
+        return common ? new Tensor(0, dtype, shape) : null;
     }
 
     /** On paper as well; its user counts it. */

@@ -11,15 +11,32 @@ import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 
 /**
- * A GPU on paper: it has memory of its own beside the host's, allocates without limit, counts what is in use, and computes nothing. What
- * is read from it is zero. An engine that runs on it does all that it would do on a GPU but the arithmetic, in milliseconds.
+ * A device on paper: it allocates without limit, counts what is in use, and computes nothing. What is read from it is zero. An engine that
+ * runs on it does all that it would do on a real one but the arithmetic, in milliseconds.
  */
 public final class PlanDevice implements Device {
     private final CachingAllocator memory = new CachingAllocator(new PlanMemory());
-    private final PlanHostMemory host = new PlanHostMemory();
+    private final Memory.Allocator host;
+    private final MemoryStatistics hostStatistics;
     private final Work work = new Work();
     private final Ops ops = new PlanOps(work);
     private final HostOps hostOps = new PlanHostOps(work);
+
+    /** A GPU, with memory of its own beside the host's. */
+    public PlanDevice() {
+        this(false);
+    }
+
+    /**
+     * A GPU or a processor.
+     *
+     * @param sharesHostMemory as processors do
+     */
+    public PlanDevice(boolean sharesHostMemory) {
+        PlanHostMemory own = new PlanHostMemory();
+        host = sharesHostMemory ? memory : own;
+        hostStatistics = sharesHostMemory ? memory.statistics() : own.statistics();
+    }
 
     @Override
     public String name() {
@@ -58,7 +75,7 @@ public final class PlanDevice implements Device {
 
     @Override
     public boolean sharesHostMemory() {
-        return false;
+        return host == memory;
     }
 
     @Override
@@ -68,7 +85,7 @@ public final class PlanDevice implements Device {
 
     @Override
     public MemoryStatistics hostStatistics() {
-        return host.statistics();
+        return hostStatistics;
     }
 
     @Override

@@ -31,4 +31,16 @@ public record RankPlan(
                         .mapToLong(Long::longValue)
                         .sum();
     }
+
+    /** The same of another rank. */
+    RankPlan ofRank(int other) {
+        return new RankPlan(
+                other,
+                devicePeakBytes,
+                devicePeakByPurpose,
+                devicePeakByPhase,
+                pinnedHostBytes,
+                laterAllocations,
+                work);
+    }
 }

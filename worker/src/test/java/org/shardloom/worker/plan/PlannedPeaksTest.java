@@ -52,11 +52,11 @@ class PlannedPeaksTest {
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         SimulatedDriver.start(1, 256L << 20, 3, 0);
         try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
-                ZeroEngine engine = new ZeroEngine(tuned, Planner.engine(job), device, new LocalCollectives())) {
+                ZeroEngine engine = new ZeroEngine(tuned, Planner.engine(job, 24), device, new LocalCollectives())) {
             StartWeights.fillAll(job.model(), 1, engine);
             device.hostStatistics().resetPeak();
             engine.publishMaster();
-            StepInput step = Planner.step(job, model, 0);
+            StepInput step = Planner.step(job, 0, Planner.batch(model, 1, 24));
             engine.step(step);
             engine.step(step);
             assertEquals(planned.devicePeakBytes(), SimulatedDriver.peakBytes(0), "device memory");
