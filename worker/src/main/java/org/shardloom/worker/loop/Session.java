@@ -130,6 +130,10 @@ public final class Session implements AutoCloseable {
                 peaks.reset();
             }
             signal.check();
+            if (before != null) {
+                before.retire();
+                device.trim();
+            }
             if (self.rank() >= 0) {
                 next = newEngine(Groups.ofDevices(
                         device,
