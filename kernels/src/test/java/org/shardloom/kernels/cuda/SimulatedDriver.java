@@ -69,8 +69,8 @@ public final class SimulatedDriver {
     /** Copies to or from host memory that is not page-locked. */
     public static native long pageableCopies();
 
-    /** Waits for all of a device. */
-    public static native long deviceWaits();
+    /** Waits for all of the device. */
+    public static native long deviceWaits(int device);
 
     /** The most that was allocated on the device at once. */
     public static native long peakBytes(int device);

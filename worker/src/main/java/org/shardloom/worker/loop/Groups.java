@@ -8,6 +8,7 @@ import org.shardloom.kernels.collective.LocalCollectives;
 import org.shardloom.kernels.collective.Rendezvous;
 import org.shardloom.kernels.collective.aeron.AeronCollectives;
 import org.shardloom.kernels.collective.aeron.AeronOptions;
+import org.shardloom.kernels.collective.nccl.AloneOnDevice;
 import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.collective.shm.ShmCollectives;
 import org.shardloom.kernels.cuda.CudaDevice;
@@ -36,7 +37,10 @@ final class Groups {
             RunSecret secret,
             Duration timeout,
             AbortSignal signal) {
-        if (members.size() > 1 && device instanceof CudaDevice gpu) {
+        if (device instanceof CudaDevice gpu) {
+            if (members.size() == 1) {
+                return new AloneOnDevice(gpu);
+            }
             LOG.info("rank {} of {} exchanges tensors through NCCL, on {}", rank, members.size(), gpu.identity());
             return NcclCollectives.join(rendezvous, rank, members.size(), gpu, timeout, signal, fixedOrder);
         }

@@ -6,7 +6,7 @@ import java.time.Duration;
 import java.util.List;
 import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.collective.LocalCollectives;
+import org.shardloom.kernels.collective.nccl.AloneOnDevice;
 import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.cuda.SimulatedDriver;
@@ -31,7 +31,7 @@ final class CudaRanks {
         List<T> results = Ranks.parallel(world, rank -> {
             try (CudaDevice device = new CudaDevice(rank, SimulatedDriver.images());
                     Collectives group = world == 1
-                            ? new LocalCollectives()
+                            ? new AloneOnDevice(device)
                             : NcclCollectives.join(
                                     meeting.of("ranks", rank, world),
                                     rank,

@@ -70,7 +70,7 @@ class CudaTrainingTest {
             }
         }
         assertEquals(0, SimulatedDriver.pageableCopies(), "copies of memory that is not page-locked");
-        assertEquals(0, SimulatedDriver.deviceWaits(), "waits for a whole device");
+        assertEquals(0, SimulatedDriver.deviceWaits(group.rank()), "waits for a whole device");
         return losses;
     }
 }
