@@ -16,8 +16,17 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
     /** Shared memory that every device gives a block without being asked, in floats. */
     private static final int SHARED = 48 * 1024 / 4;
 
+    private final FlashAttention flash;
+    private boolean tensorCores = true;
+
     CudaAttentionOps(Stream stream) {
         super(stream);
+        flash = new FlashAttention(stream);
+    }
+
+    /** False: attention takes the simple kernels whatever its shape, as tests do that compare the two. */
+    final void useTensorCores(boolean yes) {
+        tensorCores = yes;
     }
 
     @Override
@@ -110,6 +119,10 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
             Tensor cacheStarts,
             Tensor past,
             AttentionShape s) {
+        if (tensorCores && FlashAttention.takes(s, qkv, context, cache)) {
+            flash.forward(context, logSums, qkv, cache, starts, storage(contexts), cacheStarts, past, s);
+            return;
+        }
         stream.launch(
                 "attention" + Stream.suffix(qkv.dtype()),
                 qkv.rows(),
@@ -145,6 +158,10 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
         shape("gradQkv", gradQkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
         shape("gradContext", gradContext, qkv.dtype(), qkv.rows(), s.contextWidth());
         shape("logSums", logSums, DType.F32, qkv.rows(), s.heads());
+        if (tensorCores && FlashAttention.takes(s, qkv, context, gradContext, gradQkv)) {
+            flash.backward(gradQkv, gradContext, context, logSums, qkv, starts, storage(contexts), s);
+            return;
+        }
         int sequences = starts.count() - 1, byHead = s.byHead() ? 1 : 0;
         Tensor first = starts.storage(), prefixes = storage(contexts);
         int shared = shared(3, 1, s), sharedOfKeys = shared(4, 2, s);
