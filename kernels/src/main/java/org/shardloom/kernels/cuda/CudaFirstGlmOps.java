@@ -11,7 +11,7 @@ import org.shardloom.kernels.tensor.Tensor;
 /** {@link FirstGlmOps} on the stream, and the sums over rows that norms and biases share. */
 abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
     /** Rows that the kernels of sums.cu sum before blocks are summed. */
-    private static final int ROWS = 64;
+    static final int ROWS = 64;
 
     private static final int COLUMN_THREADS = 128;
 
