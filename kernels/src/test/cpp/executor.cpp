@@ -92,21 +92,35 @@ void fault(const std::string& what) {
     if (block->fault.empty()) block->fault = std::string(block->kernel->name) + ": " + what;
 }
 
+/** Each lane of the warp up to where it waits; false where all wait already. */
+bool runWarp(unsigned warp, unsigned firstLane) {
+    Block& b = *block;
+    bool moved = false;
+    for (unsigned k = 0; k < 32 && b.fault.empty(); k++) {
+        const unsigned i = warp * 32 + (firstLane + k) % 32;
+        if (i >= b.size || b.fibers[i].state != READY) continue;
+        moved = true;
+        b.running = i;
+        thread_ = {i, 0, 0};
+        sim_switch(&b.scheduler, b.fibers[i].stackPointer);
+    }
+    return moved;
+}
+
 void runBlock(std::mt19937_64& random) {
     Block& b = *block;
     b.atBarrier = b.done = 0;
     std::fill(b.atWarp, b.atWarp + 32, 0);
     for (unsigned i = 0; i < b.size; i++) prepare(b.fibers[i]);
+    const unsigned warps = (b.size + 31) / 32;
     while (b.done < b.size && b.fault.empty()) {
+        // A warp goes on for some exchanges while the others stand: what a barrier is missing for shows when one is far ahead of another.
+        const uint64_t choice = random();
+        const unsigned firstWarp = unsigned(choice % warps), firstLane = unsigned(choice >> 32) % 32;
         bool moved = false;
-        const unsigned first = unsigned(random() % b.size);
-        for (unsigned k = 0; k < b.size && b.fault.empty(); k++) {
-            const unsigned i = (first + k) % b.size;
-            if (b.fibers[i].state != READY) continue;
-            moved = true;
-            b.running = i;
-            thread_ = {i, 0, 0};
-            sim_switch(&b.scheduler, b.fibers[i].stackPointer);
+        for (unsigned k = 0; k < warps && !moved; k++) {
+            const unsigned warp = (firstWarp + k) % warps;
+            for (int turns = 1 << (choice >> 40) % 9; turns > 0 && runWarp(warp, firstLane); turns--) moved = true;
         }
         if (!moved) fault("threads wait for others that will not come: a barrier or shuffle that not all of them reach");
     }

@@ -1,5 +1,5 @@
 // The language of kernels for g++, in place of CUDA's: a block is one OS thread, its threads are fibers that change places only where
-// a thread waits for others. Not simulated: the memory model, warps that run apart, occupancy.
+// a thread waits for others; now one warp is ahead, now another. Not simulated: the memory model, lanes that run apart, occupancy.
 #pragma once
 #include <cmath>
 #include <cstdint>
