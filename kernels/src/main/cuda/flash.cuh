@@ -9,6 +9,8 @@
 /** Rows of the tile that a block owns. */
 #define FLASH_ROWS (FLASH_WARPS * 16)
 #define LOG2_E 1.4426950408889634f
+/** Every dtype and head size that there are kernels for, as K(suffix, type, head size). */
+#define PER_FLASH(K) K(bf16, bf16, 64) K(f16, half, 64) K(bf16, bf16, 128) K(f16, half, 128)
 
 /** One tile of a sequence: its rows begin at position `from`. */
 struct SequenceTile {

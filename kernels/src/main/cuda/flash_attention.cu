@@ -98,5 +98,4 @@ __device__ void flashAttention(T* context, float* logSums, const T* qkv, const T
         flashAttention<T, D>(context, logSums, qkv, cache, starts, contexts, cacheStarts, past, sequences,                          \
                              Heads{heads, groups, D, byHead});                                                                      \
     }
-#define PER_FLASH(K) K(bf16, bf16, 64) K(f16, half, 64) K(bf16, bf16, 128) K(f16, half, 128)
 PER_FLASH(FLASH_ATTENTION)

@@ -80,10 +80,29 @@ __device__ void flashGradQuery(T* gradQkv, float* deltas, const T* gradContext, 
     storeRows<T, D>(gradQkv + tile.first * stride + h.query(head), stride, row, length, grad, scale, scale);
 }
 
-/** As attentionGradKey() in attention_backward.cu. A warp has 16 keys: its scores are those of keys by queries. */
+/** Rows `row` and `row + 8` of an fp32 matrix get the values. */
+template <int D>
+__device__ __forceinline__ void keepRows(float* matrix, i64 stride, int row, int end, const float (&values)[D / 8][4]) {
+    UNROLL
+    for (int i = 0; i < 2; i++) {
+        if (row + 8 * i >= end) continue;
+        float* to = matrix + (row + 8 * i) * stride + threadIdx.x % 4 * 2;
+        UNROLL
+        for (int n = 0; n < D / 8; n++) {
+            to[8 * n] = values[n][2 * i];
+            to[8 * n + 1] = values[n][2 * i + 1];
+        }
+    }
+}
+
+/**
+ * As attentionGradKey() in attention_backward.cu. A warp has 16 keys: its scores are those of keys by queries. The heads of a group are
+ * shared out among `parts` blocks; where there are several, each leaves its sums in sums[part, token, (key | value), group, D], which
+ * flashSumParts() adds up.
+ */
 template <class T, int D>
-__device__ void flashGradKey(T* gradQkv, const float* deltas, const T* gradContext, const float* logSums, const T* qkv, const int* starts,
-                             const int* contexts, int sequences, Heads h) {
+__device__ void flashGradKey(T* gradQkv, float* sums, int parts, const float* deltas, const T* gradContext, const float* logSums,
+                             const T* qkv, const int* starts, const int* contexts, int sequences, Heads h) {
     const int TILE = FLASH_STEP * Pitch<D>::ELEMENTS;
     DYNAMIC_SHARED(T, keyTile);
     T* valueTile = keyTile + FLASH_ROWS * Pitch<D>::ELEMENTS;
@@ -91,7 +110,8 @@ __device__ void flashGradKey(T* gradQkv, const float* deltas, const T* gradConte
     float* statistics = reinterpret_cast<float*>(tiles + 4 * TILE);
     SequenceTile tile;
     if (!findTile(tile, starts, sequences, int(blockIdx.x))) return;
-    const int group = blockIdx.y, perGroup = h.heads / h.groups, place = threadIdx.x % 4, warpRow = threadIdx.x / WARP * 16;
+    const int group = blockIdx.y / parts, part = blockIdx.y % parts, ownHeads = h.heads / h.groups / parts;
+    const int place = threadIdx.x % 4, warpRow = threadIdx.x / WARP * 16;
     const int row = tile.from + warpRow + threadIdx.x % WARP / 4, length = tile.length, prefix = contexts ? contexts[tile.sequence] : 0;
     const i64 stride = h.width(), contextStride = i64(h.heads) * D;
     const T* queries = qkv + tile.first * stride;
@@ -100,7 +120,7 @@ __device__ void flashGradKey(T* gradQkv, const float* deltas, const T* gradConte
     // Which queries see a key of the tile, and in how many steps; then the same for the next head.
     const int firstQuery = tile.from < prefix ? 0 : tile.from, steps = (length - firstQuery + FLASH_STEP - 1) / FLASH_STEP;
     auto copyStep = [&](int step) {
-        const int head = group * perGroup + step / steps, from = firstQuery + step % steps * FLASH_STEP;
+        const int head = (group * parts + part) * ownHeads + step / steps, from = firstQuery + step % steps * FLASH_STEP;
         T* to = tiles + step % 2 * 2 * TILE;
         copyTile<T, D, FLASH_STEP>(to, queries + h.query(head), stride, from, length);
         copyTile<T, D, FLASH_STEP>(to + TILE, gradOuts + i64(head) * D, contextStride, from, length);
@@ -119,10 +139,10 @@ __device__ void flashGradKey(T* gradQkv, const float* deltas, const T* gradConte
     float gradKey[D / 8][4], gradValue[D / 8][4];
     clear<D / 8>(gradKey);
     clear<D / 8>(gradValue);
-    for (int step = 0; step < perGroup * steps; step++) {
+    for (int step = 0; step < ownHeads * steps; step++) {
         awaitCopies<0>();
         __syncthreads();  // this tile is there, and the one before is used
-        if (step + 1 < perGroup * steps) copyStep(step + 1);
+        if (step + 1 < ownHeads * steps) copyStep(step + 1);
         commitCopies();
         const T* queryTile = tiles + step % 2 * 2 * TILE;
         const float* logSum = statistics + step % 2 * 2 * FLASH_STEP;
@@ -143,10 +163,38 @@ __device__ void flashGradKey(T* gradQkv, const float* deltas, const T* gradConte
         timesColumns<T, D, FLASH_STEP>(gradValue, weights, queryTile + TILE);
         timesColumns<T, D, FLASH_STEP>(gradKey, factors, queryTile);
     }
+    if (parts > 1) {
+        const i64 width = 2 * i64(h.groups) * D, tokens = starts[sequences];
+        float* own = sums + (part * tokens + tile.first) * width + i64(group) * D;
+        keepRows<D>(own, width, row, length, gradKey);
+        keepRows<D>(own + i64(h.groups) * D, width, row, length, gradValue);
+        return;
+    }
     T* out = gradQkv + tile.first * stride;
     storeRows<T, D>(out + h.key(group), stride, row, length, gradKey, scale, scale);
     storeRows<T, D>(out + h.value(group), stride, row, length, gradValue, 1, 1);
 }
+
+/** gradQkv's keys and values from the sums of the parts, in their order. */
+template <class T> __device__ void flashSumParts(T* gradQkv, const float* sums, int parts, i64 tokens, Heads h) {
+    const i64 half = i64(h.groups) * h.headSize, width = 2 * half;
+    const float scale = 1.0f / sqrtf(float(h.headSize));
+    FOR_ALL(i, tokens * width) {
+        const i64 token = i / width, column = i % width;
+        const bool value = column >= half;
+        const int at = int(value ? column - half : column), group = at / h.headSize;
+        float sum = 0;
+        for (int part = 0; part < parts; part++) sum += sums[part * tokens * width + i];
+        narrow(value ? sum : sum * scale, gradQkv[token * h.width() + (value ? h.value(group) : h.key(group)) + at % h.headSize]);
+    }
+}
+
+#define FLASH_SUM_PARTS(S, T)                                                                                                          \
+    KERNEL(flash_sum_parts_##S, T* gradQkv, const float* sums, int parts, i64 tokens, int heads, int groups, int headSize, int byHead) { \
+        flashSumParts(gradQkv, sums, parts, tokens, Heads{heads, groups, headSize, byHead});                                           \
+    }
+FLASH_SUM_PARTS(bf16, bf16)
+FLASH_SUM_PARTS(f16, half)
 
 #define FLASH_BACKWARD(S, T, D)                                                                                                         \
     KERNEL_BOUNDED(FLASH_THREADS, D == 64 ? 4 : 2, flash_attention_grad_query_##D##_##S, T* gradQkv, float* deltas, const T* gradContext,           \
@@ -155,9 +203,10 @@ __device__ void flashGradKey(T* gradQkv, const float* deltas, const T* gradConte
         flashGradQuery<T, D>(gradQkv, deltas, gradContext, context, logSums, qkv, starts, contexts, sequences,                          \
                              Heads{heads, groups, D, byHead});                                                                          \
     }                                                                                                                                   \
-    KERNEL_BOUNDED(FLASH_THREADS, D == 64 ? 3 : 2, flash_attention_grad_key_##D##_##S, T* gradQkv, const float* deltas, const T* gradContext,       \
-                      const float* logSums, const T* qkv, const int* starts, const int* contexts, int sequences, int heads,           \
-                      int groups, int byHead) {                                                                                         \
-        flashGradKey<T, D>(gradQkv, deltas, gradContext, logSums, qkv, starts, contexts, sequences, Heads{heads, groups, D, byHead});   \
+    KERNEL_BOUNDED(FLASH_THREADS, D == 64 ? 3 : 2, flash_attention_grad_key_##D##_##S, T* gradQkv, float* sums, int parts,              \
+                   const float* deltas, const T* gradContext, const float* logSums, const T* qkv, const int* starts,                    \
+                   const int* contexts, int sequences, int heads, int groups, int byHead) {                                             \
+        flashGradKey<T, D>(gradQkv, sums, parts, deltas, gradContext, logSums, qkv, starts, contexts, sequences,                        \
+                           Heads{heads, groups, D, byHead});                                                                            \
     }
 PER_FLASH(FLASH_BACKWARD)

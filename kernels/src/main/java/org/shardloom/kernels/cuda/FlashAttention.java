@@ -15,6 +15,8 @@ final class FlashAttention {
     static final int THREADS = 128, ROWS = 64, KEYS = 64, STEP = 32, PADDING = 8;
 
     private static final int ALIGNMENT = 16;
+    /** Blocks that make most of a card's multiprocessors work, two on each of 108. */
+    private static final int ENOUGH = 192;
 
     private final Stream stream;
 
@@ -54,6 +56,18 @@ final class FlashAttention {
     /** No sequences can have more tiles: each has one that is not full at most. */
     static long tiles(long tokens, int sequences) {
         return (tokens + (ROWS - 1L) * sequences) / ROWS;
+    }
+
+    /**
+     * Among how many blocks the heads of a group are shared out for the gradients of a tile of its keys: as few as make {@link #ENOUGH}
+     * blocks, or one for each head. It depends on sizes only, not on the card: so do the bits of the sums.
+     */
+    static int parts(long tiles, AttentionShape s) {
+        int perGroup = s.heads() / s.groups(), parts = 1;
+        while (parts < perGroup && (tiles * s.groups() * parts < ENOUGH || perGroup % parts != 0)) {
+            parts++;
+        }
+        return parts;
     }
 
     void forward(
@@ -118,13 +132,17 @@ final class FlashAttention {
                     s.heads(),
                     s.groups(),
                     byHead);
+            int parts = parts(tiles, s);
+            Tensor sums = parts == 1 ? null : scope.allocate(DType.F32, parts * qkv.rows(), s.cacheWidth());
             stream.launch(
                     kernel("flash_attention_grad_key_", s, qkv),
                     tiles,
-                    s.groups(),
+                    s.groups() * parts,
                     THREADS,
                     gradKeyShared(s.headSize()),
                     gradQkv,
+                    sums,
+                    parts,
                     deltas,
                     gradContext,
                     logSums,
@@ -135,6 +153,19 @@ final class FlashAttention {
                     s.heads(),
                     s.groups(),
                     byHead);
+            if (sums != null) {
+                stream.each(
+                        "flash_sum_parts" + Stream.suffix(qkv.dtype()),
+                        qkv.rows() * s.cacheWidth(),
+                        gradQkv,
+                        sums,
+                        parts,
+                        qkv.rows(),
+                        s.heads(),
+                        s.groups(),
+                        s.headSize(),
+                        byHead);
+            }
         }
     }
 

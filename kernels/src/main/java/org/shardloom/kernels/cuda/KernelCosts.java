@@ -70,7 +70,9 @@ public enum KernelCosts {
     ATTENTION_GRAD_KEY("attention_grad_key_", KernelCosts::gradKeyBytes, s -> 8 * s.products(), false),
     FLASH_ATTENTION("flash_attention_", KernelCosts::forwardBytes, s -> 4 * s.products(), true),
     FLASH_ATTENTION_GRAD_QUERY("flash_attention_grad_query_", KernelCosts::gradQueryBytes, s -> 6 * s.products(), true),
-    FLASH_ATTENTION_GRAD_KEY("flash_attention_grad_key_", KernelCosts::gradKeyBytes, s -> 8 * s.products(), true);
+    FLASH_ATTENTION_GRAD_KEY("flash_attention_grad_key_", KernelCosts::gradKeyBytes, s -> 8 * s.products(), true),
+    /** So many rows of sums in fp32, of so many columns of keys and values, into an other-th part of the rows. */
+    FLASH_SUM_PARTS("flash_sum_parts_", s -> s.each(4) + s.each(s.width) / s.other, s -> s.each(1));
 
     /**
      * Size of a launch.

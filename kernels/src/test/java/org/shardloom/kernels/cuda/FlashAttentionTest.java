@@ -100,6 +100,18 @@ class FlashAttentionTest {
     }
 
     @Test
+    void headsOfAGroupAreSharedOutWhereThereAreFewBlocks() {
+        AttentionShape grouped = new AttentionShape(32, 2, 128, 0, false);
+        assertEquals(4, FlashAttention.parts(25, grouped));
+        assertEquals(16, FlashAttention.parts(1, grouped));
+        assertEquals(1, FlashAttention.parts(128, grouped));
+        assertEquals(1, FlashAttention.parts(1, new AttentionShape(32, 32, 128, 0, false)));
+        assertEquals(6, FlashAttention.parts(40, new AttentionShape(6, 1, 64, 0, false)));
+        assertEquals(2, FlashAttention.parts(96, new AttentionShape(6, 1, 64, 0, false)));
+        assertEquals(3, FlashAttention.parts(80, new AttentionShape(9, 1, 64, 0, false)));
+    }
+
+    @Test
     void everyTileOfEverySequenceHasABlock() {
         for (int[] lengths : new int[][] {{}, {0, 0}, {1}, {64}, {65, 1, 1}, {1, 1, 1, 1}, {63, 0, 129}}) {
             long tokens = 0, tiles = 0;
