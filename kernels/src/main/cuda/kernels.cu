@@ -4,6 +4,7 @@
 #include "norms.cu"
 #include "rows.cu"
 #include "sums.cu"
+#include "collectives.cu"
 #include "rotary.cu"
 #include "attention.cu"
 #include "attention_backward.cu"

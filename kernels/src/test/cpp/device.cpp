@@ -29,6 +29,11 @@ void Stream::drain() {
     changed.wait(lock, [&] { return tasks.empty() && !busy; });
 }
 
+bool Stream::drain(int millis) {
+    std::unique_lock<std::mutex> lock(mutex);
+    return changed.wait_for(lock, std::chrono::milliseconds(millis), [&] { return tasks.empty() && !busy; });
+}
+
 bool Stream::idle() {
     std::lock_guard<std::mutex> lock(mutex);
     return tasks.empty() && !busy;
@@ -66,13 +71,17 @@ bool Recorded::isReached() {
     return reached;
 }
 
+bool allocatedOn(Device& device, uint64_t address, uint64_t bytes) {
+    std::lock_guard<std::mutex> lock(device.mutex);
+    auto after = device.blocks.upper_bound(address);
+    if (after == device.blocks.begin()) return false;
+    auto block = std::prev(after);
+    return address + bytes <= block->first + block->second;
+}
+
 bool allocated(uint64_t address, uint64_t bytes) {
     for (Device* device : world().devices) {
-        std::lock_guard<std::mutex> lock(device->mutex);
-        auto after = device->blocks.upper_bound(address);
-        if (after == device->blocks.begin()) continue;
-        auto block = std::prev(after);
-        if (address + bytes <= block->first + block->second) return true;
+        if (allocatedOn(*device, address, bytes)) return true;
     }
     return world().hostMemoryToo;
 }
@@ -95,8 +104,27 @@ void checkRedZones(Device& device, uint64_t address, uint64_t bytes) {
     if (!holds(address + bytes, RED_ZONE, RED)) world().report("red zone: written behind " + block);
 }
 
+void checkFreed(Device& device) {
+    for (auto& [address, bytes] : device.freed) {
+        if (!holds(address, bytes, FREED)) world().report("use after free: written to a freed block of " + std::to_string(bytes) + " bytes");
+    }
+}
+
+void (*heldByOthers)() = [] {};
+
+void addDevices(int devices, uint64_t bytes) {
+    World& w = world();
+    while (int(w.devices.size()) < devices) {
+        auto* device = new Device;
+        device->index = device->physical = int(w.devices.size());
+        w.devices.push_back(device);
+    }
+    for (Device* device : w.devices) device->limit = bytes;
+}
+
 /** All that is wrong in the end; then everything is given back. */
 static void finish() {
+    heldByOthers();
     for (Device* device : world().devices) {
         drain(*device);
         for (auto& [address, bytes] : device->blocks) {
@@ -104,13 +132,11 @@ static void finish() {
             world().report("leak: " + std::to_string(bytes) + " bytes of device " + std::to_string(device->index));
             free(reinterpret_cast<void*>(address - RED_ZONE));
         }
-        for (auto& [address, bytes] : device->freed) {
-            if (!holds(address, bytes, FREED)) world().report("use after free: written to a freed block of " + std::to_string(bytes) + " bytes");
-            free(reinterpret_cast<void*>(address - RED_ZONE));
-        }
+        checkFreed(*device);
+        for (auto& [address, bytes] : device->freed) free(reinterpret_cast<void*>(address - RED_ZONE));
         device->blocks.clear();
         device->freed.clear();
-        device->used = 0;
+        device->used = device->peak = 0;
         device->error = 0;
     }
 }
@@ -125,19 +151,20 @@ ENTRY(void, configure)(void*, void*, int devices, Long bytes, Long seed, int del
     World& w = world();
     finish();
     w.reports.clear();
-    while (int(w.devices.size()) < devices) {
-        auto* device = new Device;
-        device->index = int(w.devices.size());
-        w.devices.push_back(device);
-    }
-    for (Device* device : w.devices) device->limit = bytes;
+    addDevices(devices, bytes);
     w.seed = seed;
     w.delayMicros = delayMicros;
     w.allocationsUntilFailure = 0;
     w.launchesUntilFailure = 0;
+    w.allocations = w.pageableCopies = w.deviceWaits = 0;
 }
+ENTRY(Long, allocations)(void*, void*) { return world().allocations; }
+ENTRY(Long, pageableCopies)(void*, void*) { return world().pageableCopies; }
+ENTRY(Long, deviceWaits)(void*, void*) { return world().deviceWaits; }
+ENTRY(Long, peakBytes)(void*, void*, int device) { return world().devices.at(device)->peak; }
 ENTRY(void, failAllocation)(void*, void*, Long k) { world().allocationsUntilFailure = k; }
 ENTRY(void, failLaunch)(void*, void*, Long k) { world().launchesUntilFailure = k; }
+ENTRY(void, dropWaits)(void*, void*, Long k) { world().waitsUntilDrop = k; }
 ENTRY(void, takeHostMemory)(void*, void*, unsigned char yes) { world().hostMemoryToo = yes; }
 
 /** Ends the run and writes the reports, one a line, to the address; the number of bytes. */

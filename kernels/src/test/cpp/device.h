@@ -16,7 +16,7 @@
 
 namespace sim {
 
-enum Result { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
+enum Result { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
 
 /** One recording of an event: who waits for it is not concerned by later ones. */
 struct Recorded {
@@ -40,6 +40,8 @@ struct Stream {
     ~Stream();
     void put(std::function<void()> task);
     void drain();
+    /** Whether it was through in time. */
+    bool drain(int millis);
     bool idle();
 
     uint64_t nextSeed() { return random(); }
@@ -59,7 +61,8 @@ struct Context { struct Device* device; };
 
 struct Device {
     int index;
-    uint64_t limit, used = 0;
+    int physical;                                       // what identifies it, whichever devices are visible
+    uint64_t limit, used = 0, peak = 0;
     Context context{this};
     std::map<uint64_t, uint64_t> blocks;                // address to bytes
     std::vector<std::pair<uint64_t, uint64_t>> freed;   // kept, and checked in the end
@@ -75,6 +78,9 @@ struct World {
     uint64_t seed = 1;
     std::atomic<int> delayMicros{0};
     std::atomic<long> allocationsUntilFailure{0}, launchesUntilFailure{0};  // 0: never
+    /** What must not happen within a training step. */
+    std::atomic<long> allocations{0}, pageableCopies{0}, deviceWaits{0};
+    std::atomic<long> waitsUntilDrop{0};     // 0: never; below: all
     std::atomic<bool> hostMemoryToo{false};  // take addresses of the host for the device's, as tests of kernels do
     void report(const std::string& what) { std::lock_guard<std::mutex> lock(mutex); reports.push_back(what); }
 };
@@ -85,9 +91,18 @@ constexpr unsigned char RED = 0xA5, FRESH = 0xFF, FREED = 0xDD;
 
 /** Whether the range lies in one live block of any device. */
 bool allocated(uint64_t address, uint64_t bytes);
+bool allocatedOn(Device& device, uint64_t address, uint64_t bytes);
 /** Waits for all streams of the device. */
 void drain(Device& device);
 /** Checks what surrounds a block. */
 void checkRedZones(Device& device, uint64_t address, uint64_t bytes);
+/** Checks that nothing was written to freed blocks. */
+void checkFreed(Device& device);
+/** Adds devices up to the number. */
+void addDevices(int devices, uint64_t bytes);
+/** Where no test has set up devices: sets up what the environment asks for, once. */
+void takeEnvironment();
+/** To be asked in the end for what is still held; another library's. */
+extern void (*heldByOthers)();
 
 }  // namespace sim

@@ -1,6 +1,7 @@
 // The functions of libcuda.so.1 that Shardloom calls.
 #include "device.h"
 #include "simulation.h"
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -16,8 +17,10 @@ static thread_local Context* context;
     if (device->error) return device->error
 #define INSIDE(address, bytes) if (!allocated(address, bytes)) return INVALID_VALUE
 
-API cuInit(unsigned) { return OK; }
-API cuDriverGetVersion(int* version) { *version = 12060; return OK; }
+/** SHARDLOOM_SIM_INIT and SHARDLOOM_SIM_DRIVER_VERSION: a driver that does not work, or is another. */
+static int setting(const char* name, int otherwise) { const char* text = getenv(name); return text ? atoi(text) : otherwise; }
+API cuInit(unsigned) { takeEnvironment(); return world().devices.empty() ? NO_DEVICE : setting("SHARDLOOM_SIM_INIT", OK); }
+API cuDriverGetVersion(int* version) { *version = setting("SHARDLOOM_SIM_DRIVER_VERSION", 12060); return OK; }
 API cuGetErrorName(int, const char** name) { *name = "SIMULATED"; return OK; }
 API cuDeviceGetCount(int* count) { *count = int(world().devices.size()); return OK; }
 API cuDeviceGet(int* out, int i) {
@@ -26,6 +29,22 @@ API cuDeviceGet(int* out, int i) {
     return OK;
 }
 API cuDeviceGetName(char* name, int n, int device) { snprintf(name, n, "simulated device %d", device); return OK; }
+/** As long as CUuuid; the last byte tells devices apart. */
+API cuDeviceGetUuid(unsigned char* uuid, int device) {
+    memcpy(uuid, "simulated GPU  ", 15);
+    uuid[15] = static_cast<unsigned char>(world().devices.at(device)->physical);
+    return OK;
+}
+API cuDeviceGetUuid_v2(unsigned char* uuid, int device) { return cuDeviceGetUuid(uuid, device); }
+API cuDeviceGetPCIBusId(char* id, int n, int device) {
+    snprintf(id, n, "0000:%02X:00.0", world().devices.at(device)->physical + 1);
+    return OK;
+}
+API cuCtxGetDevice(int* device) {
+    if (!context) return INVALID_CONTEXT;
+    *device = context->device->index;
+    return OK;
+}
 API cuDeviceTotalMem_v2(size_t* bytes, int device) { *bytes = world().devices.at(device)->limit; return OK; }
 API cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
@@ -45,7 +64,7 @@ API cuDevicePrimaryCtxRetain(Context** out, int device) {
 API cuDevicePrimaryCtxRelease_v2(int) { return OK; }
 API cuCtxSetCurrent(Context* c) { context = c; return OK; }
 API cuCtxGetCurrent(Context** c) { *c = context; return OK; }
-API cuCtxSynchronize() { DEVICE; drain(*device); return device->error; }
+API cuCtxSynchronize() { DEVICE; world().deviceWaits++; drain(*device); return device->error; }
 
 API cuMemAlloc_v2(Address* out, size_t bytes) {
     DEVICE;
@@ -63,6 +82,8 @@ API cuMemAlloc_v2(Address* out, size_t bytes) {
     *out = reinterpret_cast<Address>(base + RED_ZONE);
     device->blocks[*out] = bytes;
     device->used += bytes;
+    device->peak = std::max(device->peak, device->used);
+    w.allocations++;
     return OK;
 }
 API cuMemFree_v2(Address address) {
@@ -113,6 +134,15 @@ API cuMemFreeHost(void* block) {
     return OK;
 }
 
+/** Whether the range is page-locked. */
+static bool isPinned(const void* from, size_t bytes) {
+    std::lock_guard<std::mutex> lock(pinnedMutex);
+    auto after = pinned.upper_bound(const_cast<void*>(from));
+    if (after == pinned.begin()) return false;
+    auto block = std::prev(after);
+    return static_cast<const char*>(from) + bytes <= static_cast<char*>(block->first) + block->second;
+}
+
 API cuStreamCreate(Stream** out, unsigned) {
     DEVICE;
     std::lock_guard<std::mutex> lock(device->mutex);
@@ -151,6 +181,8 @@ API cuEventQuery(Event* event) {
 }
 API cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
     DEVICE;
+    World& w = world();
+    if (w.waitsUntilDrop < 0 || (w.waitsUntilDrop > 0 && --w.waitsUntilDrop == 0)) return OK;
     if (auto recorded = event->get()) stream->put([=] { recorded->await(); });
     return OK;
 }
@@ -158,12 +190,14 @@ API cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
 API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Stream* stream) {
     DEVICE;
     INSIDE(to, bytes);
+    if (!isPinned(from, bytes)) world().pageableCopies++;
     stream->put([=] { memcpy(reinterpret_cast<void*>(to), from, bytes); });
     return OK;
 }
 API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
     DEVICE;
     INSIDE(from, bytes);
+    if (!isPinned(to, bytes)) world().pageableCopies++;
     stream->put([=] { memcpy(to, reinterpret_cast<void*>(from), bytes); });
     return OK;
 }
@@ -236,3 +270,11 @@ API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, 
     });
     return OK;
 }
+
+// For the other simulated libraries.
+#define FOR_OTHERS extern "C" __attribute__((visibility("default")))
+FOR_OTHERS void simReport(const char* what) { world().report(what); }
+FOR_OTHERS int simOperand(int device, Address address, uint64_t bytes) { return allocatedOn(*world().devices.at(device), address, bytes) || world().hostMemoryToo; }
+FOR_OTHERS int simDelayMicros() { return world().delayMicros; }
+FOR_OTHERS uint64_t simSeed() { return world().seed; }
+FOR_OTHERS void simHeldByOthers(void (*ask)()) { heldByOthers = ask; }

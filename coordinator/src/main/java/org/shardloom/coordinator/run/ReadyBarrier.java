@@ -2,17 +2,20 @@ package org.shardloom.coordinator.run;
 
 import java.util.HashMap;
 import java.util.Map;
+import org.shardloom.protocol.config.ScheduleConfig;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 
 /** The beginning of a generation: over when all its members have what its steps need, and those that leave have handed over. */
 final class ReadyBarrier {
     private final RunStatus status;
     private final Membership members;
+    private final ScheduleConfig schedule;
     private final Map<Integer, Ready> answers = new HashMap<>();
 
-    ReadyBarrier(RunStatus status, Membership members) {
+    ReadyBarrier(RunStatus status, Membership members, ScheduleConfig schedule) {
         this.status = status;
         this.members = members;
+        this.schedule = schedule;
     }
 
     void begin() {
@@ -38,6 +41,9 @@ final class ReadyBarrier {
             // What the steps before a checkpoint did is not known here: they may have trained.
             status.stepped(step > 0, step > 0);
             status.notice(false, first.summary());
+            if (step == 0) {
+                schedule.warning(first.totalSteps()).ifPresent(text -> status.notice(true, text));
+            }
         }
         status.notice(
                 false,

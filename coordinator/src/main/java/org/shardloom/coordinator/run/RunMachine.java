@@ -26,7 +26,7 @@ public final class RunMachine {
     private final Membership members = new Membership(roster, status::want);
     private final WantedWorkers wanted;
     private final Scaling scaling;
-    private final ReadyBarrier ready = new ReadyBarrier(status, members);
+    private final ReadyBarrier ready;
     private final StepBarrier steps;
     private final CheckpointWriting checkpoints;
     private final FinalExport export;
@@ -42,6 +42,7 @@ public final class RunMachine {
         this.early = new EarlyStop(settings.patience(), settings.evaluations());
         this.wanted = new WantedWorkers(settings.workers(), status::want);
         this.scaling = new Scaling(settings, status, roster, members, wanted);
+        this.ready = new ReadyBarrier(status, members, settings.schedule());
         this.steps = new StepBarrier(status, members, settings.minStepSeconds());
         this.checkpoints = new CheckpointWriting(status, members, early, settings.resume());
         this.export = new FinalExport(status, members, settings.outputDir());

@@ -1,5 +1,7 @@
 package org.shardloom.coordinator.run;
 
+import org.shardloom.protocol.config.ScheduleConfig;
+
 /**
  * What the state machine needs to know of a job.
  *
@@ -13,6 +15,7 @@ package org.shardloom.coordinator.run;
  * @param resume checkpoint directory to begin with, or null
  * @param patience evaluations in a row without a lower loss after which training ends; 0: never
  * @param evaluations up to the checkpoint to begin with
+ * @param schedule of the learning rate
  */
 public record RunSettings(
         int workers,
@@ -24,8 +27,9 @@ public record RunSettings(
         String outputDir,
         String resume,
         int patience,
-        EvaluationHistory evaluations) {
-    /** A run that goes on to its last step. */
+        EvaluationHistory evaluations,
+        ScheduleConfig schedule) {
+    /** A run that goes on to its last step, at the same learning rate. */
     public RunSettings(
             int workers,
             int minWorkers,
@@ -45,7 +49,8 @@ public record RunSettings(
                 outputDir,
                 resume,
                 0,
-                EvaluationHistory.NONE);
+                EvaluationHistory.NONE,
+                ScheduleConfig.constant());
     }
 
     /** Workers that the run cannot do without. */

@@ -3,6 +3,7 @@ package org.shardloom.coordinator.run;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalDouble;
+import org.shardloom.protocol.config.ScheduleConfig;
 import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.message.WorkerMessage;
 
@@ -127,8 +128,7 @@ final class RunStatus {
         return "; but nothing was trained: "
                 + (rated
                         ? "every update with a learning rate above 0 was left out"
-                        : "the learning rate was 0 in every step. A schedule that decays ends at 0; take more steps"
-                                + " (train.max_steps), train.schedule.warmup_steps: 1 or train.schedule.type: constant");
+                        : ScheduleConfig.NEVER_ABOVE_ZERO.formatted("was"));
     }
 
     /** Whether people want the run to end at the next opportunity. */

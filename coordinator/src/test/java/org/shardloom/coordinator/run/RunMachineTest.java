@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.stream.LongStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.shardloom.protocol.config.ScheduleConfig;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
 import org.shardloom.protocol.message.GuardState;
@@ -299,8 +300,8 @@ class RunMachineTest {
 
     @Test
     void trainingEndsWhenEvaluationsFindNoLowerLossForLongEnough() {
-        RunSettings patient =
-                new RunSettings(2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, null, 2, EvaluationHistory.NONE);
+        RunSettings patient = new RunSettings(
+                2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, null, 2, EvaluationHistory.NONE, ScheduleConfig.constant());
         SimulatedRun run = new SimulatedRun(patient, 40, 3);
         double[] losses = {3, 2, 2.5, 1.5, 1.6, 1.5, 1};
         run.evaluated = step -> step % 5 == 0 ? losses[(int) step / 5 - 1] : null;
@@ -317,8 +318,8 @@ class RunMachineTest {
     @Test
     void aResumedRunCountsOnFromTheEvaluationsBefore() {
         EvaluationHistory before = new EvaluationHistory(1.5, 20, 25, 1);
-        RunSettings patient =
-                new RunSettings(2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, "/out/checkpoint-25", 2, before);
+        RunSettings patient = new RunSettings(
+                2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, "/out/checkpoint-25", 2, before, ScheduleConfig.constant());
         SimulatedRun run = new SimulatedRun(patient, 40, 3);
         run.disk.complete.put("/out/checkpoint-25", 25L);
         run.evaluated = step -> step % 5 == 0 ? 1.6 : null;
@@ -328,7 +329,20 @@ class RunMachineTest {
 
         EvaluationHistory over = new EvaluationHistory(1.5, 20, 30, 2);
         SimulatedRun ended = new SimulatedRun(
-                new RunSettings(2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, "/out/checkpoint-30", 2, over), 40, 3);
+                new RunSettings(
+                        2,
+                        1,
+                        true,
+                        0,
+                        0,
+                        10_000,
+                        SimulatedRun.OUT,
+                        "/out/checkpoint-30",
+                        2,
+                        over,
+                        ScheduleConfig.constant()),
+                40,
+                3);
         ended.disk.complete.put("/out/checkpoint-30", 30L);
         ended.begin();
         assertTrue(ended.finish().success());

@@ -8,6 +8,7 @@ import static org.shardloom.coordinator.run.SimulatedRun.settings;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.shardloom.protocol.config.ScheduleConfig;
 
 /** Steps whose updates are refused, left out or without effect. */
 @Timeout(60)
@@ -46,6 +47,38 @@ class RunMachineUpdatesTest {
                 leftOut);
         assertFalse(endOf(2, 1e-4, 2).contains("nothing"));
         assertFalse(endOf(2, 1e-4, 0).contains("nothing"));
+    }
+
+    /** What is said before the first step of a run of so many steps. */
+    private static List<String> warned(int steps, ScheduleConfig schedule) {
+        RunSettings settings =
+                new RunSettings(2, 1, true, 0, 0, 10_000, SimulatedRun.OUT, null, 0, EvaluationHistory.NONE, schedule);
+        SimulatedRun run = new SimulatedRun(settings, steps, 5).begin();
+        run.finishDone();
+        List<String> warnings = run.notices.stream()
+                .filter(n -> n.contains("nothing will be trained"))
+                .toList();
+        assertTrue(warnings.isEmpty()
+                || run.notices.indexOf(warnings.get(0))
+                        < run.notices.indexOf("training with 2 workers (generation 1)"));
+        return warnings;
+    }
+
+    @Test
+    void aRunThatWillTrainNothingSaysSoBeforeItBegins() {
+        for (ScheduleConfig.Type type : ScheduleConfig.Type.values()) {
+            boolean decays = type != ScheduleConfig.Type.CONSTANT;
+            assertEquals(
+                    decays
+                            ? List.of("nothing will be trained: the learning rate is 0 in every step. A schedule that"
+                                    + " decays ends at 0; take more steps (train.max_steps),"
+                                    + " train.schedule.warmup_steps: 1 or train.schedule.type: constant")
+                            : List.of(),
+                    warned(1, new ScheduleConfig(type, 0, 0)));
+            assertEquals(List.of(), warned(1, new ScheduleConfig(type, 1, 0)));
+            assertEquals(List.of(), warned(1, new ScheduleConfig(type, 0, 0.1)));
+            assertEquals(List.of(), warned(2, new ScheduleConfig(type, 0, 0)));
+        }
     }
 
     @Test

@@ -57,12 +57,16 @@ final class ChatCommand implements Callable<Integer> {
     @Mixin
     private SamplingFlags sampling;
 
+    @Mixin
+    private StopFlags stops;
+
     @Spec
     private CommandSpec spec;
 
     @Override
     public Integer call() throws Exception {
         SamplingOptions options = sampling.options();
+        stops.check();
         if (maxNewTokens < 1) {
             throw new Failures.UsageException("--max-new-tokens is " + maxNewTokens + ", expected 1 or more");
         }
@@ -77,8 +81,9 @@ final class ChatCommand implements Callable<Integer> {
             if (offered != null && !chat.hasTools()) {
                 throw new Failures.UsageException("--tools is for ChatGLM3: this model's format has no tools");
             }
-            Generator generator = new Generator(loaded, words.vocabularySize(), chat.stops(), options);
-            Conversation conversation = new Conversation(generator, words, chat, system, offered, maxNewTokens);
+            Generator generator = stops.generator(loaded, words, chat, options);
+            Conversation conversation =
+                    new Conversation(generator, stops.texts(words), words, chat, system, offered, maxNewTokens);
             talk(conversation, out);
         }
         return 0;

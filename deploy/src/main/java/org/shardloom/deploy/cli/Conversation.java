@@ -14,11 +14,13 @@ import org.shardloom.worker.data.Message;
 import org.shardloom.worker.data.Role;
 import org.shardloom.worker.generate.Continuation;
 import org.shardloom.worker.generate.Generator;
+import org.shardloom.worker.generate.StopTexts;
 import org.shardloom.worker.tokenizer.Tokenizer;
 
 /** What was said so far, and how a model's answer to it comes about, word by word. */
 final class Conversation {
     private final Generator generator;
+    private final StopTexts stops;
     private final Tokenizer tokenizer;
     private final ChatTemplate template;
     private final List<Message> opening = new ArrayList<>();
@@ -30,17 +32,20 @@ final class Conversation {
     /**
      * Before the first message.
      *
+     * @param stops at which the generator ends answers
      * @param system instructions, or null
      * @param tools array of descriptions, or null
      */
     Conversation(
             Generator generator,
+            StopTexts stops,
             Tokenizer tokenizer,
             ChatTemplate template,
             String system,
             JsonNode tools,
             int maxNewTokens) {
         this.generator = generator;
+        this.stops = stops;
         this.tokenizer = tokenizer;
         this.template = template;
         this.maxNewTokens = maxNewTokens;
@@ -66,8 +71,8 @@ final class Conversation {
     }
 
     /** Adds a person's message, or a tool's result, and prints the answer as it comes. */
-    void say(String said, PrintWriter out) {
-        messages.add(awaitsResult() ? Message.observation(result(said)) : Message.of(Role.USER, said));
+    void say(String line, PrintWriter out) {
+        messages.add(awaitsResult() ? Message.observation(result(line)) : Message.of(Role.USER, line));
         StringBuilder shown = new StringBuilder();
         Continuation continuation;
         try {
@@ -78,10 +83,11 @@ final class Conversation {
             out.println("this does not fit any more (" + e.getMessage() + "): /clear begins anew");
             return;
         }
-        String text = tokenizer.decode(continuation.tokens());
-        String whole = text.stripLeading();
-        out.println(whole.startsWith(shown.toString()) ? whole.substring(shown.length()) : "");
-        Message answer = answer(text);
+        String said = tokenizer.decode(continuation.tokens());
+        String text = stops.cut(said);
+        out.println(text.startsWith(shown.toString()) ? text.substring(shown.length()) : "");
+        int blanks = said.length() - said.stripLeading().length();
+        Message answer = answer(said.substring(0, blanks + text.length()));
         messages.add(answer);
         if (answer.callsTool()) {
             out.println("(the model calls the tool " + answer.metadata() + "; say its result)");
@@ -110,7 +116,7 @@ final class Conversation {
 
     /** Prints what is new; a character whose bytes are not all there yet waits. */
     private void show(int[] tokens, StringBuilder shown, PrintWriter out) {
-        String text = tokenizer.decode(tokens).stripLeading();
+        String text = stops.certain(tokenizer.decode(tokens));
         if (text.endsWith("\uFFFD") || !text.startsWith(shown.toString())) {
             return;
         }

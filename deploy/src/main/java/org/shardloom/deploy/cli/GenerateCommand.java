@@ -44,6 +44,9 @@ final class GenerateCommand implements Callable<Integer> {
     @Mixin
     private SamplingFlags sampling;
 
+    @Mixin
+    private StopFlags stops;
+
     @Option(
             names = "--json",
             description =
@@ -57,6 +60,7 @@ final class GenerateCommand implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         SamplingOptions options = sampling.options();
+        stops.check();
         if (maxNewTokens < 1) {
             throw new Failures.UsageException("--max-new-tokens is " + maxNewTokens + ", expected 1 or more");
         }
@@ -68,7 +72,7 @@ final class GenerateCommand implements Callable<Integer> {
             Adaptation.announce(loaded, from.model());
             ChatTemplate chat = ModelFlags.template(source, words);
             List<int[]> ids = encode(chat, texts, loaded.positions());
-            Generator generator = new Generator(loaded, words.vocabularySize(), chat.stops(), options);
+            Generator generator = stops.generator(loaded, words, chat, options);
             Continuation[] answers = new Continuation[texts.size()];
             int[] written = {0};
             generator.generate(ids, maxNewTokens, (finished, answer) -> {
@@ -96,7 +100,8 @@ final class GenerateCommand implements Callable<Integer> {
     }
 
     private void write(String prompt, int[] promptIds, Continuation continuation, Tokenizer words) {
-        String answer = words.decode(continuation.tokens()).strip();
+        String answer =
+                stops.texts(words).cut(words.decode(continuation.tokens())).strip();
         PrintWriter out = spec.commandLine().getOut();
         if (!json) {
             out.println(answer);

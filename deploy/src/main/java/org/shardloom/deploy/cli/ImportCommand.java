@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import org.shardloom.deploy.convert.ForeignSettings;
 import org.shardloom.deploy.convert.JobDraft;
@@ -27,8 +28,15 @@ import picocli.CommandLine.Spec;
             "Knows DeepSpeed's JSON, shell scripts that train ChatGLM models with flags, and LLaMA-Factory's, XTuner's and"
                     + " ChatGLM3's YAML. Several files make one job: the later ones win."
         },
+        footer = {
+            "",
+            "Exit status: 0 everything was carried over; 3 the job is written, and standard error names what was not carried over"
+                    + " or is still needed; 1 a file holds no settings; 2 wrong usage, or no such file."
+        },
         mixinStandardHelpOptions = true)
 final class ImportCommand implements Callable<Integer> {
+    private static final int INCOMPLETE = 3;
+
     @Parameters(paramLabel = "FILE", description = "*.json, *.yaml, *.yml, or a shell script.")
     private List<Path> files = new ArrayList<>();
 
@@ -63,10 +71,13 @@ final class ImportCommand implements Callable<Integer> {
             }
             String text = read(file);
             boolean settings = file.toString().matches(".*\\.(json|ya?ml)");
-            conversion.add(settings ? ForeignSettings.ofYaml(text, file.toString()) : ForeignSettings.ofFlags(text));
+            add(
+                    conversion,
+                    file.toString(),
+                    settings ? ForeignSettings.ofYaml(text, file.toString()) : ForeignSettings.ofFlags(text));
         }
         if (flags != null) {
-            conversion.add(ForeignSettings.ofFlags(flags));
+            add(conversion, "--flags", ForeignSettings.ofFlags(flags));
         }
         JobDraft draft = conversion.finish();
         if (output != null) {
@@ -87,8 +98,16 @@ final class ImportCommand implements Callable<Integer> {
             JobFile.parse(draft.yaml(), output == null ? "the job" : output.toString(), List.of());
         } catch (JobConfigException e) {
             e.getMessage().lines().forEach(line -> err.println("to be completed: " + line));
+            return INCOMPLETE;
         }
-        return 0;
+        return draft.left().isEmpty() ? 0 : INCOMPLETE;
+    }
+
+    private static void add(JobImport conversion, String where, Map<String, Object> settings) {
+        if (settings.isEmpty()) {
+            throw new IllegalArgumentException(where + " holds no settings");
+        }
+        conversion.add(settings);
     }
 
     private static String read(Path file) throws IOException {

@@ -21,6 +21,7 @@ import picocli.CommandLine.Command;
             StopCommand.class,
             ValidateCommand.class,
             PlanCommand.class,
+            DoctorCommand.class,
             GenerateCommand.class,
             ChatCommand.class,
             EvaluateCommand.class,
@@ -38,6 +39,9 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] arguments) {
+        // JavaCPP warns on standard error that NCCL's and NVML's bindings are of another release; logged, it is kept
+        // quiet.
+        System.setProperty("org.bytedeco.javacpp.logger", "slf4j");
         // Answers and data are UTF-8 whatever the locale.
         System.exit(run(
                 new PrintWriter(new OutputStreamWriter(System.out, StandardCharsets.UTF_8), true),

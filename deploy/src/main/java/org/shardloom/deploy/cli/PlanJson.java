@@ -64,6 +64,7 @@ final class PlanJson {
         Map<String, Long> purposes = new LinkedHashMap<>();
         rank.devicePeakByPurpose()
                 .forEach((purpose, bytes) -> purposes.put(purpose.name().toLowerCase(Locale.ROOT), bytes));
+        purposes.put("unused", rank.unusedBytes());
         one.put("device_peak_by_purpose", purposes);
         one.put("device_peak_by_phase", rank.devicePeakByPhase());
         one.put("pinned_host_bytes", rank.pinnedHostBytes());

@@ -29,8 +29,9 @@ final class PlanText {
         lines.add(format(
                 "device memory, each of %d ranks: at most %s (rank %d)",
                 plan.ranks().size(), gb(most.devicePeakBytes()), most.rank()));
-        lines.add("  of which " + named(byPurpose(most.devicePeakByPurpose())));
-        lines.add("  peak by phase: " + named(most.devicePeakByPhase()));
+        lines.add("  of which " + named(byPurpose(most.devicePeakByPurpose())) + ", kept for later "
+                + gb(most.unusedBytes()));
+        lines.add("  most in use by phase: " + named(most.devicePeakByPhase()));
         lines.add(format(
                 "host memory, page-locked: %s each, %s in all; a JVM takes some 0.3 GB more",
                 gb(most.pinnedHostBytes()), gb(plan.hostBytes())));

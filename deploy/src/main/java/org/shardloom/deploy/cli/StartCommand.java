@@ -23,7 +23,6 @@ import org.shardloom.protocol.config.JobConfigException;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.JobPreflight;
 import org.shardloom.protocol.config.JobProblem;
-import org.shardloom.protocol.config.MethodConfig;
 import org.shardloom.worker.loop.TemplateFamily;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.tuning.TrainedSummary;
@@ -90,6 +89,11 @@ final class StartCommand implements Callable<Integer> {
                             + "Needs cluster.host and cluster.insecure; program, model and data lie at the same place everywhere.")
     private Path hosts;
 
+    @Option(
+            names = "--no-plan",
+            description = "Starts without asking first whether this host is fit for the job: memory, disk, GPUs.")
+    private boolean unplanned;
+
     @Option(names = "--detached-log", hidden = true, description = "Set by start.sh --detach.")
     private Path detachedLog;
 
@@ -124,11 +128,12 @@ final class StartCommand implements Callable<Integer> {
         }
         Optional<Path> checkpoint = checkpoint(job);
         DecoderConfig model = ModelFiles.check(job, checkpoint);
-        List<String> trained =
-                TrainedSummary.lines(Tuning.of(model, job.method().tuning()));
-        boolean everything = job.method().type() == MethodConfig.Type.FULL;
-        List<String> opening = new ArrayList<>(everything ? trained.subList(0, 2) : trained);
+        List<String> opening = new ArrayList<>(
+                TrainedSummary.lines(Tuning.of(model, job.method().tuning())));
         TemplateFamily.describe(job).ifPresent(opening::add);
+        if (!unplanned) {
+            Needs.requireFit(config, all, file, model, places.isPresent()).forEach(w -> opening.add("warning: " + w));
+        }
         Progress progress = new Progress(
                 System.out, Boolean.getBoolean("shardloom.terminal") && detachedLog == null, job.outputDir(), log);
         progress.open(opening);

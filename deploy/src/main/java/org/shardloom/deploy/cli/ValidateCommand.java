@@ -43,7 +43,8 @@ final class ValidateCommand implements Callable<Integer> {
             fallbackValue = "3",
             defaultValue = "0",
             paramLabel = "N",
-            description = "Shows the first N samples as tokens, and which of them are learned; without a number: 3.")
+            description = "Shows the first N samples of each training file as tokens, and which of them are learned;"
+                    + " without a number: 3.")
     private int samples;
 
     @Override
@@ -73,24 +74,38 @@ final class ValidateCommand implements Callable<Integer> {
         evaluation.ifPresent(System.out::println);
         System.out.printf(
                 "steps: %,d of %d samples%n", data.totalSteps(), job.train().globalBatchSize());
-        showSamples(job, data.first(samples));
+        job.train().schedule().warning(data.totalSteps()).ifPresent(text -> System.out.println("warning: " + text));
+        showSamples(job, model);
         System.out.println("the job is valid");
         return 0;
     }
 
-    private static void showSamples(JobConfig job, List<Sample> samples) {
+    /** Of each training file, so that a mix can be looked at in all its parts. */
+    private void showSamples(JobConfig job, DecoderConfig model) {
         boolean text = job.data().format() != DataConfig.Format.PRETOKENIZED;
-        if (samples.isEmpty()) {
+        if (samples == 0) {
             return;
         }
         try (Tokenizer tokenizer = text ? TrainingData.openTokenizer(job) : null) {
-            for (int i = 0; i < samples.size(); i++) {
-                Sample sample = samples.get(i);
-                System.out.printf(
-                        "sample %d: %,d tokens, %,d learned%s%n",
-                        i + 1, sample.length(), sample.targetTokens(), sample.truncated() ? ", cut to fit" : "");
-                SampleView.lines(sample, tokenizer).forEach(System.out::println);
+            List<Path> files = job.data().train();
+            List<Double> weights = job.data().weights();
+            List<List<Sample>> shown = TrainingData.first(job, model, samples);
+            for (int f = 0; f < files.size(); f++) {
+                if (files.size() > 1) {
+                    System.out.println(files.get(f) + (weights.isEmpty() ? ":" : " (weight " + weights.get(f) + "):"));
+                }
+                showSamples(shown.get(f), tokenizer);
             }
+        }
+    }
+
+    private static void showSamples(List<Sample> samples, Tokenizer tokenizer) {
+        for (int i = 0; i < samples.size(); i++) {
+            Sample sample = samples.get(i);
+            System.out.printf(
+                    "sample %d: %,d tokens, %,d learned%s%n",
+                    i + 1, sample.length(), sample.targetTokens(), sample.truncated() ? ", cut to fit" : "");
+            SampleView.lines(sample, tokenizer).forEach(System.out::println);
         }
     }
 }

@@ -12,6 +12,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.shardloom.deploy.cluster.ClusterSettings;
+import org.shardloom.deploy.doctor.Doctor;
 import org.shardloom.deploy.quickstart.QuickstartFiles;
 import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.protocol.config.ClusterConfig;
@@ -24,6 +25,8 @@ import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.message.WorkerMessage.Origin;
 import org.shardloom.protocol.message.WorkerMessage.StartGeneration;
 import org.shardloom.worker.loop.Session;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.ModelConfigReader;
 import picocli.CommandLine.Command;
 
 /**
@@ -49,8 +52,12 @@ final class WarmUpCommand implements Callable<Integer> {
                     ClusterSettings.SYSTEM,
                     ClusterSettings.of("worker", "127.0.0.1", 0, ClusterConfig.defaults(), secret));
             joined.get(30, TimeUnit.SECONDS);
-            JobConfig job = JobFile.load(QuickstartFiles.create(directory, 1).job(), List.of("workers=1"))
-                    .config();
+            Path path = QuickstartFiles.create(directory, 1).job();
+            List<String> alone = List.of("workers=1");
+            JobFile file = JobFile.load(path, alone);
+            JobConfig job = file.config();
+            DecoderConfig model = ModelConfigReader.read(job.model().path());
+            Doctor.beforeStart(Needs.of(path, alone, file, model, job.data()::maxLength), false);
             try (Session session = new Session(job, secret, 1)) {
                 Member self = new Member(0, "127.0.0.1", "warm-up", -1, 0);
                 session.start(

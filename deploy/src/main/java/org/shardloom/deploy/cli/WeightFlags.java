@@ -1,11 +1,16 @@
 package org.shardloom.deploy.cli;
 
 import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.shardloom.worker.weights.WeightDtype;
 import picocli.CommandLine.Option;
 
 /** How weights are written. */
 final class WeightFlags {
+    private static final Pattern SIZE =
+            Pattern.compile("0*([1-9]\\d{0,8}) *(?:([KMGT])(i)?B?)?", Pattern.CASE_INSENSITIVE);
+
     @Option(
             names = "--dtype",
             paramLabel = "fp16|bf16|fp32",
@@ -15,10 +20,10 @@ final class WeightFlags {
 
     @Option(
             names = "--max-shard-size",
-            paramLabel = "MB",
-            defaultValue = "5000",
-            description = "Largest file, in MB; default: ${DEFAULT-VALUE}.")
-    private long maxShardMegabytes;
+            paramLabel = "SIZE",
+            defaultValue = "5GB",
+            description = "Largest file, such as 5GB, 200MB or 2GiB, in MB without a unit; default: ${DEFAULT-VALUE}.")
+    private String maxShardSize;
 
     /** What was asked for, or else that. */
     WeightDtype dtype(WeightDtype otherwise) {
@@ -33,10 +38,16 @@ final class WeightFlags {
         };
     }
 
+    /** Largest file, in bytes. */
     long maxShardBytes() {
-        if (maxShardMegabytes < 1) {
-            throw new Failures.UsageException("--max-shard-size is " + maxShardMegabytes + ", expected 1 or more");
+        Matcher size = SIZE.matcher(maxShardSize.strip());
+        if (!size.matches()) {
+            throw new Failures.UsageException("--max-shard-size is '" + maxShardSize
+                    + "', expected a size of 1 KB or more, such as 5GB or 200MB");
         }
-        return maxShardMegabytes * 1_000_000;
+        long step = size.group(3) == null ? 1000 : 1024;
+        int power =
+                1 + "KMGT".indexOf(size.group(2) == null ? "M" : size.group(2).toUpperCase(Locale.ROOT));
+        return Math.round(Long.parseLong(size.group(1)) * Math.pow(step, power));
     }
 }

@@ -85,7 +85,7 @@ public final class ForeignSettings {
             words.add(word.group().replaceAll("[\"']", ""));
         }
         for (int i = 0; i < words.size(); i++) {
-            if (!words.get(i).startsWith("--")) {
+            if (!words.get(i).startsWith("--") || words.get(i).equals("--")) {
                 devices(words.get(i), flags);
                 continue;
             }

@@ -129,7 +129,7 @@ public final class JobImport {
         to("train.optimizer.eps", "optimizer.params.eps", "adam_epsilon");
         on(
                 (n, v) -> {
-                    double epochs = Double.parseDouble(String.valueOf(v));
+                    double epochs = real(v);
                     draft.set("train.epochs", (long) Math.max(1, Math.ceil(epochs)));
                     if (epochs != Math.rint(epochs)) {
                         draft.leave(n, v, "epochs are whole: rounded up");
@@ -283,7 +283,11 @@ public final class JobImport {
                 return;
             }
             if (handler != null) {
-                handler.accept(name, value);
+                try {
+                    handler.accept(name, value);
+                } catch (IllegalArgumentException e) {
+                    throw new IllegalArgumentException(name + ": " + e.getMessage(), e);
+                }
             } else if (name.startsWith("zero_optimization.")
                     || name.startsWith("fp16.")
                     || name.startsWith("activation_checkpointing.")) {
@@ -389,8 +393,12 @@ public final class JobImport {
     }
 
     private static long number(Object value) {
+        return Math.round(real(value));
+    }
+
+    private static double real(Object value) {
         try {
-            return Math.round(Double.parseDouble(String.valueOf(value)));
+            return Double.parseDouble(String.valueOf(value));
         } catch (NumberFormatException e) {
             throw new IllegalArgumentException("'" + value + "' is not a number");
         }

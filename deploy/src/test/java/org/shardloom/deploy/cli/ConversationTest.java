@@ -26,6 +26,7 @@ import org.shardloom.worker.data.Message;
 import org.shardloom.worker.data.Role;
 import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.SamplingOptions;
+import org.shardloom.worker.generate.StopTexts;
 import org.shardloom.worker.generate.TokenModel;
 import org.shardloom.worker.model.Adapters;
 import org.shardloom.worker.model.DecoderConfig;
@@ -112,9 +113,11 @@ class ConversationTest {
         }
     }
 
-    private Conversation conversation(JsonNode offered) {
-        Generator generator = new Generator(parrot, words.vocabularySize(), template.stops(), SamplingOptions.GREEDY);
-        return new Conversation(generator, words, template, null, offered, 100);
+    private Conversation conversation(JsonNode offered, String... stops) {
+        StopTexts texts = new StopTexts(List.of(stops), words::decode);
+        Generator generator = new Generator(parrot, words.vocabularySize(), template.stops(), SamplingOptions.GREEDY)
+                .endingWith(texts::reached);
+        return new Conversation(generator, texts, words, template, null, offered, 100);
     }
 
     private String say(Conversation conversation, String text) {
@@ -198,6 +201,28 @@ class ConversationTest {
         Conversation conversation = conversation(null);
         parrot.answers(Message.toolCall("get_weather", JSON.createObjectNode(), true), "<|observation|>");
         assertFalse(say(conversation, "q").contains("the model calls"));
+        assertFalse(conversation.awaitsResult());
+    }
+
+    @Test
+    void anAnswerEndsBeforeAStopTextOfWhichNothingIsShown() {
+        Conversation conversation = conversation(null, "##", "后天");
+        parrot.answers(answer("今天3度。明天#1度，后##天"), "</s>");
+        assertEquals("今天3度。明天#1度，后\n", say(conversation, "天气？"));
+        assertTrue(!parrot.script.isEmpty(), "the end is not generated any more");
+        parrot.script.clear();
+        parrot.answers(answer("后"), "</s>");
+        assertEquals("后\n", say(conversation, "再说"));
+        assertLastPrompt(Message.of(Role.USER, "天气？"), answer("今天3度。明天#1度，后"), Message.of(Role.USER, "再说"));
+        parrot.answers(answer("大后天"), "</s>");
+        assertEquals("大\n", say(conversation, "何时？"));
+    }
+
+    @Test
+    void aFirstLineThatIsEmptyIsNoNameThoughBlanksAreNotShown() {
+        Conversation conversation = conversation(tools, "\n\n");
+        parrot.answers(answer("get_weather\ntext"), "</s>");
+        assertEquals("get_weather\ntext\n", say(conversation, "q"));
         assertFalse(conversation.awaitsResult());
     }
 

@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -49,6 +51,40 @@ class ConvertCommandTest {
             }
         }
         assertTrue(run(2, arguments).contains("exists already"));
+    }
+
+    @Test
+    void filesAreAsLargeAsIsSaid() throws Exception {
+        for (String size : List.of("200KB", "300 kib", "1")) {
+            Path output = directory.resolve("out-" + size);
+            run(
+                    0,
+                    "convert",
+                    "--model",
+                    fixtures.resolve("bin-fp16").toString(),
+                    "--output",
+                    output.toString(),
+                    "--max-shard-size",
+                    size);
+            try (Stream<Path> files = Files.list(output)) {
+                List<Path> weights =
+                        files.filter(f -> f.toString().endsWith(".safetensors")).toList();
+                // 335,488 bytes in all
+                assertEquals(size.equals("1") ? 1 : 2, weights.size(), weights.toString());
+            }
+        }
+        for (String size : List.of("0", "-1", "big", "5XB", "0GB")) {
+            String error = run(
+                    2,
+                    "convert",
+                    "--model",
+                    fixtures.resolve("bin-fp16").toString(),
+                    "--output",
+                    directory.resolve("none").toString(),
+                    "--max-shard-size",
+                    size);
+            assertTrue(error.contains("--max-shard-size is '" + size + "', expected a size"), error);
+        }
     }
 
     @Test

@@ -19,6 +19,9 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.deploy.e2e.TinyJob;
+import org.shardloom.worker.tokenizer.Family;
+import org.shardloom.worker.tokenizer.Tokenizer;
+import org.shardloom.worker.tokenizer.Tokenizers;
 
 /** The command as the command line runs it, in this process, with the 260K-parameter TinyStories model. */
 class GenerateCommandTest {
@@ -103,9 +106,38 @@ class GenerateCommandTest {
         assertNotEquals(run(0, with(flags, "7")), run(0, with(flags, "8")));
     }
 
-    private static String[] with(String[] flags, String last) {
+    /** The whole answer is "shining and the sky was very shiny. It was a big, shiny ball. The sk". */
+    @Test
+    void anAnswerEndsBeforeAStopTextOrToken() throws Exception {
+        String[] flags = {"--prompt", "The sun was", "--max-new-tokens", "32", "--stop"};
+        assertEquals("shining and the sky was very\n", run(0, with(flags, "shiny.")));
+        assertEquals("shining and the s\n", run(0, with(flags, "ky w")));
+        assertEquals("shining and the sky was very shiny\n", run(0, with(flags, ". It", "--stop", "ball")));
+        assertEquals("\n", run(0, with(flags, "shin")));
+        JsonNode line = new ObjectMapper().readTree(run(0, with(flags, "sky", "--json")));
+        assertEquals("shining and the", line.path("answer").asText());
+        assertEquals("stop", line.path("end").asText());
+        assertTrue(line.path("answer_tokens").asInt() < 12, line.toString());
+        assertEquals(
+                "length",
+                new ObjectMapper()
+                        .readTree(run(0, with(flags, "moon", "--json")))
+                        .path("end")
+                        .asText());
+        try (Tokenizer words = Tokenizers.open(model, Family.PLAIN)) {
+            int[] ids = words.encode("shining and the sky");
+            String last = Integer.toString(ids[ids.length - 1]);
+            String found = run(0, "--prompt", "The sun was", "--max-new-tokens", "32", "--stop-token", last);
+            assertTrue("shining and the sky was very shiny.".startsWith(found.strip()), found);
+        }
+        refused("--stop is empty", with(flags, ""));
+        refused("--stop-token 512 is none of the model's tokens, 0 to 511", "--prompt", "a", "--stop-token", "512");
+        refused("--stop-token sky is neither a number nor a special token", "--prompt", "a", "--stop-token", "sky");
+    }
+
+    private static String[] with(String[] flags, String... last) {
         List<String> all = new ArrayList<>(List.of(flags));
-        all.add(last);
+        all.addAll(List.of(last));
         return all.toArray(String[]::new);
     }
 

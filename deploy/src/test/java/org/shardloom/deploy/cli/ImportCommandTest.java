@@ -68,7 +68,7 @@ class ImportCommandTest {
     @Test
     void aJobFileIsWrittenAndWhatItLacksIsNamed() throws Exception {
         Path job = directory.resolve("job.yaml");
-        assertEquals(0, run(script.toString(), deepSpeed.toString(), "--output", job.toString()), error.toString());
+        assertEquals(3, run(script.toString(), deepSpeed.toString(), "--output", job.toString()), error.toString());
         assertEquals("written: " + job + "\n", out.toString());
         assertImported(JobFile.load(job, List.of()).config());
         List<String> said = error.toString().lines().toList();
@@ -83,13 +83,26 @@ class ImportCommandTest {
 
     @Test
     void withoutAFileTheJobGoesToTheStandardOutputAlone() throws Exception {
-        assertEquals(0, run(script.toString(), deepSpeed.toString()), error.toString());
+        assertEquals(3, run(script.toString(), deepSpeed.toString()), error.toString());
         assertImported(JobFile.parse(out.toString(), "out", List.of()).config());
     }
 
     @Test
+    void theStatusSaysWhetherAllWasCarriedOver() throws Exception {
+        String all =
+                "--model_name_or_path /models/chatglm3-6b --train_path /data/a.json --output_dir /out --max_len 1560";
+        assertEquals(0, run("--flags", all), error.toString());
+        assertFalse(error.toString().contains("not carried over")
+                || error.toString().contains("completed"));
+        assertEquals(3, run("--flags", all + " --show_loss_step 10"), error.toString());
+        assertEquals(3, run("--flags", "--max_len 1560"), error.toString());
+        assertEquals(0, run("--help"));
+        assertTrue(out.toString().contains("Exit status: 0"), out.toString());
+    }
+
+    @Test
     void whatTheJobStillNeedsIsSaid() throws Exception {
-        assertEquals(0, run("--flags", "--lora_rank 8 --finetuning_type lora", "--gpus", "4"), error.toString());
+        assertEquals(3, run("--flags", "--lora_rank 8 --finetuning_type lora", "--gpus", "4"), error.toString());
         assertTrue(error.toString().contains("to be completed: "), error.toString());
         assertTrue(error.toString().contains("model.path"), error.toString());
         assertTrue(out.toString().contains("workers: 4"), out.toString());
@@ -103,6 +116,11 @@ class ImportCommandTest {
         refused(1, broken + " is neither YAML nor JSON", broken.toString());
         Path list = Files.writeString(directory.resolve("list.yaml"), "- a\n- b\n");
         refused(1, list + " holds no settings", list.toString());
+        Path empty = Files.writeString(directory.resolve("empty.sh"), "#!/bin/sh\necho --\n");
+        refused(1, empty + " holds no settings", empty.toString());
+        refused(1, "--flags holds no settings", "--flags", "lora");
+        refused(1, "num_train_epochs: 'two' is not a number", "--flags", "--num_train_epochs two");
+        refused(1, "batch_size: 'big' is not a number", "--flags", "--batch_size big");
         Path binary = Files.write(directory.resolve("model.json"), new byte[] {'{', (byte) 0xff, (byte) 0xfe, '}'});
         refused(2, binary + " is not UTF-8 text", binary.toString());
     }

@@ -202,6 +202,7 @@ class BadMethodIT {
         CleanRoom.assertSays(
                 text,
                 List.of(
+                        "warning: nothing will be trained: the learning rate is 0 in every step",
                         "done: 1 steps",
                         "nothing was trained: the learning rate was 0 in every step",
                         "train.schedule.type: constant"));

@@ -73,6 +73,8 @@ class BadSituationsIT {
                 "convert",
                 "import",
                 "bench",
+                "plan",
+                "doctor",
                 "worker")) {
             explains("shardloom", command, "--help");
         }

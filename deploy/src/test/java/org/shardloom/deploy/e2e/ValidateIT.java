@@ -91,6 +91,39 @@ class ValidateIT {
         assertTrue(lines.stream().anyMatch(l -> l.matches("  learned +\\d+: [0-9 ]+")), String.join("\n", lines));
     }
 
+    @Test
+    void ofAMixEachFileIsShownWithItsWeight() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        Path train = TinyJob.shared("fixtures/tiny-chatglm3/train.jsonl");
+        Path other = Files.write(
+                directory.resolve("other.jsonl"), Files.readAllLines(train).subList(0, 1));
+        String mix = "data.train=[" + train + ", " + other + "]";
+        List<String> lines = validate(job, "--data", "2", "--set", mix, "--set", "data.weights=[1, 0.5]");
+        int first = lines.indexOf(train + " (weight 1.0):");
+        int second = lines.indexOf(other + " (weight 0.5):");
+        assertTrue(first > 0 && second > first, String.join("\n", lines));
+        assertEquals(2, samples(lines.subList(first, second)));
+        assertEquals(1, samples(lines.subList(second, lines.size())));
+        List<String> plain = validate(job, "--data", "2", "--set", mix);
+        assertTrue(plain.contains(train + ":") && plain.contains(other + ":"), String.join("\n", plain));
+        assertEquals(3, samples(plain));
+    }
+
+    @Test
+    void aScheduleThatTrainsNothingIsWarnedOf() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 1);
+        String warning = "warning: nothing will be trained: the learning rate is 0 in every step";
+        String[] settings = {"--set", "train.max_steps=1", "--set", "train.schedule.warmup_steps=0", "--set", ""};
+        for (String type : List.of("linear", "constant")) {
+            settings[5] = "train.schedule.type=" + type;
+            List<String> lines = validate(job, settings);
+            assertEquals(
+                    type.equals("linear"),
+                    lines.stream().anyMatch(l -> l.startsWith(warning)),
+                    String.join("\n", lines));
+        }
+    }
+
     private static long samples(List<String> lines) {
         return lines.stream().filter(l -> l.startsWith("sample ")).count();
     }

@@ -1,6 +1,7 @@
 package org.shardloom.kernels.collective;
 
 import java.util.List;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -26,6 +27,9 @@ public interface Collectives extends AutoCloseable {
      */
     Tensor allocateCommon(DType dtype, long... shape);
 
+    /** What {@link #allocateCommon} has given is not read for a while: its pages need not stay in this process. */
+    default void releaseCommon(Tensor tensor) {}
+
     /**
      * Memory of this rank that peers can read in place, so that collectives over it need no staging copy. Every rank calls it in
      * the same order with the same shape. Ordinary memory where ranks cannot share. Freed when the group is closed.
@@ -39,6 +43,16 @@ public interface Collectives extends AutoCloseable {
      * @param slice [n], the same dtype; may be this rank's part of full
      */
     Pending allGather(Tensor full, Tensor slice);
+
+    /**
+     * As {@link #allGather(Tensor, Tensor)}, as soon as the copy to the slice is complete.
+     *
+     * @param arriving waited for by what gathers, not by the device
+     */
+    default Pending allGather(Tensor full, Tensor slice, Device.Transfer arriving) {
+        arriving.await();
+        return allGather(full, slice);
+    }
 
     /**
      * Adds full[rank * n .. (rank + 1) * n) of every rank to sum, or to zero, one rank after the other in rank order, in fp32: how

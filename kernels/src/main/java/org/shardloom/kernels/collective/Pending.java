@@ -1,8 +1,10 @@
 package org.shardloom.kernels.collective;
 
+import org.shardloom.kernels.device.Device;
+
 /** A collective under way. */
 @FunctionalInterface
-public interface Pending {
+public interface Pending extends Device.Point {
     /** An operation that is complete. */
     Pending DONE = () -> {};
 
@@ -12,5 +14,6 @@ public interface Pending {
      *
      * @throws CollectiveException when the operation failed or the group was aborted
      */
+    @Override
     void await();
 }

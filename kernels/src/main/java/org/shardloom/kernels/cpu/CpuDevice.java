@@ -61,7 +61,13 @@ public final class CpuDevice implements Device {
     }
 
     @Override
-    public Transfer toHost(Tensor host, Tensor source) {
+    public Point issued() {
+        return () -> {};
+    }
+
+    @Override
+    public Transfer toHost(Tensor host, Tensor source, Point after) {
+        after.await();
         return copy(host, source);
     }
 

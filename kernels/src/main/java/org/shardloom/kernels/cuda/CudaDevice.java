@@ -10,6 +10,7 @@ import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
 import jcuda.driver.JCudaDriver;
 import org.shardloom.kernels.cpu.CpuHostOps;
+import org.shardloom.kernels.device.CachingAllocator;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
@@ -19,16 +20,19 @@ import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 
 /**
- * An NVIDIA GPU with its primary context and one compute stream, on which everything runs in the order in which it is issued. A call whose
- * return code is not success is a {@link CudaException}; failures on the device come with a later call, as CUDA reports them.
+ * An NVIDIA GPU with its primary context, a compute stream, on which operations run in the order in which they are issued, and a stream for
+ * copies in each direction. A call whose return code is not success is a {@link CudaException}; failures on the device come with a later call, as CUDA reports them.
  */
 public final class CudaDevice implements Device {
     private final Calls calls;
-    private final CudaMemory memory;
+    private final CachingAllocator memory;
     private final PinnedMemory pinned;
     private final Events events;
     private final Stream stream;
+    private final Copies copies;
     private final CudaOps ops;
+    private final CommunicationStream communication;
+    private final DeviceIdentity identity;
     /** What close does, last opened first. */
     private final Deque<AutoCloseable> open = new ArrayDeque<>();
 
@@ -49,11 +53,14 @@ public final class CudaDevice implements Device {
             calls.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, device), "cuDevicePrimaryCtxRetain", index);
             open.push(() -> calls.check(JCudaDriver.cuDevicePrimaryCtxRelease(device), "cuDevicePrimaryCtxRelease"));
             calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
-            memory = opened(new CudaMemory(calls, context));
+            memory = opened(new CachingAllocator(new CudaMemory(calls, context)));
             pinned = opened(new PinnedMemory(calls, context));
             events = opened(new Events(calls, context));
-            stream = opened(new Stream(calls, context, memory, events, images.image(architecture(device))));
+            stream = opened(new Stream(calls, context, memory, pinned, events, images.image(architecture(device))));
+            copies = opened(new Copies(calls, context, stream.stream, events));
             ops = opened(new CudaOps(stream));
+            communication = opened(new CommunicationStream(stream, events));
+            identity = DeviceIdentity.of(calls, device);
         } catch (RuntimeException e) {
             closeAll(e);
             throw e;
@@ -91,9 +98,19 @@ public final class CudaDevice implements Device {
         return new Memory(memory, purpose);
     }
 
+    /** A new scope of this device's memory that {@link #statistics} knows nothing of: its user counts it there himself. */
+    public Memory uncountedMemory(Purpose purpose) {
+        return new Memory(memory.uncounted(), purpose);
+    }
+
     @Override
     public MemoryStatistics statistics() {
         return memory.statistics();
+    }
+
+    /** What the driver was asked for. */
+    public CachingAllocator allocator() {
+        return memory;
     }
 
     @Override
@@ -117,15 +134,20 @@ public final class CudaDevice implements Device {
     }
 
     @Override
-    public Transfer toHost(Tensor host, Tensor source) {
+    public Point issued() {
+        return copies.issued();
+    }
+
+    @Override
+    public Transfer toHost(Tensor host, Tensor source, Point after) {
         require(host.bytes() == source.bytes(), "%s does not have the size of %s", host, source);
-        return stream.toHost(host.address(), source.address(), source.bytes());
+        return copies.toHost(host.address(), source.address(), source.bytes(), after);
     }
 
     @Override
     public Transfer toDevice(Tensor destination, Tensor host) {
         require(host.bytes() == destination.bytes(), "%s does not have the size of %s", host, destination);
-        return stream.toDevice(destination.address(), host.address(), host.bytes());
+        return copies.toDevice(destination.address(), host.address(), host.bytes());
     }
 
     @Override
@@ -143,6 +165,17 @@ public final class CudaDevice implements Device {
     @Override
     public void synchronize() {
         stream.synchronize();
+        copies.finish();
+    }
+
+    /** The stream that collectives run in. */
+    public CommunicationStream communication() {
+        return communication;
+    }
+
+    /** Which GPU of the world this is. */
+    public DeviceIdentity identity() {
+        return identity;
     }
 
     /** Gives cached blocks back to the driver. */
@@ -155,7 +188,7 @@ public final class CudaDevice implements Device {
     public void close() {
         RuntimeException failure = null;
         try {
-            stream.synchronize();
+            synchronize();
         } catch (RuntimeException e) {
             failure = e;
         }

@@ -47,6 +47,8 @@ public enum KernelCosts {
     NORM_PARTIALS("norm_partials_", s -> s.each(2 * s.width) + 4 * s.blocks() * s.columns + 8 * s.rows, s -> s.each(4)),
     /** Of so many rows of partial sums, without adding to what is there. */
     COLUMN_TOTAL("column_total_", s -> s.each(4) + s.columns * s.width, s -> s.each(1)),
+    /** Of so many ranks, whose elements have dtype width, without adding to what is there. */
+    SUM_RANKS("sum_ranks_", s -> s.each(s.width) + 4 * s.columns, s -> s.each(1)),
     SUM_OF_SQUARES("sum_of_squares", s -> s.each(4), s -> s.each(2)),
 
     /** So many rows of a table. */

@@ -10,28 +10,43 @@ import jcuda.driver.JCudaDriver;
 import jcuda.jcublas.JCublas2;
 
 /** Loads JCuda's libraries. */
-final class Natives {
+public final class Natives {
+    private static boolean driver;
     private static boolean loaded;
 
     private Natives() {}
+
+    /** What calls of the driver alone need. */
+    public static synchronized void loadDriver() {
+        if (!driver) {
+            alone(() -> JCudaDriver.setExceptionsEnabled(false));
+            driver = true;
+        }
+    }
+
+    static synchronized void load() {
+        if (!loaded) {
+            alone(() -> {
+                JCudaDriver.setExceptionsEnabled(false);
+                JCublas2.setExceptionsEnabled(false);
+                JCublas2.initialize();
+            });
+            driver = true;
+            loaded = true;
+        }
+    }
 
     /**
      * JCuda unpacks its libraries to files of fixed names and takes those that it finds for whole, so processes that start at once must do
      * it one after the other.
      */
-    static synchronized void load() {
-        if (loaded) {
-            return;
-        }
+    private static void alone(Runnable loading) {
         Path lock = Path.of(System.getProperty("java.io.tmpdir"), "shardloom-jcuda.lock");
         try (FileChannel channel = FileChannel.open(lock, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
                 FileLock held = channel.lock()) {
             if (held.isValid()) {
-                JCudaDriver.setExceptionsEnabled(false);
-                JCublas2.setExceptionsEnabled(false);
-                JCublas2.initialize();
+                loading.run();
             }
-            loaded = true;
         } catch (IOException e) {
             throw new UncheckedIOException("cannot lock " + lock + " to unpack JCuda", e);
         }

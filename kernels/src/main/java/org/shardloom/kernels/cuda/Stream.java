@@ -3,7 +3,6 @@ package org.shardloom.kernels.cuda;
 import java.nio.ByteBuffer;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
-import java.util.concurrent.atomic.AtomicBoolean;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUfunction;
@@ -12,7 +11,7 @@ import jcuda.driver.CUmodule;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
-import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.CachingAllocator;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
@@ -28,15 +27,16 @@ final class Stream implements AutoCloseable {
     final Calls calls;
     final CUstream stream = new CUstream();
     private final CUcontext context;
-    private final CudaMemory memory;
+    private final CachingAllocator memory;
     private final Events events;
+    private final Staging staging;
     private final CUmodule module = new CUmodule();
     private final ConcurrentMap<String, CUfunction> functions = new ConcurrentHashMap<>();
     /** What kernels were given beyond the usual. */
     private final ConcurrentMap<String, Integer> sharedLimits = new ConcurrentHashMap<>();
 
     /** The context is current. */
-    Stream(Calls calls, CUcontext context, CudaMemory memory, Events events, byte[] image) {
+    Stream(Calls calls, CUcontext context, CachingAllocator memory, PinnedMemory pinned, Events events, byte[] image) {
         this.calls = calls;
         this.context = context;
         this.memory = memory;
@@ -44,6 +44,7 @@ final class Stream implements AutoCloseable {
         calls.check(JCudaDriver.cuModuleLoadData(module, image), "cuModuleLoadData", image.length + " bytes");
         // Not ordered with the default stream, which nothing here uses.
         calls.check(JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+        staging = new Staging(calls, context, stream, events, pinned);
     }
 
     /** Memory for the time of one operation; released, it is free for what is issued next. */
@@ -76,6 +77,16 @@ final class Stream implements AutoCloseable {
      * @param arguments Tensor or null (an address), Long, Integer, Float: as the kernel declares them
      */
     void launch(String kernel, long blocks, int blocksY, int threads, int sharedBytes, Object... arguments) {
+        launch(stream, kernel, blocks, blocksY, threads, sharedBytes, arguments);
+    }
+
+    /** Like {@link #each}, in another stream. */
+    void eachOn(CUstream other, String kernel, long n, Object... arguments) {
+        launch(other, kernel, Math.min((n + THREADS - 1) / THREADS, MOST_BLOCKS), 1, THREADS, 0, arguments);
+    }
+
+    private void launch(
+            CUstream on, String kernel, long blocks, int blocksY, int threads, int sharedBytes, Object... arguments) {
         if (blocks == 0 || blocksY == 0) {
             return;
         }
@@ -100,7 +111,7 @@ final class Stream implements AutoCloseable {
                 1,
                 1,
                 sharedBytes,
-                stream,
+                on,
                 Pointer.to(pointers),
                 null);
         if (result != 0) {
@@ -146,75 +157,20 @@ final class Stream implements AutoCloseable {
         }
     }
 
-    /** Copies all that remains in the buffer to the device and waits. */
+    /** Copies all that remains in the buffer to the device, in the order of the stream. */
     void write(long address, ByteBuffer source) {
-        int bytes = source.remaining();
-        if (bytes > 0) {
-            enter();
-            // JCuda may move a heap array once the call has returned; the copy then still runs.
-            ByteBuffer direct = source.isDirect()
-                    ? source.slice()
-                    : ByteBuffer.allocateDirect(bytes).put(source.duplicate()).flip();
-            int result = JCudaDriver.cuMemcpyHtoDAsync(Address.pointer(address), Pointer.to(direct), bytes, stream);
-            calls.check(result, "cuMemcpyHtoDAsync", Long.toHexString(address), bytes);
-            synchronize();
-        }
+        staging.write(address, source);
     }
 
     /** Fills what remains of the buffer from the device; waits for all that was issued. */
     void read(long address, ByteBuffer destination) {
-        int bytes = destination.remaining();
-        if (bytes == 0) {
-            synchronize();
-            return;
-        }
-        enter();
-        ByteBuffer direct = destination.isDirect() ? destination.slice() : ByteBuffer.allocateDirect(bytes);
-        int result = JCudaDriver.cuMemcpyDtoHAsync(Pointer.to(direct), Address.pointer(address), bytes, stream);
-        calls.check(result, "cuMemcpyDtoHAsync", Long.toHexString(address), bytes);
-        synchronize();
-        if (!destination.isDirect()) {
-            destination.duplicate().put(direct);
-        }
-    }
-
-    /** Copies to page-locked host memory, in the order of the stream. */
-    Device.Transfer toHost(long host, long source, long bytes) {
-        if (bytes == 0) {
-            return Device.Transfer.DONE;
-        }
-        enter();
-        int result = JCudaDriver.cuMemcpyDtoHAsync(HostPointer.of(host), Address.pointer(source), bytes, stream);
-        calls.check(result, "cuMemcpyDtoHAsync", Long.toHexString(source), bytes);
-        return recorded();
-    }
-
-    /** Copies from page-locked host memory, in the order of the stream. */
-    Device.Transfer toDevice(long destination, long host, long bytes) {
-        if (bytes == 0) {
-            return Device.Transfer.DONE;
-        }
-        enter();
-        int result = JCudaDriver.cuMemcpyHtoDAsync(Address.pointer(destination), HostPointer.of(host), bytes, stream);
-        calls.check(result, "cuMemcpyHtoDAsync", Long.toHexString(destination), bytes);
-        return recorded();
-    }
-
-    /** Waits for what has been issued so far, and no more. */
-    private Device.Transfer recorded() {
-        Events.Event event = events.record(stream);
-        AtomicBoolean over = new AtomicBoolean();
-        return () -> {
-            if (over.compareAndSet(false, true)) {
-                event.await();
-                event.release();
-            }
-        };
+        staging.read(address, destination);
     }
 
     void synchronize() {
         enter();
         calls.check(JCudaDriver.cuStreamSynchronize(stream), "cuStreamSynchronize");
+        events.validate();
     }
 
     /** A context is current for a thread: whichever thread calls has this device's from now on. */
@@ -225,6 +181,7 @@ final class Stream implements AutoCloseable {
     @Override
     public void close() {
         enter();
+        staging.close();
         calls.check(JCudaDriver.cuStreamDestroy(stream), "cuStreamDestroy");
         calls.check(JCudaDriver.cuModuleUnload(module), "cuModuleUnload");
     }

@@ -34,21 +34,25 @@ public interface Device extends AutoCloseable {
     /** The operations on host memory. */
     HostOps hostOps();
 
-    /**
-     * Copies device memory to host memory of the same size, after what was issued before. Where memory is shared there is no need to.
-     *
-     * @return completes when the host may read it; the device's tensor may be written by what is issued from then on
-     */
-    Transfer toHost(Tensor host, Tensor source);
+    /** What has been issued so far. */
+    Point issued();
 
     /**
-     * Copies host memory to device memory of the same size, before what is issued from now on.
+     * Copies device memory to host memory of the same size, beside what the device computes. Any thread.
      *
-     * @return completes when the host may write its memory again
+     * @param after when the copy begins; it is held back by nothing else
+     * @return completes when the host may read it; until then the device's tensor must stay as it is
+     */
+    Transfer toHost(Tensor host, Tensor source, Point after);
+
+    /**
+     * Copies host memory to device memory of the same size, after what was issued before and beside what is issued from now on.
+     *
+     * @return completes when the host may write its memory again; {@link Transfer#join} before the device's tensor is used
      */
     Transfer toDevice(Tensor destination, Tensor host);
 
-    /** Copies host bytes to the tensor; the buffer may be reused when this returns. */
+    /** Copies host bytes to the tensor, before what is issued from now on; the buffer may be reused when this returns. */
     void write(Tensor destination, ByteBuffer source);
 
     /** Copies the tensor to host bytes; waits for all that was issued before. */
@@ -60,13 +64,28 @@ public interface Device extends AutoCloseable {
     @Override
     void close();
 
-    /** A copy under way. */
+    /** A point in what devices do. */
     @FunctionalInterface
+    interface Point {
+        /** Makes everything that the calling thread issues to its device from now on come after this point. */
+        void await();
+    }
+
+    /** A copy under way. */
     interface Transfer {
         /** A copy that is complete. */
-        Transfer DONE = () -> {};
+        Transfer DONE = new Transfer() {
+            @Override
+            public void await() {}
 
-        /** Waits until it is complete. */
+            @Override
+            public void join() {}
+        };
+
+        /** The calling thread waits until it is complete. */
         void await();
+
+        /** Makes what is issued to the device from now on come after the copy. */
+        void join();
     }
 }

@@ -32,6 +32,11 @@ public final class Memory implements AutoCloseable {
         return tensor;
     }
 
+    /** That many bytes will be wanted in pieces. */
+    public void prepare(long bytes) {
+        allocator.prepare(bytes, purpose);
+    }
+
     /** Gives one tensor back before the scope ends. */
     public void free(Tensor tensor) {
         for (int i = tensors.size() - 1; i >= 0; i--) {
@@ -56,6 +61,9 @@ public final class Memory implements AutoCloseable {
     public interface Allocator {
         /** Address of at least that many bytes; a block of zero bytes has an address too. */
         long allocate(long bytes, Purpose purpose);
+
+        /** That many bytes will be wanted in pieces for the purpose; a device may get them now, in one. */
+        default void prepare(long bytes, Purpose purpose) {}
 
         /** Gives a block back, with the size and purpose that it was asked for with. */
         void release(long address, long bytes, Purpose purpose);

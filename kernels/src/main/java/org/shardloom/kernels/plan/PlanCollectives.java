@@ -3,6 +3,7 @@ package org.shardloom.kernels.plan;
 import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Pending;
+import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
@@ -14,20 +15,22 @@ import org.shardloom.kernels.tensor.Tensor;
  */
 public final class PlanCollectives implements Collectives {
     /** Reductions of 16-bit operands are summed in fp32 through pieces of that many bytes, two by turns. */
-    public static final long PIECE_BYTES = 32L << 20;
+    public static final long PIECE_BYTES = NcclCollectives.PIECE_BYTES;
 
     private final int rank;
     private final int size;
     private final Work work;
     private final Memory pieces;
+    private final boolean common;
 
-    /** A rank of a group of that size on the device. */
+    /** A rank of a group of that size on the device. Ranks on processors are on one host and share memory. */
     public PlanCollectives(int rank, int size, PlanDevice device) {
         this.rank = rank;
         this.size = size;
         this.work = device.work();
         this.pieces = device.memory(Purpose.WORKSPACE);
-        if (size > 1) {
+        this.common = device.sharesHostMemory();
+        if (size > 1 && !common) {
             pieces.allocate(DType.F32, 2 * PIECE_BYTES / 4);
         }
     }
@@ -49,7 +52,7 @@ public final class PlanCollectives implements Collectives {
 
     @Override
     public Tensor allocateCommon(DType dtype, long... shape) {
-        return null;
+        return common ? new Tensor(0, dtype, shape) : null;
     }
 
     /** On paper as well; its user counts it. */

@@ -1,6 +1,7 @@
 package org.shardloom.kernels.plan;
 
 import java.nio.ByteBuffer;
+import org.shardloom.kernels.device.CachingAllocator;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
@@ -10,15 +11,32 @@ import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 
 /**
- * A GPU on paper: it has memory of its own beside the host's, allocates without limit, counts what is in use, and computes nothing. What
- * is read from it is zero. An engine that runs on it does all that it would do on a GPU but the arithmetic, in milliseconds.
+ * A device on paper: it allocates without limit, counts what is in use, and computes nothing. What is read from it is zero. An engine that
+ * runs on it does all that it would do on a real one but the arithmetic, in milliseconds.
  */
 public final class PlanDevice implements Device {
-    private final PlanMemory memory = new PlanMemory();
-    private final PlanMemory host = new PlanMemory();
+    private final CachingAllocator memory = new CachingAllocator(new PlanMemory());
+    private final Memory.Allocator host;
+    private final MemoryStatistics hostStatistics;
     private final Work work = new Work();
     private final Ops ops = new PlanOps(work);
     private final HostOps hostOps = new PlanHostOps(work);
+
+    /** A GPU, with memory of its own beside the host's. */
+    public PlanDevice() {
+        this(false);
+    }
+
+    /**
+     * A GPU or a processor.
+     *
+     * @param sharesHostMemory as processors do
+     */
+    public PlanDevice(boolean sharesHostMemory) {
+        PlanHostMemory own = new PlanHostMemory();
+        host = sharesHostMemory ? memory : own;
+        hostStatistics = sharesHostMemory ? memory.statistics() : own.statistics();
+    }
 
     @Override
     public String name() {
@@ -50,9 +68,14 @@ public final class PlanDevice implements Device {
         return memory.statistics();
     }
 
+    /** What a device would be asked for. */
+    public CachingAllocator allocator() {
+        return memory;
+    }
+
     @Override
     public boolean sharesHostMemory() {
-        return false;
+        return host == memory;
     }
 
     @Override
@@ -62,11 +85,16 @@ public final class PlanDevice implements Device {
 
     @Override
     public MemoryStatistics hostStatistics() {
-        return host.statistics();
+        return hostStatistics;
     }
 
     @Override
-    public Transfer toHost(Tensor to, Tensor source) {
+    public Point issued() {
+        return () -> {};
+    }
+
+    @Override
+    public Transfer toHost(Tensor to, Tensor source, Point after) {
         requireSameSize(to, source);
         work.toHost(source.bytes());
         return Transfer.DONE;

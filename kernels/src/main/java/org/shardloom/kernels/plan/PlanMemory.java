@@ -1,35 +1,24 @@
 package org.shardloom.kernels.plan;
 
-import org.shardloom.kernels.device.Memory;
-import org.shardloom.kernels.device.MemoryStatistics;
-import org.shardloom.kernels.device.Purpose;
+import java.util.List;
+import org.shardloom.kernels.device.CachingAllocator;
 
-/** Memory on paper: addresses of nothing, and the bytes that a device would give for them. */
-final class PlanMemory implements Memory.Allocator {
-    /** What a device's allocator rounds a block up to. */
-    static final long GRANULE = 512;
-
-    private final MemoryStatistics statistics = new MemoryStatistics();
-    private long next = GRANULE;
-
-    MemoryStatistics statistics() {
-        return statistics;
-    }
+/** Memory on paper: addresses of nothing, and as many bytes as anyone asks for. */
+final class PlanMemory implements CachingAllocator.Source {
+    private long next = 2 << 20;
 
     @Override
-    public synchronized long allocate(long bytes, Purpose purpose) {
+    public long take(long bytes) {
         long address = next;
-        next += rounded(bytes);
-        statistics.allocated(rounded(bytes), purpose);
+        next += bytes;
         return address;
     }
 
     @Override
-    public synchronized void release(long address, long bytes, Purpose purpose) {
-        statistics.released(rounded(bytes), purpose);
-    }
+    public void giveBack(List<CachingAllocator.Segment> segments) {}
 
-    static long rounded(long bytes) {
-        return Math.max(1, (bytes + GRANULE - 1) / GRANULE) * GRANULE;
+    @Override
+    public String describe() {
+        return "paper";
     }
 }

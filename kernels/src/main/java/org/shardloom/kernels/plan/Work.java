@@ -1,6 +1,6 @@
 package org.shardloom.kernels.plan;
 
-/** What a rank has to do, counted while the engine runs on paper. Used by one thread. */
+/** What a rank has to do, counted while the engine runs on paper. Thread-safe. */
 public final class Work {
     private double matrixFlops;
     private double memoryBytes;
@@ -9,32 +9,32 @@ public final class Work {
     private long toDeviceBytes;
     private long updatedParameters;
 
-    void product(double m, double n, double k) {
+    synchronized void product(double m, double n, double k) {
         matrixFlops += 2 * m * n * k;
     }
 
-    void touch(double bytes) {
+    synchronized void touch(double bytes) {
         memoryBytes += bytes;
     }
 
-    void send(long bytes) {
+    synchronized void send(long bytes) {
         sentBytes += bytes;
     }
 
-    void toHost(long bytes) {
+    synchronized void toHost(long bytes) {
         toHostBytes += bytes;
     }
 
-    void toDevice(long bytes) {
+    synchronized void toDevice(long bytes) {
         toDeviceBytes += bytes;
     }
 
-    void update(long parameters) {
+    synchronized void update(long parameters) {
         updatedParameters += parameters;
     }
 
     /** Begins anew. */
-    public void reset() {
+    public synchronized void reset() {
         matrixFlops = 0;
         memoryBytes = 0;
         sentBytes = 0;
@@ -44,30 +44,30 @@ public final class Work {
     }
 
     /** Multiplications and additions of matrix products, attention's among them. */
-    public double matrixFlops() {
+    public synchronized double matrixFlops() {
         return matrixFlops;
     }
 
     /** Bytes that operations other than matrix products read and write in device memory. */
-    public double memoryBytes() {
+    public synchronized double memoryBytes() {
         return memoryBytes;
     }
 
     /** Bytes that this rank sends to others. */
-    public long sentBytes() {
+    public synchronized long sentBytes() {
         return sentBytes;
     }
 
-    public long toHostBytes() {
+    public synchronized long toHostBytes() {
         return toHostBytes;
     }
 
-    public long toDeviceBytes() {
+    public synchronized long toDeviceBytes() {
         return toDeviceBytes;
     }
 
     /** Parameters that the optimizer updates on the host. */
-    public long updatedParameters() {
+    public synchronized long updatedParameters() {
         return updatedParameters;
     }
 }

@@ -19,6 +19,11 @@ abstract class GroupContract {
     /** Joins a group as one rank of it. */
     protected abstract Collectives join(Rendezvous rendezvous, int rank, int size, Duration timeout);
 
+    /** Where a rank has its tensors. */
+    protected Operands operands(int rank) {
+        return Operands.onHost();
+    }
+
     /** Sizes of group to try. */
     protected abstract IntStream sizes();
 
@@ -28,14 +33,14 @@ abstract class GroupContract {
     /** What a rank of the group does in a test. */
     @FunctionalInterface
     interface Member {
-        void act(Collectives group, HostBlocks memory) throws Exception;
+        void act(Collectives group, Operands memory) throws Exception;
     }
 
     final void inGroup(int size, Member member) {
         Meeting meeting = new Meeting(size, LIMIT);
         Ranks.run(size, rank -> {
             try (Collectives group = join(meeting.of(rank), rank, size, LIMIT);
-                    HostBlocks memory = new HostBlocks()) {
+                    Operands memory = operands(rank)) {
                 assertEquals(rank, group.rank());
                 assertEquals(size, group.size());
                 member.act(group, memory);
@@ -50,7 +55,7 @@ abstract class GroupContract {
     }
 
     /** Every rank makes the shared block, as it must, and uses it or not. */
-    static Tensor place(Collectives group, HostBlocks memory, boolean shared, DType dtype, long elements) {
+    static Tensor place(Collectives group, Operands memory, boolean shared, DType dtype, long elements) {
         Tensor block = group.allocateShared(dtype, elements);
         return shared ? block : memory.allocate(dtype, elements);
     }

@@ -10,7 +10,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.shardloom.kernels.collective.aeron.AeronCollectives;
+import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.collective.shm.ShmCollectives;
+import org.shardloom.kernels.cuda.CachedImages;
+import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -24,15 +27,23 @@ public final class GroupMember {
         int size = Integer.parseInt(args[2]);
         Duration limit = Duration.ofSeconds(Long.parseLong(args[4]));
         Rendezvous meeting = (key, offer) -> meet(Path.of(args[3]), rank, size, offer);
-        Collectives group = args[0].equals("shm")
-                ? ShmCollectives.join(meeting, rank, size, limit)
-                : AeronCollectives.join(meeting, rank, size, "127.0.0.1", new byte[32], limit);
+        // As the environment has it, a simulated one.
+        CudaDevice device = args[0].equals("nccl") ? new CudaDevice(0, CachedImages.in(Path.of(args[3]))) : null;
+        Collectives group =
+                switch (args[0]) {
+                    case "shm" -> ShmCollectives.join(meeting, rank, size, limit);
+                    case "nccl" -> NcclCollectives.join(meeting, rank, size, device, limit, new AbortSignal(), true);
+                    default -> AeronCollectives.join(meeting, rank, size, "127.0.0.1", new byte[32], limit);
+                };
         Tensor tensor = group.allocateShared(DType.F32, 1 << 20);
         long start = System.nanoTime();
         try {
             for (int i = 0; ; i++) {
                 start = System.nanoTime();
                 group.allReduce(tensor).await();
+                if (device != null) {
+                    device.synchronize();
+                }
                 if (i == 3) {
                     System.out.println("RUNNING");
                 }
@@ -41,6 +52,9 @@ public final class GroupMember {
             System.out.println("FAILED after " + (System.nanoTime() - start) / 1_000_000 + " ms: " + e.getMessage());
         }
         group.close();
+        if (device != null) {
+            device.close();
+        }
         System.out.println("LEFT " + sharedFiles());
     }
 

@@ -25,22 +25,29 @@ public final class Pattern {
 
     /** Fills the tensor with elements [from, from + its length) of what the rank has. */
     public static Tensor fill(Tensor tensor, int rank, long from) {
-        ByteBuffer view = HostBytes.view(tensor.address(), tensor.bytes());
-        int n = (int) tensor.elements();
-        for (int i = 0; i < n; i++) {
-            float value = value(rank, from + i, tensor.dtype());
-            if (tensor.dtype() == DType.F32) {
-                view.putFloat(i * 4, value);
+        fill(HostBytes.view(tensor.address(), tensor.bytes()), tensor.dtype(), tensor.elements(), rank, from);
+        return tensor;
+    }
+
+    /** The same for the bytes of a tensor. */
+    static void fill(ByteBuffer bytes, DType dtype, long elements, int rank, long from) {
+        for (int i = 0; i < elements; i++) {
+            float value = value(rank, from + i, dtype);
+            if (dtype == DType.F32) {
+                bytes.putFloat(i * 4, value);
             } else {
-                view.putShort(i * 2, encode(value, tensor.dtype()));
+                bytes.putShort(i * 2, encode(value, dtype));
             }
         }
-        return tensor;
     }
 
     /** Fails unless every element is exactly what is expected. */
     public static void check(String what, Tensor tensor, IntToDoubleFunction expected) {
-        ByteBuffer view = HostBytes.view(tensor.address(), tensor.bytes());
+        check(what, tensor, HostBytes.view(tensor.address(), tensor.bytes()), expected);
+    }
+
+    /** The same for the bytes of a tensor. */
+    static void check(String what, Tensor tensor, ByteBuffer view, IntToDoubleFunction expected) {
         int n = (int) tensor.elements();
         for (int i = 0; i < n; i++) {
             float wanted = (float) expected.applyAsDouble(i);

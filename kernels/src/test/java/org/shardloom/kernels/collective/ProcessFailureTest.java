@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Timeout;
@@ -26,7 +27,7 @@ class ProcessFailureTest {
     private Path directory;
 
     @ParameterizedTest(name = "{0} {1}")
-    @CsvSource({"shm, KILL", "shm, STOP", "aeron, KILL", "aeron, STOP"})
+    @CsvSource({"shm, KILL", "shm, STOP", "aeron, KILL", "aeron, STOP", "nccl, KILL", "nccl, STOP"})
     void survivorsFailWithinTheLimitAndLeaveNothingBehind(String transport, String signal) throws Exception {
         Path temporary = Files.createDirectory(directory.resolve("tmp"));
         List<String> sharedBefore = list(Path.of("/dev/shm"));
@@ -45,29 +46,35 @@ class ProcessFailureTest {
             for (int r = 0; r < SIZE; r++) {
                 if (r != VICTIM) {
                     assertTrue(members.get(r).waitFor(LIMIT_SECONDS + 15, TimeUnit.SECONDS), "rank " + r + " hangs");
-                    check(r);
+                    // A process that stands still is, to NCCL, one that takes long.
+                    check(r, transport.equals("nccl") && signal.equals("STOP") ? "all-reduce" : "rank " + VICTIM);
                 }
             }
         } finally {
             members.forEach(Process::destroyForcibly);
         }
         members.get(VICTIM).waitFor();
+        if (transport.equals("nccl")) {
+            List<String> reports = Files.readAllLines(directory.resolve("reports"));
+            assertEquals(SIZE - 1, reports.size(), reports.toString());
+            assertTrue(reports.stream().allMatch(line -> line.contains(" end: 0 faults")), reports.toString());
+        }
         assertEquals(sharedBefore, list(Path.of("/dev/shm")));
         // What the victim could not delete goes when the next one starts; the survivors have deleted theirs.
         String victims = "shardloom-aeron-" + members.get(VICTIM).pid() + "-";
         assertTrue(
                 list(temporary).stream()
                         .filter(name -> name.startsWith("shardloom"))
-                        .allMatch(name -> name.startsWith(victims)),
+                        .allMatch(name -> name.startsWith(victims) || name.endsWith(".lock")),
                 list(temporary).toString());
     }
 
-    private void check(int rank) throws IOException {
+    private void check(int rank, String named) throws IOException {
         List<String> output = Files.readAllLines(output(rank));
         String failed = line(output, "FAILED after ");
         long millis = Long.parseLong(failed.split(" ")[2]);
         assertTrue(millis < LIMIT_SECONDS * 1000 + 1500, failed);
-        assertTrue(failed.contains("rank " + VICTIM), failed);
+        assertTrue(failed.contains(named), failed);
         assertEquals("LEFT 0", line(output, "LEFT "), output.toString());
     }
 
@@ -79,7 +86,7 @@ class ProcessFailureTest {
     }
 
     private Process start(String transport, int rank, Path temporary) throws IOException {
-        return new ProcessBuilder(
+        ProcessBuilder builder = new ProcessBuilder(
                         Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                         "--add-opens",
                         "java.base/jdk.internal.misc=ALL-UNNAMED",
@@ -97,8 +104,23 @@ class ProcessFailureTest {
                         directory.toString(),
                         "" + LIMIT_SECONDS)
                 .redirectErrorStream(true)
-                .redirectOutput(output(rank).toFile())
-                .start();
+                .redirectOutput(output(rank).toFile());
+        if (transport.equals("nccl")) {
+            String simulation = System.getProperty("shardloom.cuda.simulation");
+            builder.environment()
+                    .putAll(Map.of(
+                            "LD_LIBRARY_PATH",
+                            Path.of(simulation).toAbsolutePath().toString(),
+                            "SHARDLOOM_SIM_DEVICES",
+                            "" + SIZE,
+                            "SHARDLOOM_SIM_DELAY_MICROS",
+                            "100",
+                            "SHARDLOOM_SIM_REPORT",
+                            directory.resolve("reports").toString(),
+                            "CUDA_VISIBLE_DEVICES",
+                            "" + rank));
+        }
+        return builder.start();
     }
 
     private Path output(int rank) {

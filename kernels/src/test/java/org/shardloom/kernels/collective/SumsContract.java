@@ -31,17 +31,17 @@ abstract class SumsContract extends GroupContract {
     }
 
     /** Without the contribution of one rank; of any when absent is the group's size. */
-    private static void scatter(Collectives group, HostBlocks memory, boolean shared, DType dtype, int n, int absent) {
+    private static void scatter(Collectives group, Operands memory, boolean shared, DType dtype, int n, int absent) {
         int rank = group.rank();
         int size = group.size();
-        Tensor operand = Pattern.fill(place(group, memory, shared, dtype, (long) size * n), rank, 0);
+        Tensor operand = memory.fill(place(group, memory, shared, dtype, (long) size * n), rank, 0);
         Tensor full = absent == rank || absent == size ? null : operand;
-        Tensor sum = Pattern.fill(memory.allocate(DType.F32, n), 77, 0);
+        Tensor sum = memory.fill(memory.allocate(DType.F32, n), 77, 0);
         group.reduceScatter(sum, full, dtype, false).await();
-        Pattern.check("sum without " + absent, sum, i -> total(dtype, size, (long) rank * n + i, absent));
-        Pattern.fill(sum, 77, 0);
+        memory.check("sum without " + absent, sum, i -> total(dtype, size, (long) rank * n + i, absent));
+        memory.fill(sum, 77, 0);
         group.reduceScatter(sum, full, dtype, true).await();
-        Pattern.check(
+        memory.check(
                 "added sum without " + absent,
                 sum,
                 i -> absent == size
@@ -68,9 +68,9 @@ abstract class SumsContract extends GroupContract {
         inGroup(size, (group, memory) -> {
             for (boolean shared : places(group.rank())) {
                 for (int n : new int[] {0, 1, 7, 4097, large(size) * size}) {
-                    Tensor tensor = Pattern.fill(place(group, memory, shared, DType.F32, n), group.rank(), 0);
+                    Tensor tensor = memory.fill(place(group, memory, shared, DType.F32, n), group.rank(), 0);
                     group.allReduce(tensor).await();
-                    Pattern.check("sum", tensor, i -> total(DType.F32, size, i, -1));
+                    memory.check("sum", tensor, i -> total(DType.F32, size, i, -1));
                     if (n > 4097 && shared) {
                         break; // the large one once more, in ordinary memory, is enough
                     }

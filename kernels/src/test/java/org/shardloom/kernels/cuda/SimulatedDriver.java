@@ -7,7 +7,7 @@ import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cpu.NativeCpu;
 
 /**
- * The simulated CUDA driver of {@code src/test/cpp}, in place of libcuda and libcublas for this whole JVM. Kernels are compiled by g++ for
+ * The simulated CUDA driver of {@code src/test/cpp}, in place of libcuda, libcublas and libnccl for this whole JVM. Kernels are compiled by g++ for
  * the host; nothing here says how a GPU behaves.
  */
 public final class SimulatedDriver {
@@ -21,11 +21,16 @@ public final class SimulatedDriver {
         if (!loaded) {
             Path directory =
                     Path.of(System.getProperty("shardloom.cuda.simulation")).toAbsolutePath();
-            System.load(directory.resolve("libcuda.so.1").toString());
-            System.load(directory.resolve("libcublas.so.12").toString());
+            // In this order: each finds those before it.
+            for (String library : List.of("libcuda.so.1", "libcudart.so.12", "libnccl.so.2", "libcublas.so.12")) {
+                System.load(directory.resolve(library).toString());
+            }
             loaded = true;
         }
         takeHostMemory(false);
+        dropWaits(0);
+        hangCollective(0);
+        ncclVersion(22304);
         configure(devices, bytesPerDevice, seed, longestDelayMicros);
     }
 
@@ -56,6 +61,27 @@ public final class SimulatedDriver {
 
     /** Addresses of the host pass for the device's. */
     static native void takeHostMemory(boolean yes);
+
+    /** Allocations of device memory so far. */
+    public static native long allocations();
+
+    /** Copies to or from host memory that is not page-locked. */
+    public static native long pageableCopies();
+
+    /** Waits for all of a device. */
+    public static native long deviceWaits();
+
+    /** The most that was allocated on the device at once. */
+    public static native long peakBytes(int device);
+
+    /** The k-th wait of a stream for an event from now on is left out; 0 for none, -1 for all. */
+    public static native void dropWaits(long k);
+
+    /** The k-th collective that this process issues from now on never ends; 0 for none. */
+    public static native void hangCollective(long k);
+
+    /** What NCCL says its version is. */
+    public static native void ncclVersion(int version);
 
     private static native long finish(long address, long capacity);
 }

@@ -19,6 +19,7 @@ import jcuda.driver.CUresult;
 import jcuda.driver.CUstream;
 import jcuda.driver.JCudaDriver;
 import org.junit.jupiter.api.Test;
+import org.shardloom.kernels.device.CachingAllocator;
 
 /** The simulation itself: it finds the faults that it is there to find. */
 class SimulationTest {
@@ -33,13 +34,17 @@ class SimulationTest {
     static List<String> reports(int seed, Consumer<Stream> body) {
         SimulatedDriver.start(1, 1 << 24, seed, 0);
         CUcontext context = context();
-        CudaMemory memory = new CudaMemory(CALLS, context);
-        Stream stream = new Stream(CALLS, context, memory, new Events(CALLS, context), new byte[1]);
+        CachingAllocator memory = new CachingAllocator(new CudaMemory(CALLS, context));
+        PinnedMemory pinned = new PinnedMemory(CALLS, context);
+        Events events = new Events(CALLS, context);
+        Stream stream = new Stream(CALLS, context, memory, pinned, events, new byte[1]);
         try {
             body.accept(stream);
         } finally {
             memory.close();
             stream.close();
+            events.close();
+            pinned.close();
         }
         return SimulatedDriver.reports();
     }

@@ -14,6 +14,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Supplier;
+import java.util.stream.IntStream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -96,6 +97,28 @@ public final class DatasetBuilder {
         return new DatasetCache(cacheDirectory).get(key(digests), read);
     }
 
+    /**
+     * The first samples of a file, without a cache; fewer where it has fewer.
+     *
+     * @throws DataException if the file can't be read, or a line up to them can't be used; it names file and line
+     */
+    public List<Sample> first(Path file, int count) {
+        SampleCollector collector = new SampleCollector(options.truncate());
+        Problems problems = new Problems();
+        try (LineReader lines = new LineReader(file)) {
+            for (byte[] line = lines.next(); line != null && collector.size() < count; line = lines.next()) {
+                read(file, lines.number(), line, collector, problems);
+            }
+        } catch (IOException e) {
+            throw unreadable(file, e);
+        }
+        problems.throwIfAny();
+        Dataset dataset = collector.finish();
+        return IntStream.range(0, Math.min(count, dataset.size()))
+                .mapToObj(dataset::sample)
+                .toList();
+    }
+
     /** The cache's key: SHA-256 over everything that determines the samples. */
     private byte[] key(List<String> digests) {
         MessageDigest digest = LineReader.newDigest();
@@ -149,19 +172,7 @@ public final class DatasetBuilder {
         boolean any = false;
         try (LineReader lines = new LineReader(file)) {
             for (byte[] line = lines.next(); line != null; line = lines.next()) {
-                try {
-                    String text = LineReader.text(line);
-                    if (text.isBlank()) {
-                        continue;
-                    }
-                    any = true;
-                    for (Sample sample : samples(record(text))) {
-                        collector.add(checked(sample));
-                    }
-                } catch (MalformedRecordException e) {
-                    problems.add(file, lines.number(), e.getMessage());
-                    any = true;
-                }
+                any |= read(file, lines.number(), line, collector, problems);
             }
             if (!any) {
                 throw new DataException("data file " + file + " is empty");
@@ -170,6 +181,22 @@ public final class DatasetBuilder {
         } catch (IOException e) {
             throw unreadable(file, e);
         }
+    }
+
+    /** Takes the samples of a line; false if there is nothing on it. */
+    private boolean read(Path file, long number, byte[] line, SampleCollector collector, Problems problems) {
+        try {
+            String text = LineReader.text(line);
+            if (text.isBlank()) {
+                return false;
+            }
+            for (Sample sample : samples(record(text))) {
+                collector.add(checked(sample));
+            }
+        } catch (MalformedRecordException e) {
+            problems.add(file, number, e.getMessage());
+        }
+        return true;
     }
 
     private static JsonNode record(String text) throws MalformedRecordException {

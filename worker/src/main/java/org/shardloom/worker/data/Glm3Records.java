@@ -2,7 +2,9 @@ package org.shardloom.worker.data;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Records of ChatGLM3's own fine-tuning format.
@@ -20,24 +22,28 @@ import java.util.List;
  * <p>A {@code tool} turn is two messages: the assistant's call and the result. The same can be written as two turns, as in
  * a chat's history: {@code {"role": "assistant", "metadata": "get_weather", "content": "..."}}, {@code {"role":
  * "observation", "content": "..."}}. Tools stand in the system message, after its text or, without one, after the
- * sentence that the reference puts there.
+ * sentence that the reference puts there. Calls are held against the tools as {@link OfferedTools} understands them.
  */
 final class Glm3Records {
+    /** What the reference calls where the model runs code; it is not described among the tools. */
+    private static final String INTERPRETER = "interpreter";
+
     private Glm3Records() {}
 
     static List<Message> messages(JsonNode record) throws MalformedRecordException {
         List<Message> messages = new ArrayList<>();
         JsonNode turns = RecordFields.array(record, "conversations");
-        for (int i = 0; i < turns.size(); i++) {
-            addTurn(messages, turns.get(i), "conversations[" + i + "].");
-        }
         JsonNode tools = record.path("tools");
-        if (RecordFields.absent(tools) || tools.isContainerNode() && tools.isEmpty()) {
-            return messages;
-        }
-        if (!tools.isContainerNode()) {
+        if (!RecordFields.absent(tools) && !tools.isContainerNode()) {
             throw new MalformedRecordException(
                     "`tools` must be an array of the tools' descriptions, not " + RecordFields.kind(tools));
+        }
+        OfferedTools offered = OfferedTools.of(tools);
+        for (int i = 0; i < turns.size(); i++) {
+            addTurn(messages, turns.get(i), offered, "conversations[" + i + "].");
+        }
+        if (RecordFields.absent(tools) || tools.isEmpty()) {
+            return messages;
         }
         boolean hasSystem = !messages.isEmpty() && messages.get(0).role() == Role.SYSTEM;
         String text = hasSystem ? messages.remove(0).content() : Message.TOOLS_ANNOUNCED;
@@ -51,10 +57,11 @@ final class Glm3Records {
                 || messages.stream().anyMatch(m -> m.callsTool() || m.role() == Role.OBSERVATION);
     }
 
-    private static void addTurn(List<Message> messages, JsonNode turn, String where) throws MalformedRecordException {
+    private static void addTurn(List<Message> messages, JsonNode turn, OfferedTools offered, String where)
+            throws MalformedRecordException {
         String name = RecordFields.text(turn, "role", where);
         if (name.equals("tool")) {
-            addToolTurn(messages, turn, where);
+            addToolTurn(messages, turn, offered, where);
             return;
         }
         Role role =
@@ -71,22 +78,51 @@ final class Glm3Records {
             throw new MalformedRecordException("`" + where + "metadata` is the name of the tool that an assistant"
                     + " calls; the role `" + name + "` has none");
         }
+        if (!metadata.isEmpty() && !metadata.equals(INTERPRETER)) {
+            requireTool(metadata, offered, where + "metadata");
+        }
         String content = RecordFields.text(turn, "content", where);
         messages.add(new Message(role, metadata, content, RecordFields.learned(turn, role, where)));
     }
 
-    private static void addToolTurn(List<Message> messages, JsonNode turn, String where)
+    private static void addToolTurn(List<Message> messages, JsonNode turn, OfferedTools offered, String where)
             throws MalformedRecordException {
         String tool = RecordFields.text(turn, "name", where);
         if (tool.isEmpty()) {
             throw new MalformedRecordException("`" + where + "name` is empty; it must name the tool that is called");
         }
+        requireTool(tool, offered, where + "name");
         JsonNode parameters = RecordFields.required(turn, "parameters", where);
         if (!parameters.isObject()) {
             throw new MalformedRecordException(
                     "`" + where + "parameters` must be an object, not " + RecordFields.kind(parameters));
         }
+        for (Iterator<String> names = parameters.fieldNames(); names.hasNext(); ) {
+            String name = names.next();
+            if (!ToolNames.isParameter(name)) {
+                throw new MalformedRecordException(
+                        "`" + where + "parameters`: " + PythonText.json(name)
+                                + " cannot be the name of a parameter: a name has letters, digits or _, and does not begin with a digit");
+            }
+        }
+        Optional<String> missing = offered.missing(tool, parameters);
+        if (missing.isPresent()) {
+            throw new MalformedRecordException("`" + where + "parameters` lacks `" + missing.get()
+                    + "`, which `tools` says that " + tool + " needs");
+        }
         messages.add(Message.toolCall(tool, parameters, RecordFields.learned(turn, Role.ASSISTANT, where)));
         messages.add(Message.observation(RecordFields.required(turn, "observation", where)));
+    }
+
+    private static void requireTool(String tool, OfferedTools offered, String where) throws MalformedRecordException {
+        if (!ToolNames.isTool(tool)) {
+            throw new MalformedRecordException("`" + where + "` is " + PythonText.json(tool)
+                    + ", which cannot be the name of a tool: a name has up to 64 letters, digits, _, - or .,"
+                    + " and does not begin with - or .");
+        }
+        if (!offered.mayBeCalled(tool)) {
+            throw new MalformedRecordException("`" + where + "` is `" + tool
+                    + "`, which is not among the record's `tools`: " + String.join(", ", offered.names()));
+        }
     }
 }

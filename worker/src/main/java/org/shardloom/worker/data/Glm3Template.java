@@ -3,7 +3,6 @@ package org.shardloom.worker.data;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
-import java.util.regex.Pattern;
 import org.shardloom.worker.tokenizer.Tokenizer;
 
 /**
@@ -17,9 +16,6 @@ import org.shardloom.worker.tokenizer.Tokenizer;
 public final class Glm3Template implements ChatTemplate {
     /** The reference keeps three tokens of every sample unused besides prefix and end. */
     private static final int RESERVE = 6;
-
-    /** A word of any script: prose has spaces or punctuation. */
-    private static final Pattern TOOL_NAME = Pattern.compile("[\\p{L}\\p{N}_][\\p{L}\\p{N}_.-]{0,63}");
 
     private final Tokenizer tokenizer;
     private final int[] prefix;
@@ -73,7 +69,7 @@ public final class Glm3Template implements ChatTemplate {
         int end = text.indexOf('\n');
         String name = end < 0 ? "" : text.substring(0, end).strip();
         String call = text.substring(end + 1).strip();
-        return TOOL_NAME.matcher(name).matches() && !call.isEmpty()
+        return ToolNames.isTool(name) && !call.isEmpty()
                 ? new Message(Role.ASSISTANT, name, call, true)
                 : Message.of(Role.ASSISTANT, text.strip());
     }

@@ -40,6 +40,11 @@ final class SampleCollector {
         longestSource = Math.max(longestSource, sample.sourceTokens());
     }
 
+    /** Samples kept. */
+    int size() {
+        return truncated.size();
+    }
+
     Dataset finish() {
         int[] flags = truncated.toArray();
         boolean[] booleans = new boolean[flags.length];

@@ -9,7 +9,7 @@ package org.shardloom.worker.generate;
 public record Continuation(int[] tokens, End end) {
     /** Why a continuation ends. */
     public enum End {
-        /** The model chose a stop token. */
+        /** The model chose a stop token, or has said enough. */
         STOP,
         /** It has as many tokens as were asked for. */
         LENGTH,

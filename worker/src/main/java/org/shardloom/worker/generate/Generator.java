@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
+import java.util.function.Predicate;
 import org.shardloom.worker.model.KeyValueCache;
 
 /**
@@ -20,6 +21,7 @@ public final class Generator {
     private final Set<Integer> stops;
     private final SamplingOptions options;
     private final Limits limits;
+    private final Predicate<int[]> enough;
 
     /**
      * What a generator may use at a time.
@@ -43,11 +45,31 @@ public final class Generator {
     }
 
     Generator(TokenModel model, int vocabulary, Set<Integer> stops, SamplingOptions options, Limits limits) {
+        this(model, vocabulary, stops, options, limits, tokens -> false);
+    }
+
+    private Generator(
+            TokenModel model,
+            int vocabulary,
+            Set<Integer> stops,
+            SamplingOptions options,
+            Limits limits,
+            Predicate<int[]> enough) {
         this.model = model;
         this.vocabulary = vocabulary;
         this.stops = Set.copyOf(stops);
         this.options = options;
         this.limits = limits;
+        this.enough = enough;
+    }
+
+    /**
+     * The same that also ends a sequence, with {@link Continuation.End#STOP}, after the token with which its new tokens are enough.
+     *
+     * @param condition is shown the new tokens after each of them
+     */
+    public Generator endingWith(Predicate<int[]> condition) {
+        return new Generator(model, vocabulary, stops, options, limits, condition);
     }
 
     /** What follows each prompt, as {@link #generate(List, int, BiConsumer)} finds it. */
@@ -195,7 +217,9 @@ public final class Generator {
                 tokens = Arrays.copyOf(tokens, 2 * count);
             }
             tokens[count++] = next;
-            if (count - promptLength == most) {
+            if (enough.test(Arrays.copyOfRange(tokens, promptLength, count))) {
+                end = Continuation.End.STOP;
+            } else if (count - promptLength == most) {
                 end = Continuation.End.LENGTH;
             } else if (count > model.positions()) {
                 end = Continuation.End.POSITIONS;

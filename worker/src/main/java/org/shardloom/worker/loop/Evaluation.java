@@ -35,7 +35,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Evaluations between steps: the loss of held-out samples, and the model's own answers to some of them, shared by all ranks. What goes wrong
- * in one is reported and does not end the run. Used by the engine's thread.
+ * in one, an exhausted heap included, is reported and does not end the run: a rank that fails in its own work stays in step with the
+ * others. What fails in a collective leaves the ranks out of step, and is a loss like any other. Used by the engine's thread.
  */
 final class Evaluation implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Evaluation.class);
@@ -43,6 +44,7 @@ final class Evaluation implements AutoCloseable {
     private final EvaluationConfig config;
     private final int microBatch;
     private final List<Sample> samples = new ArrayList<>();
+    private final List<PackedBatch> batches = new ArrayList<>();
     private final Map<Integer, QuestionAnswer> questions = new LinkedHashMap<>();
     private final Tokenizer tokenizer;
     private final ChatTemplate template;
@@ -67,6 +69,12 @@ final class Evaluation implements AutoCloseable {
             TrainingData.requireSources(dataset, model, List.of(data.eval().orElseThrow()));
             for (int i = 0; i < Math.min(config.samples(), dataset.size()); i++) {
                 samples.add(dataset.sample(i));
+            }
+            for (int from = 0; from < samples.size(); from += microBatch) {
+                List<Sample> part = samples.subList(from, Math.min(samples.size(), from + microBatch));
+                batches.add(PackedBatch.of(
+                        part.stream().map(Sample::inputIds).toList(),
+                        part.stream().map(Sample::labels).toList()));
             }
         } catch (RuntimeException e) {
             close();
@@ -108,29 +116,25 @@ final class Evaluation implements AutoCloseable {
 
     /** Batches are dealt in turn; a rank with fewer takes part with nothing. */
     private double loss(ZeroEngine engine, int rank, int worldSize, List<String> failures) {
-        int batches = (samples.size() + microBatch - 1) / microBatch;
         double sum = 0;
         long targets = 0;
         int failed = 0;
-        for (int first = 0; first < batches; first += worldSize) {
+        for (int first = 0; first < batches.size(); first += worldSize) {
             int own = first + rank;
-            if (own >= batches) {
+            if (own >= batches.size()) {
                 engine.evaluate(null);
                 continue;
             }
-            List<Sample> part = samples.subList(own * microBatch, Math.min(samples.size(), (own + 1) * microBatch));
-            PackedBatch batch = PackedBatch.of(
-                    part.stream().map(Sample::inputIds).toList(),
-                    part.stream().map(Sample::labels).toList());
+            PackedBatch batch = batches.get(own);
             try {
                 sum += engine.evaluate(batch);
                 targets += batch.targets().length;
             } catch (CollectiveException e) {
                 throw e;
-            } catch (RuntimeException e) {
+            } catch (RuntimeException | Error e) {
                 LOG.warn("the loss could not be measured", e);
                 failures.add("the loss of sample " + (own * microBatch + 1) + " and following could not be measured: "
-                        + e.getMessage());
+                        + reason(e));
                 failed++;
             }
         }
@@ -148,8 +152,9 @@ final class Evaluation implements AutoCloseable {
                 prefix = engine.generation().prefix(memory);
             } catch (CollectiveException e) {
                 throw e;
-            } catch (RuntimeException e) {
-                failures.add("the prefix could not be made: " + e.getMessage());
+            } catch (RuntimeException | Error e) {
+                LOG.warn("the prefix could not be made", e);
+                failures.add("the prefix could not be made: " + reason(e));
                 ready = false;
             }
             ShardedModel model = new ShardedModel(engine, prefix, longest());
@@ -164,9 +169,9 @@ final class Evaluation implements AutoCloseable {
                 answers.addAll(ready ? answer(model, own) : List.of());
             } catch (CollectiveException e) {
                 throw e;
-            } catch (RuntimeException e) {
+            } catch (RuntimeException | Error e) {
                 LOG.warn("answers could not be generated or scored", e);
-                failures.add("answers could not be generated or scored: " + e.getMessage());
+                failures.add("answers could not be generated or scored: " + reason(e));
             }
             model.serve();
         }
@@ -206,6 +211,11 @@ final class Evaluation implements AutoCloseable {
             case EXACT_MATCH -> EvaluationConfig.Metric.EXACT_MATCH;
             case LINE_F1 -> EvaluationConfig.Metric.F1;
         };
+    }
+
+    /** The message of what the program foresees, or the name of what it does not, such as an exhausted heap. */
+    private static String reason(Throwable e) {
+        return e instanceof Error || e.getMessage() == null ? e.toString() : e.getMessage();
     }
 
     private int[] withoutStop(int[] answer) {

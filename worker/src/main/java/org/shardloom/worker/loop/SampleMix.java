@@ -57,17 +57,6 @@ final class SampleMix {
         return datasets.get(d).sample(within.get(d).sampleAt(running));
     }
 
-    /** The first samples in the order of the files; fewer if there are fewer. */
-    List<Sample> first(int count) {
-        List<Sample> found = new ArrayList<>();
-        for (Dataset dataset : datasets) {
-            for (int i = 0; i < dataset.size() && found.size() < count; i++) {
-                found.add(dataset.sample(i));
-            }
-        }
-        return found;
-    }
-
     /** Longest sample. */
     int longest() {
         return Math.toIntExact(

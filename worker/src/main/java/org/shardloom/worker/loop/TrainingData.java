@@ -43,10 +43,8 @@ public final class TrainingData {
         DataOptions options = options(job, model);
         Path cache = job.outputDir().resolve(".token-cache");
         List<Dataset> datasets = new ArrayList<>();
-        try (Tokenizer tokenizer = options.format() == DataFormat.PRETOKENIZED ? null : openTokenizer(job)) {
-            DatasetBuilder builder = tokenizer == null
-                    ? DatasetBuilder.forTokens(options)
-                    : DatasetBuilder.forText(options, ChatTemplate.of(tokenizer));
+        try (Tokenizer tokenizer = tokenizer(job)) {
+            DatasetBuilder builder = builder(options, tokenizer);
             // Without weights all files are one data set.
             List<List<Path>> parts = data.weights().isEmpty()
                     ? List.of(data.train())
@@ -61,6 +59,29 @@ public final class TrainingData {
         SampleMix samples = new SampleMix(datasets, weights, job.train().seed(), data.shuffle());
         requireContext(samples.longest(), job, model);
         return new TrainingData(samples, job.train());
+    }
+
+    /** The first samples of each training file, in the order of the files; fewer where there are fewer. */
+    public static List<List<Sample>> first(JobConfig job, DecoderConfig model, int count) {
+        List<List<Sample>> found = new ArrayList<>();
+        try (Tokenizer tokenizer = tokenizer(job)) {
+            DatasetBuilder builder = builder(options(job, model), tokenizer);
+            for (Path file : job.data().train()) {
+                found.add(builder.first(file, count));
+            }
+        }
+        return found;
+    }
+
+    /** The tokenizer of text; null where the samples are tokens already. */
+    private static Tokenizer tokenizer(JobConfig job) {
+        return job.data().format() == DataConfig.Format.PRETOKENIZED ? null : openTokenizer(job);
+    }
+
+    private static DatasetBuilder builder(DataOptions options, Tokenizer tokenizer) {
+        return tokenizer == null
+                ? DatasetBuilder.forTokens(options)
+                : DatasetBuilder.forText(options, ChatTemplate.of(tokenizer));
     }
 
     /** With what the method adds to them, samples must fit into the model's context. */
@@ -124,11 +145,6 @@ public final class TrainingData {
 
     public String summary() {
         return samples.summary();
-    }
-
-    /** The first samples in the order of the files; fewer if there are fewer. */
-    public List<Sample> first(int count) {
-        return samples.first(count);
     }
 
     /** Longest sample. */

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.function.Function;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.worker.model.DecoderConfig;
@@ -18,11 +19,23 @@ public final class Advice {
     private final Function<List<String>, Optional<JobConfig>> jobs;
     private final DecoderConfig model;
     private final Gpus gpus;
+    private final OptionalInt length;
 
     public Advice(Function<List<String>, Optional<JobConfig>> jobs, DecoderConfig model, Gpus gpus) {
+        this(jobs, model, gpus, OptionalInt.empty());
+    }
+
+    /**
+     * For samples whose length is known.
+     *
+     * @param length tokens of the longest; without it the job's data.max_length
+     */
+    public Advice(
+            Function<List<String>, Optional<JobConfig>> jobs, DecoderConfig model, Gpus gpus, OptionalInt length) {
         this.jobs = jobs;
         this.model = model;
         this.gpus = gpus;
+        this.length = length;
     }
 
     /**
@@ -49,28 +62,16 @@ public final class Advice {
             String offload = "zero.offload_params=true";
             steps.add(wholeOnEach ? List.of("zero.stage=3", offload) : List.of(offload));
         }
-        for (List<String> step : steps) {
-            Optional<Choice> alone = attempt(step).filter(c -> c.fit.fits());
-            if (alone.isPresent()) {
-                return alone;
-            }
-        }
         List<String> together = new ArrayList<>();
-        for (List<String> step : steps) {
-            for (String setting : step) {
-                together.removeIf(s -> s.startsWith(setting.substring(0, setting.indexOf('=') + 1)));
-                together.add(setting);
-            }
-            Optional<Choice> choice = attempt(List.copyOf(together)).filter(c -> c.fit.fits());
-            if (choice.isPresent()) {
-                return choice;
-            }
+        Optional<Choice> fewest = firstOf(steps, together, this::fitting);
+        if (fewest.isPresent()) {
+            return fewest;
         }
         for (int workers = job.workers() * 2; workers <= MOST_WORKERS; workers *= 2) {
             for (List<String> with : List.of(List.<String>of(), together)) {
                 List<String> more = new ArrayList<>(with);
                 more.add("workers=" + workers);
-                Optional<Choice> choice = attempt(more).filter(c -> c.fit.fits());
+                Optional<Choice> choice = fitting(more);
                 if (choice.isPresent()) {
                     return choice;
                 }
@@ -104,7 +105,40 @@ public final class Advice {
         return fitting;
     }
 
+    /**
+     * The first of the steps that will do alone, or else as many of them as will do together.
+     *
+     * @param together gets all of them where even these will not do
+     */
+    static <T> Optional<T> firstOf(
+            List<List<String>> steps, List<String> together, Function<List<String>, Optional<T>> attempt) {
+        for (List<String> step : steps) {
+            Optional<T> alone = attempt.apply(step);
+            if (alone.isPresent()) {
+                return alone;
+            }
+        }
+        for (List<String> step : steps) {
+            for (String setting : step) {
+                together.removeIf(s -> s.startsWith(setting.substring(0, setting.indexOf('=') + 1)));
+                together.add(setting);
+            }
+            Optional<T> choice = attempt.apply(List.copyOf(together));
+            if (choice.isPresent()) {
+                return choice;
+            }
+        }
+        return Optional.empty();
+    }
+
+    private Optional<Choice> fitting(List<String> overrides) {
+        return attempt(overrides).filter(c -> c.fit.fits());
+    }
+
     private Optional<Choice> attempt(List<String> overrides) {
-        return jobs.apply(overrides).map(job -> new Choice(overrides, Fit.of(job, model, gpus)));
+        return jobs.apply(overrides)
+                .map(job -> new Choice(
+                        overrides,
+                        Fit.of(job, model, gpus, length.orElse(job.data().maxLength()))));
     }
 }

@@ -16,7 +16,16 @@ public record Fit(JobConfig job, JobPlan plan, Gpus gpus, StepEstimate estimate)
     public static final long RESERVED = 800L << 20;
 
     public static Fit of(JobConfig job, DecoderConfig model, Gpus gpus) {
-        JobPlan plan = Planner.plan(job, model);
+        return of(job, model, gpus, job.data().maxLength());
+    }
+
+    /**
+     * With samples of another length.
+     *
+     * @param length tokens of the longest sample
+     */
+    public static Fit of(JobConfig job, DecoderConfig model, Gpus gpus, int length) {
+        JobPlan plan = Planner.plan(job, model, length);
         StepEstimate slowest = null;
         for (RankPlan rank : plan.ranks()) {
             StepEstimate own = StepEstimate.of(job, rank.work(), gpus.card());

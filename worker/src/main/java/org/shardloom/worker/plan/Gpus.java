@@ -56,6 +56,11 @@ public record Gpus(int count, long memoryBytes, Card card, boolean named) {
             new Card("h100-80gb", 80, 989, 67, 3350, 50, 420),
             new Card("h200-141gb", 141, 989, 67, 4800, 50, 420));
 
+    /** So many GPUs of that memory, with the rates of the slowest card that has as much. */
+    public static Gpus of(int count, long memoryBytes) {
+        return new Gpus(count, memoryBytes, like(memoryBytes), false);
+    }
+
     /**
      * Reads such a text.
      *

@@ -3,7 +3,9 @@ package org.shardloom.worker.plan;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.shardloom.kernels.plan.PlanCollectives;
 import org.shardloom.kernels.plan.PlanDevice;
 import org.shardloom.kernels.tensor.DType;
@@ -39,10 +41,50 @@ public final class Planner {
      * @throws org.shardloom.worker.tuning.TuningException when the method does not go with the model
      */
     public static JobPlan plan(JobConfig job, DecoderConfig model) {
+        return plan(job, model, job.data().maxLength());
+    }
+
+    /**
+     * Plans the job for GPUs, with samples of another length.
+     *
+     * @param length tokens of the longest sample
+     */
+    public static JobPlan plan(JobConfig job, DecoderConfig model, int length) {
+        return plan(job, model, length, job.train().microBatchSize());
+    }
+
+    /**
+     * Plans the job for GPUs, with other micro-batches.
+     *
+     * @param length tokens of each sample
+     * @param samples of a micro-batch, where the plan asks what at least one of them surely needs
+     */
+    public static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples) {
+        return plan(job, model, length, samples, false);
+    }
+
+    /**
+     * Plans the job for workers on the processors of one host: device memory is the host's. What all ranks see as one, each counts as
+     * gathered while it reads the others' parts.
+     *
+     * @param length tokens of each sample
+     * @param samples of a micro-batch
+     */
+    public static JobPlan planOnHost(JobConfig job, DecoderConfig model, int length, int samples) {
+        return plan(job, model, length, samples, true);
+    }
+
+    private static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples, boolean onHost) {
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         List<RankPlan> ranks = new ArrayList<>();
+        // Ranks with as many micro-batches do the same.
+        Map<Integer, RankPlan> byMicroBatches = new HashMap<>();
         for (int rank = 0; rank < job.workers(); rank++) {
-            ranks.add(rank(job, tuned, rank));
+            int own = shares(job, rank).own().length;
+            if (!byMicroBatches.containsKey(own)) {
+                byMicroBatches.put(own, rank(job, tuned, rank, batch(model, samples, length), onHost));
+            }
+            ranks.add(byMicroBatches.get(own).ofRank(rank));
         }
         long own = count(tuned.units().stream().filter(u -> !u.isAdded()).toList());
         long trained = count(tuned.trained());
@@ -71,44 +113,52 @@ public final class Planner {
         return units.stream().mapToLong(UnitSpec::parameterCount).sum();
     }
 
-    private static RankPlan rank(JobConfig job, TunedModel model, int rank) {
-        EngineConfig config = new EngineConfig(
-                dtype(job),
-                job.zero().stage(),
-                job.gradientCheckpointing(),
-                job.train().optimizer(),
-                job.train().maxGradNorm(),
-                job.data().maxLength(),
-                new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
-                new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
-        try (PlanDevice device = new PlanDevice();
+    private static RankPlan rank(JobConfig job, TunedModel model, int rank, PackedBatch batch, boolean onHost) {
+        EngineConfig config = engine(job, length(batch));
+        try (PlanDevice device = new PlanDevice(onHost);
                 PlanCollectives group = new PlanCollectives(rank, job.workers(), device);
                 ZeroEngine engine = new ZeroEngine(model, config, device, group)) {
             PeakRecorder peaks = new PeakRecorder(device.statistics());
             engine.observePhases(peaks::begin);
             engine.publishMaster();
-            StepInput step = step(job, model.config(), rank);
+            StepInput step = step(job, rank, batch);
             engine.step(step);
-            long first = peaks.peak();
+            long takes = device.allocator().takes();
             device.work().reset();
             engine.step(step);
             return new RankPlan(
                     rank,
-                    peaks.peak(),
+                    onHost ? peaks.peak() : device.allocator().reservedPeakBytes(),
                     peaks.byPurpose(),
                     peaks.byPhase(),
-                    device.hostStatistics().peakBytes(),
-                    peaks.peak() - first,
+                    onHost ? 0 : device.hostStatistics().peakBytes(),
+                    device.allocator().takes() - takes,
                     device.work());
         }
     }
 
-    private static StepInput step(JobConfig job, DecoderConfig model, int rank) {
-        int microBatch = job.train().microBatchSize();
-        StepShares share = new StepShares(job.train().globalBatchSize() / microBatch, job.workers(), rank);
-        PackedBatch batch = batch(model, microBatch, job.data().maxLength());
+    /** As a worker's, but for what steps find in their data. */
+    static EngineConfig engine(JobConfig job, int longest) {
+        return new EngineConfig(
+                dtype(job),
+                job.zero().stage(),
+                job.gradientCheckpointing(),
+                job.train().optimizer(),
+                job.train().maxGradNorm(),
+                longest,
+                new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
+                new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
+    }
+
+    private static StepShares shares(JobConfig job, int rank) {
+        return new StepShares(job.train().globalBatchSize() / job.train().microBatchSize(), job.workers(), rank);
+    }
+
+    /** A step in which every micro-batch is the same. */
+    static StepInput step(JobConfig job, int rank, PackedBatch batch) {
+        StepShares share = shares(job, rank);
         int own = share.own().length;
-        double divisor = (double) job.train().globalBatchSize() * job.data().maxLength();
+        double divisor = (double) job.train().globalBatchSize() * length(batch);
         // A key that is not 0 has dropout's memory counted where the method has dropout.
         return new StepInput(
                 Collections.nCopies(own, batch),
@@ -118,7 +168,12 @@ public final class Planner {
                 job.train().learningRate());
     }
 
-    private static PackedBatch batch(DecoderConfig model, int sequences, int length) {
+    /** Of its samples, which are equal. */
+    private static int length(PackedBatch batch) {
+        return batch.starts()[1];
+    }
+
+    static PackedBatch batch(DecoderConfig model, int sequences, int length) {
         int[] ids = new int[length];
         for (int i = 0; i < length; i++) {
             ids[i] = i % model.vocabulary();

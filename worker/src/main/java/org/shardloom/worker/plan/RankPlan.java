@@ -8,11 +8,12 @@ import org.shardloom.kernels.plan.Work;
  * What a rank needs, in bytes.
  *
  * @param rank from 0
- * @param devicePeakBytes largest sum of what is allocated on the device at once
- * @param devicePeakByPurpose what that sum is made of
- * @param devicePeakByPhase largest sum while each phase of a step lasts
- * @param pinnedHostBytes page-locked host memory: optimizer state, sums of gradients, parameters that are kept there
- * @param laterAllocations bytes by which the peak of a second step exceeds the first's
+ * @param devicePeakBytes what the device is asked for at most: what is in use at once, and what lies between and is kept for later
+ * @param devicePeakByPurpose what the largest sum of what is in use at once is made of
+ * @param devicePeakByPhase largest sum in use while each phase of a step lasts
+ * @param pinnedHostBytes page-locked host memory: optimizer state, sums of gradients, parameters that are kept there; 1 MB for small copies
+ *     is not counted
+ * @param laterAllocations segments that the device is asked for in a second step
  * @param work of one step
  */
 public record RankPlan(
@@ -22,4 +23,24 @@ public record RankPlan(
         Map<String, Long> devicePeakByPhase,
         long pinnedHostBytes,
         long laterAllocations,
-        Work work) {}
+        Work work) {
+    /** Of the peak, what lies between blocks in use and is kept for later ones. */
+    public long unusedBytes() {
+        return devicePeakBytes
+                - devicePeakByPurpose.values().stream()
+                        .mapToLong(Long::longValue)
+                        .sum();
+    }
+
+    /** The same of another rank. */
+    RankPlan ofRank(int other) {
+        return new RankPlan(
+                other,
+                devicePeakBytes,
+                devicePeakByPurpose,
+                devicePeakByPhase,
+                pinnedHostBytes,
+                laterAllocations,
+                work);
+    }
+}

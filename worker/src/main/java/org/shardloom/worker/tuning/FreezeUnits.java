@@ -54,7 +54,7 @@ final class FreezeUnits {
             throw new TuningException("method.train: no parameter's name contains "
                     + String.join(
                             " or ", useless.stream().map(p -> "'" + p + "'").toList()) + "; the names are "
-                    + names(all));
+                    + names(all) + " (N: 0 to " + (config.layers() - 1) + ")");
         }
         return units;
     }

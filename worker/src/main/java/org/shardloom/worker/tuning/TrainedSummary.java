@@ -13,7 +13,7 @@ import org.shardloom.worker.model.ParameterSpec;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 
-/** Says what of a model is trained: by name with layers taken together, with counts and their share. */
+/** Says what of a model is trained: by name with layers taken together, with counts and their share of the model. */
 public final class TrainedSummary {
     /** fp32 master weight, two moments, gradient sum. */
     private static final int STATE_BYTES = 16;
@@ -53,10 +53,11 @@ public final class TrainedSummary {
         }
         counts.forEach((pattern, count) -> lines.add(String.format(
                 Locale.ROOT,
-                "  %s%s: %,d",
+                "  %s%s: %,d, %.4g %%",
                 pattern,
                 pattern.contains("layers.*.") ? " (layers " + ranges(layers.get(pattern)) + ")" : "",
-                count)));
+                count,
+                100.0 * count / own)));
         return lines;
     }
 

@@ -134,40 +134,44 @@ final class EvaluationPass {
     private double walk(PackedBatch batch, long dropoutKey, Observer observer) {
         try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
             Work work = batch == null ? null : new Work(kept, batch, dropoutKey, observer);
-            int prefixBlock = decoder.model().prefixBlock();
-            if (!blocks.isEmpty(prefixBlock)) {
-                BlockView p = blocks.gather(prefixBlock);
-                if (work != null) {
-                    work.attempt.part(() -> work.prefix(p));
-                }
-                blocks.release(prefixBlock);
-            }
-            BlockView embedding = blocks.gather(0);
-            if (work != null) {
-                work.attempt.part(() -> work.embed(embedding));
-            }
-            blocks.release(0);
-            for (int b = 1; b < head; b++) {
-                int block = b;
-                BlockView p = blocks.gather(b);
-                blocks.prefetch(b + 1);
-                if (work != null) {
-                    work.attempt.part(() -> work.layer(block, p));
-                }
-                blocks.release(b);
-            }
-            BlockView p = blocks.gather(head);
-            BlockView output = tied ? blocks.gather(0) : null;
-            if (work != null) {
-                work.attempt.part(() -> work.loss = decoder.loss(p, output, work.inputs, work.x));
-            }
-            blocks.release(head);
-            blocks.release(0);
+            Attempt.together(() -> walk(work));
             if (work == null) {
                 return 0;
             }
             work.attempt.check();
             return work.loss;
         }
+    }
+
+    private void walk(Work work) {
+        int prefixBlock = decoder.model().prefixBlock();
+        if (!blocks.isEmpty(prefixBlock)) {
+            BlockView p = blocks.gather(prefixBlock);
+            if (work != null) {
+                work.attempt.part(() -> work.prefix(p));
+            }
+            blocks.release(prefixBlock);
+        }
+        BlockView embedding = blocks.gather(0);
+        if (work != null) {
+            work.attempt.part(() -> work.embed(embedding));
+        }
+        blocks.release(0);
+        for (int b = 1; b < head; b++) {
+            int block = b;
+            BlockView p = blocks.gather(b);
+            blocks.prefetch(b + 1);
+            if (work != null) {
+                work.attempt.part(() -> work.layer(block, p));
+            }
+            blocks.release(b);
+        }
+        BlockView p = blocks.gather(head);
+        BlockView output = tied ? blocks.gather(0) : null;
+        if (work != null) {
+            work.attempt.part(() -> work.loss = decoder.loss(p, output, work.inputs, work.x));
+        }
+        blocks.release(head);
+        blocks.release(0);
     }
 }

@@ -48,6 +48,10 @@ final class GatheredParameters implements ParameterStore {
 
     @Override
     public Tensor slice(int unit) {
+        if (fetched[unit] != null) {
+            fetched[unit].await(); // the host may write its slice from now on
+            fetched[unit] = null;
+        }
         return slices[unit];
     }
 
@@ -62,13 +66,15 @@ final class GatheredParameters implements ParameterStore {
     public void prefetch(int unit) {
         if (full[unit] == null) {
             full[unit] = gathered.allocate(dtypes[unit], plan.paddedElements(unit));
-            Tensor slice = slices[unit];
-            if (fetching != null) {
-                slice = full[unit].slice(plan.sliceElements(unit) * group.rank(), plan.sliceElements(unit));
-                fetched[unit] = fetching.toDevice(slice, slices[unit]);
-            }
-            pending[unit] = group.allGather(full[unit], slice);
+            pending[unit] = fetching == null ? group.allGather(full[unit], slices[unit]) : fetch(unit);
         }
+    }
+
+    private Pending fetch(int unit) {
+        Tensor slice = full[unit].slice(plan.sliceElements(unit) * group.rank(), plan.sliceElements(unit));
+        Device.Transfer arriving = fetching.toDevice(slice, slices[unit]);
+        fetched[unit] = arriving;
+        return group.size() == 1 ? arriving::join : group.allGather(full[unit], slice, arriving);
     }
 
     @Override
@@ -85,10 +91,6 @@ final class GatheredParameters implements ParameterStore {
     public void release(int unit) {
         if (full[unit] != null) {
             gather(unit);
-            if (fetched[unit] != null) {
-                fetched[unit].await(); // the host may write its slice from now on
-                fetched[unit] = null;
-            }
             gathered.free(full[unit]);
             full[unit] = null;
         }

@@ -43,12 +43,15 @@ public final class GenerationPass {
         if (blocks.isEmpty(block)) {
             return null;
         }
-        BlockView p = blocks.gather(block);
-        try {
-            return decoder.prefixKeysValues(p, dtype, memory);
-        } finally {
+        Attempt attempt = new Attempt();
+        Tensor[] made = new Tensor[1];
+        Attempt.together(() -> {
+            BlockView p = blocks.gather(block);
+            attempt.part(() -> made[0] = decoder.prefixKeysValues(p, dtype, memory));
             blocks.release(block);
-        }
+        });
+        attempt.check();
+        return made[0];
     }
 
     /** Room for sequences on this rank; whoever asks closes it. */
@@ -83,8 +86,10 @@ public final class GenerationPass {
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
             KeyValueCache.Extension extension = cache.extend(scope, slots, counts);
             Work work = new Work(scope, batch, extension, last);
-            announced.run();
-            walk(work);
+            Attempt.together(() -> {
+                announced.run();
+                walk(work);
+            });
             work.attempt.check();
             extension.commit();
             return work.logits;
@@ -93,7 +98,7 @@ public final class GenerationPass {
 
     /** Takes part with nothing to compute. */
     public void idle() {
-        walk(null);
+        Attempt.together(() -> walk(null));
     }
 
     /** What a rank computes. After a failure it goes on with nothing: the others must not wait for it. */

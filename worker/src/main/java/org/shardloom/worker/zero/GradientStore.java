@@ -30,9 +30,6 @@ import org.shardloom.worker.model.UnitSpec;
  * once a second one comes.
  */
 final class GradientStore implements AutoCloseable {
-    /** Elements of a sum that arrive at a time where they are added: 8 MB. */
-    private static final long PIECE = 2 << 20;
-
     private static final Object EDGE = "embedding and head";
 
     private record LayerSlot(int turn, DType dtype, List<Long> layout) {}
@@ -56,10 +53,11 @@ final class GradientStore implements AutoCloseable {
     private final Tensor[] sums;
     private final boolean staged;
     private final Memory memory;
-    private final Memory hostMemory;
     private final Tensor reduced;
+    /** Where gradients are staged, else null. */
+    private final GradientArrivals arrivals;
+
     private int reducing = -1;
-    private Tensor arrived;
     private boolean accumulate;
 
     /**
@@ -82,7 +80,6 @@ final class GradientStore implements AutoCloseable {
         this.device = device;
         this.staged = staged;
         this.memory = memory;
-        this.hostMemory = hostMemory;
         this.group = group;
         this.plan = plan;
         this.ops = device.ops();
@@ -124,6 +121,7 @@ final class GradientStore implements AutoCloseable {
             zero(sums[u]); // what stands in padding is never written where backward fills the sums, but it is read
         }
         reduced = staged && !alone ? memory.allocate(DType.F32, largestSlice()) : null;
+        arrivals = staged ? new GradientArrivals(device, hostMemory, sums) : null;
     }
 
     /** The buffer; that of a rank alone is there from its first use on. */
@@ -169,9 +167,12 @@ final class GradientStore implements AutoCloseable {
         return new LayerSlot(unit.block() % 2, dtype, layout);
     }
 
-    /** The first micro-batch of a step overwrites the sums, later ones add. */
-    void beginRound(boolean first) {
+    /** The first micro-batch of a step overwrites the sums, later ones add, the last completes them. */
+    void beginRound(boolean first, boolean last) {
         accumulate = !first;
+        if (staged) {
+            arrivals.beginRound(first, last);
+        }
     }
 
     /** Where the unit's gradient goes, free for writing: a buffer, or the sum itself. Its padding is zero, but for the embedding's, which the caller zeroes whole. */
@@ -207,34 +208,20 @@ final class GradientStore implements AutoCloseable {
                 : group.reduceScatter(sums[unit], gradient, DType.F32, accumulate);
     }
 
+    /** The reduced slice is on its way to the host when the device has it. */
     private Pending reduceThroughDevice(int unit, int b, Tensor gradient) {
-        if (alone && gradient == null) {
-            if (!accumulate) {
-                zero(sums[unit]);
-            }
-            return Pending.DONE;
+        if (alone) {
+            arrivals.take(unit, gradient, device.issued());
+            return () -> arrivals.await(unit);
         }
-        Tensor slice = alone ? gradient : reduced(unit);
-        Pending reduction =
-                slice == gradient ? Pending.DONE : group.reduceScatter(slice, gradient, bufferTypes[b], false);
-        reducing = b;
-        boolean adds = accumulate;
-        return () -> {
-            reduction.await();
-            if (adds) {
-                add(sums[unit], slice);
-            } else {
-                device.toHost(sums[unit], slice).await();
-            }
-        };
-    }
-
-    /** Where the unit's slice is reduced, as soon as the one before has left it. */
-    private Tensor reduced(int unit) {
         if (reducing >= 0) {
-            finish(reducing);
+            arrivals.await(reducing);
         }
-        return reduced.slice(0, plan.sliceElements(unit));
+        reducing = unit;
+        Tensor slice = reduced.slice(0, plan.sliceElements(unit));
+        Pending reduction = group.reduceScatter(slice, gradient, bufferTypes[b], false);
+        arrivals.take(unit, slice, reduction);
+        return reduction;
     }
 
     private long largestSlice() {
@@ -245,28 +232,18 @@ final class GradientStore implements AutoCloseable {
         return most;
     }
 
-    /** Adds what is on the device to a sum on the host, piece by piece. */
-    private void add(Tensor sum, Tensor slice) {
-        if (arrived == null) {
-            arrived = hostMemory.allocate(DType.F32, PIECE);
-        }
-        for (long at = 0; at < sum.elements(); at += PIECE) {
-            long count = Math.min(PIECE, sum.elements() - at);
-            Tensor part = arrived.slice(0, count);
-            device.toHost(part, slice.slice(at, count)).await();
-            device.hostOps().add(sum.slice(at, count), part);
-        }
-    }
-
-    /** Of the unit's sum, in double precision. */
+    /** Of the unit's sum when a step's gradients are complete, in double precision. */
     double sumOfSquares(int unit) {
-        return staged ? device.hostOps().sumOfSquares(sums[unit]) : ops.sumOfSquares(sums[unit]);
+        return staged ? arrivals.sumOfSquares(unit) : ops.sumOfSquares(sums[unit]);
     }
 
-    /** Waits for every reduce-scatter. */
+    /** Waits for every reduce-scatter, and until what is staged is on the host. */
     void finishAll() {
         for (int b = 0; b < pending.length; b++) {
             finish(b);
+        }
+        for (int u = 0; staged && u < sums.length; u++) {
+            arrivals.await(u);
         }
     }
 
@@ -278,6 +255,9 @@ final class GradientStore implements AutoCloseable {
     /** Ends the accounting of the buffers, which go with the group. */
     @Override
     public void close() {
+        if (staged) {
+            arrivals.close();
+        }
         for (Tensor buffer : buffers) {
             if (buffer != null && !staged) {
                 statistics.released(buffer.bytes(), Purpose.GRADIENTS);

@@ -1,7 +1,6 @@
 package org.shardloom.worker.zero;
 
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
@@ -51,7 +50,7 @@ final class InPlaceParameters implements ParameterStore {
         for (int u : written) {
             release(u);
             // The slice that this rank has just written is the optimizer's to read again only after the next step.
-            NativeCpu.sharedRelease(full[u].address(), full[u].bytes());
+            group.releaseCommon(full[u]);
         }
     }
 
@@ -82,7 +81,7 @@ final class InPlaceParameters implements ParameterStore {
         if (gathered[unit]) {
             gathered[unit] = false;
             statistics.released(othersBytes(unit), Purpose.GATHERED);
-            NativeCpu.sharedRelease(full[unit].address(), full[unit].bytes());
+            group.releaseCommon(full[unit]);
         }
     }
 

@@ -9,6 +9,9 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.Interval;
@@ -70,6 +73,11 @@ public final class MasterWeights {
     public interface Slices {
         /** The slice of a unit of the list that is being filled. */
         Tensor of(int unit);
+
+        /** The device whose own memory the slice is in; null where it is the host's. */
+        default Device device(int unit) {
+            return null;
+        }
     }
 
     /** Reads the rank's slices. */
@@ -81,7 +89,12 @@ public final class MasterWeights {
                 for (ParameterSpec.Source s : p.sources()) {
                     long start = p.offset() + s.firstRow() * p.columns();
                     Interval common = slice.intersect(new Interval(start, start + s.rows() * p.columns()));
-                    fill(slices.of(u), slice, common, (from, to) -> source.read(s.name(), from - start, view(to)));
+                    fill(
+                            slices.of(u),
+                            slices.device(u),
+                            slice,
+                            common,
+                            (from, to) -> source.read(s.name(), from - start, view(to)));
                 }
             }
         }
@@ -97,7 +110,12 @@ public final class MasterWeights {
             for (ParameterSpec p : units.get(u).parameters().values()) {
                 Interval common = slice.intersect(new Interval(p.offset(), p.offset() + p.elements()));
                 long key = key(seed, units.get(u), p);
-                fill(slices.of(u), slice, common, (from, to) -> draw(p, key, from - p.offset(), layers, to));
+                fill(
+                        slices.of(u),
+                        slices.device(u),
+                        slice,
+                        common,
+                        (from, to) -> draw(p, key, from - p.offset(), layers, to));
             }
         }
     }
@@ -108,21 +126,35 @@ public final class MasterWeights {
     }
 
     /** Writes values at the interval of the unit into the slice, in its dtype, a chunk at a time. */
-    private static <E extends Exception> void fill(Tensor target, Interval slice, Interval wanted, Values<E> values)
-            throws E {
-        long scratch = target.dtype() == DType.F32 ? 0 : NativeCpu.allocate(CHUNK * 4L);
-        try {
-            for (long at = wanted.from(); at < wanted.to(); at += CHUNK) {
-                Tensor out = target.slice(at - slice.from(), Math.min(CHUNK, wanted.to() - at));
-                Tensor floats = scratch == 0 ? out : new Tensor(scratch, DType.F32, out.elements());
-                values.write(at, floats);
-                if (scratch != 0) {
-                    NativeCpu.convert(out.address(), out.dtype().code, scratch, DType.F32.code, out.elements());
+    private static <E extends Exception> void fill(
+            Tensor target, Device device, Interval slice, Interval wanted, Values<E> values) throws E {
+        if (wanted.isEmpty()) {
+            return;
+        }
+        long chunk = Math.min(CHUNK, wanted.length());
+        try (Memory staging = device == null ? null : device.hostMemory(Purpose.WORKSPACE)) {
+            Tensor staged = device == null ? null : staging.allocate(target.dtype(), chunk);
+            long scratch = target.dtype() == DType.F32 ? 0 : NativeCpu.allocate(chunk * 4L);
+            try {
+                for (long at = wanted.from(); at < wanted.to(); at += chunk) {
+                    long count = Math.min(chunk, wanted.to() - at);
+                    Tensor out = target.slice(at - slice.from(), count);
+                    Tensor host = device == null ? out : staged.slice(0, count);
+                    Tensor floats = scratch == 0 ? host : new Tensor(scratch, DType.F32, count);
+                    values.write(at, floats);
+                    if (scratch != 0) {
+                        NativeCpu.convert(host.address(), host.dtype().code, scratch, DType.F32.code, count);
+                    }
+                    if (device != null) {
+                        Device.Transfer copy = device.toDevice(out, host);
+                        copy.join();
+                        copy.await();
+                    }
                 }
-            }
-        } finally {
-            if (scratch != 0) {
-                NativeCpu.release(scratch, CHUNK * 4L);
+            } finally {
+                if (scratch != 0) {
+                    NativeCpu.release(scratch, chunk * 4L);
+                }
             }
         }
     }

@@ -159,14 +159,12 @@ final class MicroBatchPass {
     }
 
     private void forward(Work work) {
-        blocks.prefetch(0);
-        blocks.prefetch(1);
         BlockView embedding = blocks.gather(0);
         if (work != null) {
             work.x = work.newStream();
             decoder.embed(embedding, work.inputs, work.x);
         }
-        blocks.release(0);
+        blocks.release(0); // the largest unit of many a model, and soon done with: nothing is gathered beside it
         for (int b = 1; b < head; b++) {
             BlockView p = blocks.gather(b);
             blocks.prefetch(b + 1);

@@ -7,6 +7,9 @@ import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.device.QuantizedOps;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.Interval;
@@ -28,20 +31,43 @@ final class QuantizedLoading {
     private final ShardPlan plan;
     private final Collectives group;
     private final TensorSource files;
+    private final Device device;
 
-    QuantizedLoading(QuantizedParameters parameters, ShardPlan plan, Collectives group, TensorSource files) {
+    /**
+     * Loads from the files.
+     *
+     * @param device whose own memory the slices are in; null where it is the host's
+     */
+    QuantizedLoading(
+            QuantizedParameters parameters, ShardPlan plan, Collectives group, TensorSource files, Device device) {
         this.parameters = parameters;
         this.plan = plan;
         this.group = group;
         this.files = files;
+        this.device = device;
     }
 
     /** Fills this rank's slice of the unit. Every rank calls it for the same units in the same order. */
     void load(int index, UnitSpec unit) throws IOException {
+        Tensor slice = parameters.slice(index);
+        if (device == null) {
+            load(index, unit, slice);
+            return;
+        }
+        try (Memory staging = device.hostMemory(Purpose.PARAMETERS)) {
+            Tensor staged = staging.allocate(slice.dtype(), slice.elements());
+            load(index, unit, staged);
+            Device.Transfer copy = device.toDevice(slice, staged);
+            copy.join();
+            copy.await();
+        }
+    }
+
+    /** Fills the slice, in the host's memory. */
+    private void load(int index, UnitSpec unit, Tensor slice) throws IOException {
         Nf4Layout layout = parameters.layout(index);
         Interval owned =
                 new Interval(plan.sliceElements(index) * group.rank(), plan.sliceElements(index) * (group.rank() + 1L));
-        Tensor slice = parameters.slice(index);
         NativeCpu.fill(slice.address(), 0, slice.bytes());
         List<ParameterSpec> matrices = new ArrayList<>(unit.parameters().values());
         double[] sums = new double[matrices.size()];

@@ -4,6 +4,8 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.IntStream;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.ModelConfigSource;
 import org.shardloom.protocol.config.TuningMethod.Quantization;
 import org.shardloom.worker.model.DecoderUnits;
@@ -108,11 +110,19 @@ public final class StartWeights {
     }
 
     private MasterWeights.Slices slices(List<Integer> indices) {
-        return i -> {
-            int unit = indices.get(i);
-            return trainedIndices[unit] >= 0
-                    ? engine.optimizer().master(trainedIndices[unit])
-                    : engine.parameterSlice(unit);
+        return new MasterWeights.Slices() {
+            @Override
+            public Tensor of(int i) {
+                int unit = indices.get(i);
+                return trainedIndices[unit] >= 0
+                        ? engine.optimizer().master(trainedIndices[unit])
+                        : engine.parameterSlice(unit);
+            }
+
+            @Override
+            public Device device(int i) {
+                return trainedIndices[indices.get(i)] >= 0 ? null : engine.parameterDevice();
+            }
         };
     }
 }

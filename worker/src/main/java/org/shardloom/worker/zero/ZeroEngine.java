@@ -119,6 +119,11 @@ public final class ZeroEngine implements AutoCloseable {
         DType[] dtypes = model.units().stream()
                 .map(u -> u.fp32() || u.quantization() != Quantization.NONE ? DType.F32 : config.dtype())
                 .toArray(DType[]::new);
+        boolean gathers = config.placement().stagesParameters(device)
+                || (config.zeroStage() == 3 && group.size() > 1 && !device.sharesHostMemory());
+        if (gathers && plan == parameterPlan) {
+            gatheredMemory.prepare(mostGathered(plan, dtypes));
+        }
         if (config.placement().stagesParameters(device)) {
             return new GatheredParameters(group, plan, dtypes, parameterMemory, gatheredMemory, device);
         }
@@ -129,6 +134,21 @@ public final class ZeroEngine implements AutoCloseable {
         return inPlace != null
                 ? inPlace
                 : new GatheredParameters(group, plan, dtypes, parameterMemory, gatheredMemory, null);
+    }
+
+    /** Bytes of what {@link MicroBatchPass} has gathered at most: a block and the next, but for the embedding. */
+    private long mostGathered(ShardPlan plan, DType[] dtypes) {
+        long[] bytes = new long[model.blockCount() + 1];
+        for (int u = 0; u < dtypes.length; u++) {
+            bytes[model.units().get(u).block()] += plan.paddedElements(u) * dtypes[u].bytes;
+        }
+        int head = model.blockCount() - 1;
+        long most =
+                Math.max(bytes[model.prefixBlock()], bytes[0] + (model.config().tiedEmbeddings() ? bytes[head] : 0));
+        for (int block = 1; block < head; block++) {
+            most = Math.max(most, bytes[block] + bytes[block + 1]);
+        }
+        return most;
     }
 
     /** How the trained units are cut: that of optimizer state and checkpoints. */
@@ -168,6 +188,11 @@ public final class ZeroEngine implements AutoCloseable {
         return parameters.slice(unit);
     }
 
+    /** The device whose own memory {@link #parameterSlice} is in; null where it is the host's. */
+    public Device parameterDevice() {
+        return device.sharesHostMemory() || config.placement().parametersOnHost() ? null : device;
+    }
+
     /**
      * Reads this rank's slices of the units that are kept quantised. Every rank must call it.
      *
@@ -175,7 +200,7 @@ public final class ZeroEngine implements AutoCloseable {
      */
     void quantize(TensorSource files) throws IOException {
         if (parameters instanceof QuantizedParameters quantized) {
-            QuantizedLoading loading = new QuantizedLoading(quantized, parameterPlan, group, files);
+            QuantizedLoading loading = new QuantizedLoading(quantized, parameterPlan, group, files, parameterDevice());
             for (int u = 0; u < model.units().size(); u++) {
                 if (quantized.layout(u) != null) {
                     loading.load(u, model.units().get(u));
@@ -209,7 +234,7 @@ public final class ZeroEngine implements AutoCloseable {
         PhaseTimer timer = new PhaseTimer(phases);
         double lossSum = 0;
         for (int round = 0; round < input.rounds(); round++) {
-            gradients.beginRound(round == 0);
+            gradients.beginRound(round == 0, round == input.rounds() - 1);
             if (round < input.microBatches().size()) {
                 double divisor = input.divisors().get(round);
                 long key = input.dropoutKeys().get(round);

@@ -194,6 +194,78 @@ class ToolCallsTest {
         assertTrue(message.contains(":9: message 3 of the conversation is from the assistant where the user"), message);
     }
 
+    /** A record in which a tool is called between a question and an answer. */
+    private static String calling(String tools, String turn) {
+        return "{" + (tools.isEmpty() ? "" : "\"tools\":" + tools + ",")
+                + "\"conversations\":[{\"role\":\"user\",\"content\":\"q\"}," + turn
+                + ",{\"role\":\"assistant\",\"content\":\"a\"}]}";
+    }
+
+    private static String call(String name, String parameters) {
+        return "{\"role\":\"tool\",\"name\":\"" + name + "\",\"parameters\":" + parameters + ",\"observation\":1}";
+    }
+
+    private static String callInTwo(String name) {
+        return "{\"role\":\"assistant\",\"metadata\":\"" + name + "\",\"content\":\"c\"},"
+                + "{\"role\":\"observation\",\"content\":\"r\"}";
+    }
+
+    @Test
+    void callsThatNothingCouldAnswerAreRefused() {
+        String needs = "[{\"name\":\"w\",\"parameters\":{\"properties\":{\"city\":{}},\"required\":[\"city\"]}}]";
+        String openAi = "[{\"type\":\"function\",\"function\":{\"name\":\"计算器\"}},{\"name\":\"w\"}]";
+        String message = error(
+                new Glm3Template(tokenizer),
+                calling("", call("get weather", "{}")),
+                calling("", callInTwo("查询。")),
+                calling("", call("w", "{\"the city\":1}")),
+                calling("", call("w", "{\"2nd\":1}")),
+                calling("", call("w", "{\"\":1}")),
+                calling(openAi, call("v", "{}")),
+                calling(openAi, callInTwo("v")),
+                calling(needs, call("w", "{\"town\":\"京\"}")),
+                calling("", call("w\\n", "{}")));
+        assertTrue(message.startsWith("9 lines can't be used"), message);
+        assertTrue(
+                message.contains(":1: `conversations[1].name` is \"get weather\", which cannot be the name of a tool"),
+                message);
+        assertTrue(message.contains(":2: `conversations[1].metadata` is \"查询。\", which cannot be"), message);
+        assertTrue(
+                message.contains(":3: `conversations[1].parameters`: \"the city\" cannot be the name of a parameter"),
+                message);
+        assertTrue(message.contains(":4: `conversations[1].parameters`: \"2nd\" cannot be"), message);
+        assertTrue(message.contains(":5: `conversations[1].parameters`: \"\" cannot be"), message);
+        assertTrue(
+                message.contains(":6: `conversations[1].name` is `v`, which is not among the record's `tools`: 计算器, w"),
+                message);
+        assertTrue(message.contains(":7: `conversations[1].metadata` is `v`, which is not among"), message);
+        assertTrue(
+                message.contains(":8: `conversations[1].parameters` lacks `city`, which `tools` says that w needs"),
+                message);
+        assertTrue(message.contains(":9: `conversations[1].name` is \"w\\n\", which cannot be"), message);
+        assertEquals(10, message.lines().count(), message);
+    }
+
+    @Test
+    void whatTheReferenceAcceptsIsAccepted() throws Exception {
+        String needs = "[{\"name\":\"w\",\"parameters\":{\"required\":[\"city\"]}}]";
+        for (String record : List.of(
+                calling(needs, call("w", "{\"city\":\"京\",\"more\":1}")),
+                calling("{\"name\":\"w\"}", call("w", "{}")),
+                // Descriptions of other kinds: nothing is known of the names.
+                calling("[\"w: the weather of a city\"]", call("v", "{}")),
+                calling("{\"w\":{\"description\":\"weather\"}}", call("v", "{}")),
+                calling("[{\"name\":\"w\"},{\"tool\":\"v\"}]", call("u", "{}")),
+                calling("[{\"name\":\"w\",\"parameters\":\"none\"}]", call("w", "{}")),
+                calling("[]", call("v", "{}")),
+                calling("null", call("v", "{\"城市\":1,\"_n2\":2,\"from\":3}")),
+                calling("[{\"name\":\"w\"}]", callInTwo("interpreter")),
+                calling("", call("math.sum", "{}")),
+                calling("", call("天气-2", "{}")))) {
+            assertTrue(learnedText(sample(record)).endsWith("<|assistant|> \n a"), record);
+        }
+    }
+
     @Test
     void aDecodedCallIsTheMessageThatWasLearned() {
         Glm3Template template = new Glm3Template(tokenizer);

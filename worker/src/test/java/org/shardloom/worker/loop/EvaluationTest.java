@@ -16,8 +16,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.tensor.DType;
@@ -77,13 +77,13 @@ class EvaluationTest {
 
     /** What a rank does with an engine over the model's weights. */
     private interface Work<T> {
-        T run(int rank, ZeroEngine engine, CpuDevice device) throws Exception;
+        T run(int rank, ZeroEngine engine, ExhaustibleDevice device) throws Exception;
     }
 
     private <T> List<T> withEngines(int world, int stage, Work<T> work) throws Exception {
         return Ranks.run(world, (rank, group) -> {
             EngineConfig how = new EngineConfig(DType.F32, stage, false, TinyModel.ADAMW, 1.0, 128);
-            try (CpuDevice device = new CpuDevice(1);
+            try (ExhaustibleDevice device = new ExhaustibleDevice();
                     ZeroEngine engine = new ZeroEngine(TunedModel.full(config), how, device, group)) {
                 StartWeights.fillAll(
                         new ModelConfigSource(model, ModelConfigSource.Init.PRETRAINED, Optional.empty()), 1, engine);
@@ -170,6 +170,47 @@ class EvaluationTest {
                 write(kept, masters);
                 engine.publishMaster();
                 assertNull(evaluation.run(engine, device, rank, 2).failure());
+            }
+            return null;
+        });
+        for (int i = 0; i < plain.length; i++) {
+            assertEquals(plain[i], found[i], "loss of step " + (i + 1));
+        }
+    }
+
+    /** The second of two ranks runs out of heap in its forward passes: in all, or in those of the loss or of the answers only. */
+    @ParameterizedTest
+    @CsvSource({
+        "2, gatherRows",
+        "3, gatherRows",
+        "3, softmaxCrossEntropy",
+        "2, attentionWithCache",
+        "3, attentionWithCache"
+    })
+    void anExhaustedHeapIsReportedAndTheOthersAndTrainingGoOn(int stage, String operation) throws Exception {
+        JobConfig job = job(5);
+        boolean losses = !operation.equals("attentionWithCache");
+        boolean answers = !operation.equals("softmaxCrossEntropy");
+        double[] plain = stepsAfter(stage, (rank, engine, device) -> null);
+        double[] found = stepsAfter(stage, (rank, engine, device) -> {
+            try (Evaluation evaluation = new Evaluation(job, config, directory.resolve("cache-" + rank))) {
+                device.failing = rank == 1 ? operation : null;
+                EvaluationReport report = evaluation.run(engine, device, rank, 2);
+                device.failing = null;
+                assertEquals(losses, Double.isNaN(report.loss()), "loss " + report.loss());
+                if (rank == 1) {
+                    String heap = " java.lang.OutOfMemoryError: Java heap space";
+                    assertEquals(losses, report.failure().contains("could not be measured:" + heap), report.failure());
+                    assertEquals(answers, report.failure().contains("generated or scored:" + heap), report.failure());
+                    assertEquals(answers ? 0 : 2, report.answers().size());
+                } else {
+                    assertNull(report.failure());
+                    assertEquals(3, report.answers().size());
+                    report.answers().forEach(answer -> assertEquals(RIGHT, answer.answer()));
+                }
+                EvaluationReport next = evaluation.run(engine, device, rank, 2);
+                assertNull(next.failure());
+                assertTrue(Double.isFinite(next.loss()));
             }
             return null;
         });

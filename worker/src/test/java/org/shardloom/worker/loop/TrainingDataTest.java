@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -22,6 +23,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.worker.data.DataException;
+import org.shardloom.worker.data.Sample;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.PackedBatch;
@@ -156,10 +158,38 @@ class TrainingDataTest {
         assertEquals(10, load("train.epochs=2").totalSteps(), "74 samples in steps of 8");
         assertEquals(37, load("train.epochs=8").totalSteps());
         TrainingData data = load("train.epochs=2");
-        assertEquals(2, data.first(2).size());
-        assertEquals(37, data.first(1000).size());
         assertEquals(8 / 37.0, data.epochAfter(1), 1e-12);
         assertEquals(80 / 37.0, data.epochAfter(10), 1e-12);
         assertTrue(data.longest() > 6 && data.longest() <= 25, "longest " + data.longest());
+    }
+
+    @Test
+    void theFirstSamplesOfEachFileAreShownAsTheyAreTrained() throws Exception {
+        DecoderConfig model = ModelConfigReader.read(SharedFixtures.tinyChatglm3());
+        JobConfig one = Jobs.write(directory, "data.shuffle=false");
+        Path file = one.data().train().get(0);
+        Path other = Files.write(
+                directory.resolve("short.jsonl"), Files.readAllLines(file).subList(20, 22));
+        for (String weights : new String[] {"[]", "[1, 0.5]"}) {
+            JobConfig job =
+                    Jobs.write(directory, "data.train=[" + file + ", " + other + "]", "data.weights=" + weights);
+            List<List<Sample>> first = TrainingData.first(job, model, 3);
+            assertEquals(List.of(3, 2), first.stream().map(List::size).toList());
+            int[] trained = TrainingData.load(one, model)
+                    .share(1, 1, 0, 0.5)
+                    .microBatches()
+                    .get(0)
+                    .ids();
+            int[] shown = first.get(0).get(0).inputIds();
+            assertArrayEquals(shown, Arrays.copyOf(trained, shown.length));
+            assertArrayEquals(
+                    TrainingData.first(one, model, 22).get(0).get(21).inputIds(),
+                    first.get(1).get(1).inputIds());
+        }
+        Files.writeString(other, "{}\n");
+        JobConfig broken = Jobs.write(directory, "data.train=[" + file + ", " + other + "]");
+        String message = assertThrows(DataException.class, () -> TrainingData.first(broken, model, 1))
+                .getMessage();
+        assertTrue(message.startsWith(other + ":1: "), message);
     }
 }

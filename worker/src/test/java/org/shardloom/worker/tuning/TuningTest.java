@@ -9,6 +9,7 @@ import org.junit.jupiter.api.Test;
 import org.shardloom.kernels.device.AttentionShape;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 
@@ -98,8 +99,12 @@ class TuningTest {
         List<String> lines =
                 TrainedSummary.lines(Tuning.of(GLM, new TuningMethod.Freeze(List.of("layers.0.input_layernorm"), 1)));
         assertTrue(lines.get(0).startsWith("trained: "), lines.get(0));
+        long all = DecoderUnits.of(GLM).stream()
+                .mapToLong(UnitSpec::parameterCount)
+                .sum();
+        String share = String.format(java.util.Locale.ROOT, "%.4g %%", 100.0 * 96 / all);
         assertTrue(
-                lines.contains("  transformer.encoder.layers.*.input_layernorm.weight (layers 0, 2): 96"),
+                lines.contains("  transformer.encoder.layers.*.input_layernorm.weight (layers 0, 2): 96, " + share),
                 lines.toString());
     }
 }

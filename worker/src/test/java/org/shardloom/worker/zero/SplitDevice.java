@@ -121,15 +121,27 @@ final class SplitDevice implements Device {
     }
 
     @Override
-    public Transfer toHost(Tensor to, Tensor source) {
+    public Point issued() {
+        return () -> {};
+    }
+
+    @Override
+    public Transfer toHost(Tensor to, Tensor source, Point after) {
+        after.await();
         host.require(to);
         device.require(source);
         long copy = NativeCpu.allocate(source.bytes());
         NativeCpu.copy(copy, source.address(), source.bytes());
         NativeCpu.fill(to.address(), 0xFF, to.bytes()); // NaN until it has arrived
-        return () -> {
-            NativeCpu.copy(to.address(), copy, to.bytes());
-            NativeCpu.release(copy, to.bytes());
+        return new Transfer() {
+            @Override
+            public void await() {
+                NativeCpu.copy(to.address(), copy, to.bytes());
+                NativeCpu.release(copy, to.bytes());
+            }
+
+            @Override
+            public void join() {}
         };
     }
 

@@ -61,7 +61,19 @@ public final class TinyTrainer implements AutoCloseable {
 
     public TinyTrainer(Collectives given, DType dtype, Sharding sharding, boolean recompute, OptimizerConfig optimizer)
             throws IOException {
-        device = sharding.split ? new SplitDevice() : new CpuDevice(1);
+        this(given, dtype, sharding, recompute, optimizer, sharding.split ? new SplitDevice() : new CpuDevice(1));
+    }
+
+    /** On the device, which is closed with this. */
+    public TinyTrainer(
+            Collectives given,
+            DType dtype,
+            Sharding sharding,
+            boolean recompute,
+            OptimizerConfig optimizer,
+            Device device)
+            throws IOException {
+        this.device = device;
         Path directory = SharedFixtures.tinyChatglm3();
         group = sharding.separate ? SeparateMemories.over(given) : given;
         train = TinyModel.open(directory.resolve("train.safetensors"));

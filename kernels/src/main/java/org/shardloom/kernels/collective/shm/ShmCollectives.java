@@ -10,6 +10,7 @@ import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.CommunicationThread;
 import org.shardloom.kernels.collective.Pending;
 import org.shardloom.kernels.collective.Rendezvous;
+import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -84,6 +85,11 @@ public final class ShmCollectives implements Collectives {
     @Override
     public Tensor allocateCommon(DType dtype, long... shape) {
         return result(() -> blocks.allocateCommon(dtype, shape));
+    }
+
+    @Override
+    public void releaseCommon(Tensor tensor) {
+        NativeCpu.sharedRelease(tensor.address(), tensor.bytes());
     }
 
     @Override

@@ -1,0 +1,17 @@
+package org.shardloom.deploy.doctor;
+
+import java.util.Locale;
+
+/** Sizes as people read them: GB are 10^9 bytes. */
+final class Bytes {
+    private Bytes() {}
+
+    static String text(long bytes) {
+        if (bytes == Long.MAX_VALUE) {
+            return "unlimited";
+        }
+        return bytes < 100_000_000
+                ? String.format(Locale.ROOT, "%.2f MB", bytes / 1e6)
+                : String.format(Locale.ROOT, "%.1f GB", bytes / 1e9);
+    }
+}

@@ -1,0 +1,28 @@
+package org.shardloom.deploy.doctor;
+
+import java.time.Duration;
+import java.util.Optional;
+import org.shardloom.kernels.cuda.probe.Driver;
+import org.shardloom.kernels.cuda.probe.DriverProbe;
+import org.shardloom.kernels.cuda.probe.Nccl;
+import org.shardloom.kernels.cuda.probe.NcclProbe;
+import org.shardloom.kernels.cuda.probe.Nvml;
+import org.shardloom.kernels.cuda.probe.NvmlProbe;
+
+/**
+ * What this host has of NVIDIA's.
+ *
+ * @param visible the variable CUDA_VISIBLE_DEVICES
+ */
+public record GpuFacts(Driver driver, Nvml nvml, Nccl nccl, Optional<String> visible) {
+    private static final Duration LIMIT = Duration.ofSeconds(20);
+
+    /** Asks driver and libraries. */
+    public static GpuFacts read() {
+        return new GpuFacts(
+                DriverProbe.look(LIMIT),
+                NvmlProbe.look(LIMIT),
+                NcclProbe.look(LIMIT),
+                Optional.ofNullable(System.getenv("CUDA_VISIBLE_DEVICES")));
+    }
+}

@@ -1,0 +1,175 @@
+package org.shardloom.deploy.e2e;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** {@code shardloom doctor}, and what start.sh asks before it starts. Where GPUs are spoken of, they are simulated. */
+@Timeout(value = 120, unit = TimeUnit.SECONDS)
+class DoctorIT {
+    private static final Path SIMULATION = Commands.ROOT.resolve("kernels/target/cuda-simulation");
+
+    @TempDir
+    Path directory;
+
+    private CleanRoom room;
+
+    @BeforeEach
+    void open() throws IOException {
+        room = new CleanRoom(directory);
+    }
+
+    @AfterEach
+    void close() {
+        room.close();
+    }
+
+    private JsonNode json(int status, List<String> environment, String... arguments) throws Exception {
+        List<String> prefix = new ArrayList<>(List.of("env"));
+        prefix.addAll(environment);
+        String[] all = new String[arguments.length + 2];
+        all[0] = "doctor";
+        all[1] = "--json";
+        System.arraycopy(arguments, 0, all, 2, arguments.length);
+        return new ObjectMapper()
+                .readTree(room.startIn(prefix, "shardloom", all)
+                        .await(CleanRoom.LIMIT)
+                        .expect(status)
+                        .output());
+    }
+
+    private static JsonNode check(JsonNode all, String name) {
+        for (JsonNode check : all.get("checks")) {
+            if (check.get("check").textValue().equals(name)) {
+                return check;
+            }
+        }
+        throw new AssertionError("no " + name + " in " + all);
+    }
+
+    private static void says(JsonNode all, String name, String status, String... words) {
+        JsonNode check = check(all, name);
+        assertEquals(status, check.get("status").textValue(), check.toString());
+        CleanRoom.assertSays(check.get("found").textValue(), List.of(words));
+    }
+
+    /** The simulation in the place of NVIDIA's libraries. */
+    private static List<String> simulated(String... settings) {
+        Assumptions.assumeTrue(Files.exists(SIMULATION.resolve("libnvidia-ml.so.1")), "no " + SIMULATION);
+        List<String> all = new ArrayList<>(List.of(
+                "LD_LIBRARY_PATH=" + SIMULATION, "SHARDLOOM_SIM_DEVICES=2", "SHARDLOOM_SIM_BYTES=" + (8L << 30)));
+        all.addAll(List.of(settings));
+        return all;
+    }
+
+    @Test
+    void aHostWithoutGpusIsSound() throws Exception {
+        Assumptions.assumeFalse(Files.exists(Path.of("/dev/nvidiactl")), "there are GPUs");
+        JsonNode all = json(0, List.of());
+        assertTrue(all.get("healthy").booleanValue());
+        says(all, "driver", "ok", "no NVIDIA driver", "workers compute on this host's processors");
+        String text = room.run("shardloom", "doctor").expect(0).output();
+        CleanRoom.assertSays(text, List.of("nothing is in the way"));
+    }
+
+    @Test
+    void aJobForGpusNeedsADriver() throws Exception {
+        Assumptions.assumeFalse(Files.exists(Path.of("/dev/nvidiactl")), "there are GPUs");
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 1, 3);
+        JsonNode all = json(1, List.of(), "--config", job.toString(), "--device", "cuda");
+        assertFalse(all.get("healthy").booleanValue());
+        says(all, "driver", "error", "no NVIDIA driver: libcuda.so.1");
+        assertTrue(check(all, "driver").get("advice").textValue().contains("device: cpu"));
+        assertFalse(Files.exists(room.output), "the doctor writes nothing");
+    }
+
+    @Test
+    void simulatedGpusAreExamined() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 1, 3);
+        JsonNode all = json(
+                0,
+                simulated("SHARDLOOM_SIM_NVML_PROCESSES=4242:5000000000", "SHARDLOOM_SIM_NVML_THROTTLE=0x40"),
+                "--config",
+                job.toString(),
+                "--device",
+                "cuda");
+        says(all, "driver", "ok", "shows 2 GPUs");
+        says(all, "free memory", "warning", "process 4242 (program-4242) holds 5.0 GB");
+        says(all, "health", "warning", "slowed by its temperature");
+        says(all, "device memory", "ok", "GPU 0 has 3.6 GB of 8.6 GB free");
+    }
+
+    @Test
+    void whatIsWrongWithSimulatedGpusIsSaid() throws Exception {
+        JsonNode many = json(
+                1,
+                simulated("CUDA_VISIBLE_DEVICES=0,5", "SHARDLOOM_SIM_NO_PEERS=1"),
+                "--device",
+                "cuda",
+                "--workers",
+                "3");
+        says(many, "workers", "error", "3 workers need 3 GPUs, and the driver shows 2");
+        says(many, "visible devices", "error", "names '5', but this host has GPUs 0 to 1");
+        says(many, "peers", "warning", "cannot reach each other's memory");
+        JsonNode failing = json(0, simulated("SHARDLOOM_SIM_NVML_INIT=18"), "--device", "cuda", "--workers", "1");
+        says(failing, "nvml", "warning", "nvmlInit returned 18", "stay unknown");
+        JsonNode old = json(1, simulated("SHARDLOOM_SIM_DRIVER_VERSION=11080"), "--device", "cuda");
+        says(old, "driver", "error", "the NVIDIA driver is too old: it is made for CUDA 11.8, and 12.0 is needed");
+    }
+
+    @Test
+    void mistakesAreOneClearLine() throws Exception {
+        room.refused(2, List.of("--config FILE"), "shardloom", "doctor", "--set", "workers=2");
+        room.refused(2, List.of("--workers", "found 0"), "shardloom", "doctor", "--workers", "0");
+        room.refused(2, List.of("--device", "abacus"), "shardloom", "doctor", "--device", "abacus");
+    }
+
+    /** More than a terabyte, whatever the samples. */
+    @Test
+    void aJobThatCannotFitThisHostIsRefusedBeforeAnythingStarts() throws Exception {
+        Path model = TinyJob.shared("facts/models/chatglm3-6b");
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 1, 3);
+        String[] start = TinyJob.with(
+                job,
+                "model={path: " + model + ", init: random}",
+                "workers=128",
+                "train.micro_batch_size=1",
+                "train.global_batch_size=128",
+                "zero.stage=2");
+        room.refused(
+                1, List.of("the job needs ", "GB of host memory (128 workers of", "are available"), "start.sh", start);
+        room.assertNothingLeft(room.output);
+        assertFalse(Files.exists(room.output.resolve("logs")), "no worker was started");
+    }
+
+    @Test
+    void aDiskThatIsTooSmallIsAWarningBeforeTheStart() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 1, 3);
+        String[] few = TinyJob.with(job, "train.max_steps=1", "checkpoint={every_steps: 100, keep_last: 2000000000}");
+        String text = room.run("start.sh", few).expect(0).output();
+        CleanRoom.assertSays(text, List.of("warning: checkpoints and final model come to", "the run will pause"));
+        String[] again = new String[few.length + 2];
+        System.arraycopy(few, 0, again, 0, few.length);
+        again[few.length] = "--set";
+        again[few.length + 1] = "output_dir=" + directory.resolve("other");
+        String[] unasked = java.util.Arrays.copyOf(again, again.length + 1);
+        unasked[again.length] = "--no-plan";
+        String quiet = room.run("start.sh", unasked).expect(0).output();
+        assertFalse(quiet.contains("warning"), quiet);
+    }
+}

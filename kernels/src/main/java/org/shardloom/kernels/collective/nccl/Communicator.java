@@ -1,0 +1,244 @@
+package org.shardloom.kernels.collective.nccl;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.IntSupplier;
+import org.bytedeco.cuda.cudart.CUstream_st;
+import org.bytedeco.cuda.global.nccl;
+import org.bytedeco.cuda.nccl.ncclComm;
+import org.bytedeco.cuda.nccl.ncclConfig_t;
+import org.bytedeco.cuda.nccl.ncclUniqueId;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
+import org.shardloom.kernels.collective.CollectiveException;
+import org.shardloom.kernels.cuda.CommunicationStream;
+
+/**
+ * A communicator whose calls do not block: each is followed until NCCL has taken it, within the time limit and as long as nothing has
+ * failed. What it has taken runs in the communication stream. Calls take turns; an abort waits for its turn only so long.
+ */
+final class Communicator {
+    private static final int MAGIC = 0xcafebeef;
+    private static final int UNDEFINED = Integer.MIN_VALUE;
+    private static final long PAUSE_NANOS = 20_000;
+    private static final long ABORT_PATIENCE_MILLIS = 1000;
+
+    private final ncclComm handle = new ncclComm();
+    private final ReentrantLock turn = new ReentrantLock();
+    private final Failure failure;
+    private final CommunicationStream stream;
+    private final CUstream_st nativeStream;
+    private final long limitNanos;
+    private volatile boolean gone;
+
+    private Communicator(Failure failure, CommunicationStream stream, Duration timeout) {
+        this.failure = failure;
+        this.stream = stream;
+        this.limitNanos = timeout.toNanos();
+        nativeStream = new Handles.StreamAddress(stream.handle());
+    }
+
+    /** An id for a group, of which one rank asks for one. */
+    static byte[] newId() {
+        try (Handles.Scratch memory = new Handles.Scratch(ncclUniqueId.class)) {
+            ncclUniqueId id = new Handles.Id(memory);
+            int result = nccl.ncclGetUniqueId(id);
+            if (result != nccl.ncclSuccess) {
+                throw new CollectiveException("ncclGetUniqueId: " + NcclLibrary.text(result) + lastError(null));
+            }
+            byte[] bytes = new byte[nccl.NCCL_UNIQUE_ID_BYTES];
+            id.internal().get(bytes);
+            return bytes;
+        }
+    }
+
+    /**
+     * Connects the ranks.
+     *
+     * @throws CollectiveException where that fails, takes longer than the limit or is given up; nothing is left then
+     */
+    static Communicator connect(
+            byte[] id, int rank, int size, CommunicationStream stream, Duration timeout, Failure failure) {
+        Communicator communicator = new Communicator(failure, stream, timeout);
+        stream.enter();
+        try (Handles.Scratch idMemory = new Handles.Scratch(ncclUniqueId.class);
+                Handles.Scratch configMemory = new Handles.Scratch(ncclConfig_t.class)) {
+            ncclUniqueId unique = new Handles.Id(idMemory);
+            ncclConfig_t config = new Handles.Config(configMemory);
+            unique.internal().put(id);
+            config.size(Pointer.sizeof(ncclConfig_t.class)).magic(MAGIC).version(nccl.NCCL_VERSION_CODE);
+            config.blocking(0).cgaClusterSize(UNDEFINED).minCTAs(UNDEFINED).maxCTAs(UNDEFINED);
+            config.netName(null).splitShare(UNDEFINED);
+            communicator.call(
+                    "ncclCommInitRankConfig",
+                    () -> nccl.ncclCommInitRankConfig(communicator.handle, size, unique, rank, config));
+            return communicator;
+        } catch (RuntimeException e) {
+            communicator.abort();
+            throw e;
+        }
+    }
+
+    void allGather(long to, long from, long bytes) {
+        call(
+                "ncclAllGather",
+                () -> nccl.ncclAllGather(pointer(from), pointer(to), bytes, nccl.ncclInt8, handle, nativeStream));
+    }
+
+    void broadcast(long address, long bytes, int root) {
+        Pointer operand = pointer(address);
+        call(
+                "ncclBroadcast",
+                () -> nccl.ncclBroadcast(operand, operand, bytes, nccl.ncclInt8, root, handle, nativeStream));
+    }
+
+    /** to: fp32 [n], from: fp32 [size * n]. */
+    void reduceScatter(long to, long from, long n) {
+        call(
+                "ncclReduceScatter",
+                () -> nccl.ncclReduceScatter(
+                        pointer(from), pointer(to), n, nccl.ncclFloat32, nccl.ncclSum, handle, nativeStream));
+    }
+
+    /** fp32 [n], in place. */
+    void allReduce(long address, long n) {
+        Pointer operand = pointer(address);
+        call(
+                "ncclAllReduce",
+                () -> nccl.ncclAllReduce(operand, operand, n, nccl.ncclFloat32, nccl.ncclSum, handle, nativeStream));
+    }
+
+    /** Bytes to or from a peer. */
+    record Move(boolean send, int peer, long address, long bytes) {}
+
+    /** Moves that all go on at once, in order between a pair; those of no bytes are left out, as the peer leaves them out. */
+    void move(List<Move> moves) {
+        if (moves.stream().allMatch(move -> move.bytes == 0)) {
+            return;
+        }
+        call("ncclGroupEnd of " + moves.size() + " moves", () -> {
+            int result = nccl.ncclGroupStart();
+            if (result != nccl.ncclSuccess) {
+                return result;
+            }
+            for (Move move : moves) {
+                if (move.bytes > 0 && result == nccl.ncclSuccess) {
+                    result = one(move);
+                    result = result == nccl.ncclInProgress ? nccl.ncclSuccess : result;
+                }
+            }
+            int end = nccl.ncclGroupEnd();
+            return result == nccl.ncclSuccess ? end : result;
+        });
+    }
+
+    private int one(Move move) {
+        Pointer operand = pointer(move.address);
+        return move.send
+                ? nccl.ncclSend(operand, move.bytes, nccl.ncclInt8, move.peer, handle, nativeStream)
+                : nccl.ncclRecv(operand, move.bytes, nccl.ncclInt8, move.peer, handle, nativeStream);
+    }
+
+    private static Pointer pointer(long address) {
+        return new Handles.Address(address);
+    }
+
+    /** Issues one call and follows it until NCCL has taken it. */
+    private void call(String name, IntSupplier body) {
+        turn.lock();
+        try {
+            failure.check(name);
+            stream.enter();
+            long deadline = System.nanoTime() + limitNanos;
+            int result = body.getAsInt();
+            while (result == nccl.ncclInProgress) {
+                failure.check(name);
+                if (System.nanoTime() > deadline) {
+                    throw failed(name, "has not ended within " + limitNanos / 1_000_000 + " ms");
+                }
+                LockSupport.parkNanos(PAUSE_NANOS);
+                result = state();
+            }
+            if (result != nccl.ncclSuccess) {
+                throw failed(name, NcclLibrary.text(result) + lastError(handle));
+            }
+        } finally {
+            turn.unlock();
+        }
+    }
+
+    private CollectiveException failed(String name, String what) {
+        failure.set(name + " " + what);
+        return failure.of(name);
+    }
+
+    /** The state NCCL says the communicator is in. */
+    private int state() {
+        int[] state = new int[1];
+        int result = nccl.ncclCommGetAsyncError(handle, state);
+        return result == nccl.ncclSuccess ? state[0] : result;
+    }
+
+    /** What NCCL has noticed by itself, as one line; null where there is nothing, or it is in the middle of a call. */
+    String noticed() {
+        if (!turn.tryLock()) {
+            return null;
+        }
+        try {
+            stream.enter();
+            int state = gone ? nccl.ncclSuccess : state();
+            return state == nccl.ncclSuccess || state == nccl.ncclInProgress
+                    ? null
+                    : NcclLibrary.text(state) + lastError(handle);
+        } finally {
+            turn.unlock();
+        }
+    }
+
+    private static String lastError(ncclComm handle) {
+        BytePointer text = nccl.ncclGetLastError(handle);
+        String line = text == null || text.isNull()
+                ? ""
+                : text.getString().strip().lines().findFirst().orElse("");
+        return line.isEmpty() ? "" : ": " + line;
+    }
+
+    /** Gives it back when all that was issued is over. */
+    void close() {
+        call("ncclCommFinalize", () -> nccl.ncclCommFinalize(handle));
+        turn.lock();
+        try {
+            gone = true;
+            int result = nccl.ncclCommDestroy(handle);
+            if (result != nccl.ncclSuccess && result != nccl.ncclInProgress) {
+                failure.set("ncclCommDestroy: " + NcclLibrary.text(result));
+            }
+        } finally {
+            turn.unlock();
+        }
+    }
+
+    /** Ends what is under way, and the communicator. Somebody who is held up in a call does not keep it from that. */
+    void abort() {
+        boolean own = false;
+        try {
+            own = turn.tryLock(ABORT_PATIENCE_MILLIS, TimeUnit.MILLISECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        try {
+            if (!gone && !handle.isNull()) {
+                gone = true;
+                stream.enter();
+                nccl.ncclCommAbort(handle);
+            }
+        } finally {
+            if (own) {
+                turn.unlock();
+            }
+        }
+    }
+}

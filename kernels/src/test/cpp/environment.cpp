@@ -1,0 +1,82 @@
+// The simulation without tests: a process that finds these libraries on LD_LIBRARY_PATH is told about its devices by the environment.
+//   SHARDLOOM_SIM_DEVICES        how many devices there are (1)
+//   CUDA_VISIBLE_DEVICES         ordinals of those that this process sees, as the driver has it (all); an unknown one ends the list
+//   SHARDLOOM_SIM_BYTES          memory of each (1 GiB)
+//   SHARDLOOM_SIM_SEED           of the delays (1)
+//   SHARDLOOM_SIM_DELAY_MICROS   longest delay before each task of a stream (0)
+//   SHARDLOOM_SIM_REPORT         a file that gets, when the process ends, a line for each fault and a last one; processes may share it
+#include "device.h"
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace sim {
+namespace {
+
+constexpr int PATIENCE_MILLIS = 2000;
+
+long number(const char* name, long otherwise) {
+    const char* value = getenv(name);
+    return value && *value ? atol(value) : otherwise;
+}
+
+void seeOnly(const char* ordinals) {
+    std::vector<Device*> all, visible;
+    all.swap(world().devices);
+    for (const char* p = ordinals; *p;) {
+        char* end;
+        const long i = strtol(p, &end, 10);
+        if (end == p || i < 0 || i >= long(all.size())) break;
+        all[i]->index = int(visible.size());
+        visible.push_back(all[i]);
+        p = *end == ',' ? end + 1 : end;
+    }
+    world().devices = visible;
+}
+
+/** Nothing is freed: threads of the process may still run. */
+void writeReport() {
+    World& w = world();
+    std::string summary;
+    heldByOthers();
+    for (Device* device : w.devices) {
+        std::set<Stream*> streams;
+        { std::lock_guard<std::mutex> lock(device->mutex); streams = device->streams; }
+        const std::string name = " device " + std::to_string(device->physical);
+        for (Stream* stream : streams) {
+            if (!stream->drain(PATIENCE_MILLIS)) w.report("not through in the end: a stream of" + name);
+        }
+        std::lock_guard<std::mutex> lock(device->mutex);
+        for (auto& [address, bytes] : device->blocks) {
+            checkRedZones(*device, address, bytes);
+            w.report("leak: " + std::to_string(bytes) + " bytes of" + name);
+        }
+        checkFreed(*device);
+        summary += "," + name + " peak " + std::to_string(device->peak) + " bytes";
+    }
+    std::string text;
+    const std::string pid = std::to_string(getpid()) + " ";
+    std::lock_guard<std::mutex> lock(w.mutex);
+    for (auto& line : w.reports) text += pid + line + "\n";
+    text += pid + "end: " + std::to_string(w.reports.size()) + " faults" + summary + "\n";
+    const int file = open(getenv("SHARDLOOM_SIM_REPORT"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (file < 0 || write(file, text.data(), text.size()) != ssize_t(text.size())) perror("SHARDLOOM_SIM_REPORT");
+    if (file >= 0) close(file);
+}
+
+}  // namespace
+
+void takeEnvironment() {
+    static std::mutex once;
+    std::lock_guard<std::mutex> lock(once);
+    World& w = world();
+    if (!w.devices.empty()) return;
+    addDevices(int(number("SHARDLOOM_SIM_DEVICES", 1)), number("SHARDLOOM_SIM_BYTES", 1L << 30));
+    if (const char* visible = getenv("CUDA_VISIBLE_DEVICES")) seeOnly(visible);
+    w.seed = number("SHARDLOOM_SIM_SEED", 1);
+    w.delayMicros = int(number("SHARDLOOM_SIM_DELAY_MICROS", 0));
+    if (const char* file = getenv("SHARDLOOM_SIM_REPORT"); file && *file && !w.devices.empty()) atexit(writeReport);
+}
+}  // namespace sim

@@ -1,0 +1,199 @@
+package org.shardloom.kernels.collective.nccl;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.shardloom.kernels.collective.AbortSignal;
+import org.shardloom.kernels.collective.CollectiveException;
+import org.shardloom.kernels.collective.Meeting;
+import org.shardloom.kernels.collective.Pending;
+import org.shardloom.kernels.collective.Ranks;
+import org.shardloom.kernels.cuda.CudaDevice;
+import org.shardloom.kernels.cuda.SimulatedDriver;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.plan.PlanCollectives;
+import org.shardloom.kernels.plan.PlanDevice;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+
+/** What the contract does not ask: refusals, and that numbers which did not arrive whole never reach the host. */
+@Timeout(90)
+class NcclAbortTest {
+    private static final Duration LIMIT = Duration.ofSeconds(20);
+    private SimulatedDevices devices;
+
+    @BeforeEach
+    void open() {
+        devices = new SimulatedDevices(2, 3, 200);
+    }
+
+    @AfterEach
+    void close() {
+        devices.close();
+    }
+
+    private NcclCollectives join(Meeting meeting, int rank, int device, Duration timeout, AbortSignal signal) {
+        return NcclCollectives.join(
+                meeting.of(rank), rank, 2, devices.of(device), timeout, signal, true, NcclCollectivesTest.PIECE_BYTES);
+    }
+
+    /** The engine has long gone on when it comes out: whatever it waits for then fails, and nothing is held for ever. */
+    @Test
+    void aHangingCollectiveIsEndedAndTheDeviceServesTheNextGroup() {
+        Meeting first = new Meeting(2, LIMIT), second = new Meeting(2, LIMIT);
+        Ranks.run(2, rank -> {
+            CudaDevice device = devices.of(rank);
+            try (NcclCollectives group = join(first, rank, rank, Duration.ofSeconds(1), new AbortSignal());
+                    Memory memory = device.memory(Purpose.GRADIENTS);
+                    Memory host = device.hostMemory(Purpose.GRADIENTS)) {
+                Tensor tensor = memory.allocate(DType.F32, 1000), copy = host.allocate(DType.F32, 1000);
+                device.ops().zero(tensor);
+                group.barrier().await();
+                if (rank == 0) {
+                    SimulatedDriver.hangCollective(1);
+                    group.allReduce(tensor).await();
+                } else {
+                    Thread.sleep(100);
+                    group.allReduce(tensor).await();
+                }
+                Device.Transfer transfer = device.toHost(copy, tensor, device.issued());
+                long start = System.nanoTime();
+                for (Runnable wait : List.<Runnable>of(
+                        transfer::await,
+                        device::synchronize,
+                        () -> device.read(tensor, ByteBuffer.allocateDirect(4000)),
+                        () -> device.ops().sumOfSquares(tensor),
+                        () -> group.sum(1.0))) {
+                    CollectiveException e = assertThrows(CollectiveException.class, wait::run);
+                    assertTrue(e.getMessage().startsWith("rank " + rank), e.getMessage());
+                    assertTrue(e.getMessage().contains("all-reduce"), e.getMessage());
+                }
+                assertTrue(System.nanoTime() - start < 2_500_000_000L);
+            }
+            // A new generation, over the same device.
+            try (NcclCollectives group = join(second, rank, rank, LIMIT, new AbortSignal())) {
+                assertEquals(3, group.sum(rank + 1.0)[0]);
+                device.synchronize();
+            }
+            return null;
+        });
+    }
+
+    @Test
+    void anAbortFreesAThreadThatWaitsForTheDevice() {
+        Meeting meeting = new Meeting(2, LIMIT);
+        AbortSignal signal = new AbortSignal();
+        Ranks.run(2, rank -> {
+            CudaDevice device = devices.of(rank);
+            try (NcclCollectives group = join(meeting, rank, rank, LIMIT, signal);
+                    Memory memory = device.memory(Purpose.GRADIENTS)) {
+                Tensor tensor = memory.allocate(DType.F32, 1000);
+                if (rank == 1) {
+                    Thread.sleep(500);
+                    signal.abort("worker 7 is gone");
+                    return null;
+                }
+                Pending pending = group.broadcast(tensor, 1);
+                pending.await();
+                CollectiveException e = assertThrows(CollectiveException.class, device::synchronize);
+                assertEquals("rank 0, what was on cuda:0: worker 7 is gone", e.getMessage());
+                e = assertThrows(CollectiveException.class, pending::await);
+                assertEquals("rank 0, broadcast: worker 7 is gone", e.getMessage());
+            }
+            return null;
+        });
+    }
+
+    @Test
+    void whatWasOverBeforeAFailureStaysGood() {
+        Meeting meeting = new Meeting(2, LIMIT);
+        Ranks.run(2, rank -> {
+            try (NcclCollectives group = join(meeting, rank, rank, LIMIT, new AbortSignal())) {
+                Pending barrier = group.barrier();
+                barrier.await();
+                group.abort("enough");
+                barrier.await();
+                assertThrows(CollectiveException.class, () -> group.barrier().await());
+            }
+            return null;
+        });
+    }
+
+    @Test
+    void twoRanksOnOneGpuAreRefusedBeforeNcclIsAsked() {
+        Meeting meeting = new Meeting(2, LIMIT);
+        Ranks.run(2, rank -> {
+            CollectiveException e =
+                    assertThrows(CollectiveException.class, () -> join(meeting, rank, 0, LIMIT, new AbortSignal()));
+            assertTrue(
+                    e.getMessage()
+                            .matches("ranks 0 and 1 are both on GPU [0-9a-f]{32} at 0000:01:00.0: "
+                                    + "every worker needs a GPU of its own"),
+                    e.getMessage());
+            return null;
+        });
+    }
+
+    @Test
+    void anNcclThatIsTooOldIsRefusedByAllRanks() {
+        SimulatedDriver.ncclVersion(21705);
+        Meeting meeting = new Meeting(2, LIMIT);
+        Ranks.run(2, rank -> {
+            CollectiveException e =
+                    assertThrows(CollectiveException.class, () -> join(meeting, rank, rank, LIMIT, new AbortSignal()));
+            assertEquals("rank 0: NCCL 2.17.5 is too old, 2.18.0 is the oldest that will do", e.getMessage());
+            return null;
+        });
+    }
+
+    @Test
+    void aRankThatDoesNotConnectEndsTheMeetingInTime() {
+        Meeting meeting = new Meeting(2, LIMIT);
+        Ranks.run(2, rank -> {
+            if (rank == 1) {
+                // Comes to the rendezvous only.
+                byte[] entry = new Roll.Entry("", "2.23.4", "elsewhere", "00", "0000:01:00.0", new byte[0]).bytes();
+                meeting.of(1).exchange("nccl", entry);
+                return null;
+            }
+            long start = System.nanoTime();
+            CollectiveException e = assertThrows(
+                    CollectiveException.class, () -> join(meeting, 0, 0, Duration.ofMillis(700), new AbortSignal()));
+            assertTrue(e.getMessage().contains("ncclCommInitRankConfig has not ended within 700 ms"), e.getMessage());
+            assertTrue(System.nanoTime() - start < 2_000_000_000L);
+            return null;
+        });
+    }
+
+    @Test
+    void itHoldsTheMemoryThatThePlanCounts() {
+        Meeting meeting = new Meeting(2, LIMIT);
+        PlanDevice plan = new PlanDevice();
+        Map<Purpose, Long> planned;
+        try (PlanCollectives paper = new PlanCollectives(0, 2, plan)) {
+            assertEquals(2, paper.size());
+            planned = plan.statistics().currentByPurpose();
+        }
+        Ranks.run(2, rank -> {
+            CudaDevice device = devices.of(rank);
+            try (NcclCollectives group =
+                    NcclCollectives.join(meeting.of(rank), rank, 2, device, LIMIT, new AbortSignal(), false)) {
+                assertEquals(planned, device.statistics().currentByPurpose());
+                group.allocateShared(DType.F32, 1000);
+                assertEquals(planned, device.statistics().currentByPurpose());
+            }
+            return null;
+        });
+    }
+}

@@ -1,0 +1,35 @@
+package org.shardloom.kernels.collective.nccl;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.shardloom.kernels.cuda.CudaDevice;
+import org.shardloom.kernels.cuda.SimulatedDriver;
+
+/** A simulated GPU for every rank, all in this process. */
+final class SimulatedDevices implements AutoCloseable {
+    private final List<CudaDevice> devices = new ArrayList<>();
+
+    SimulatedDevices(int count, long seed, int longestDelayMicros) {
+        SimulatedDriver.start(count, 512L << 20, seed, longestDelayMicros);
+        for (int index = 0; index < count; index++) {
+            devices.add(new CudaDevice(index, SimulatedDriver.images()));
+        }
+    }
+
+    CudaDevice of(int rank) {
+        return devices.get(rank);
+    }
+
+    /** Fails where a device still counts memory, or the simulation has found a fault. */
+    @Override
+    public void close() {
+        for (CudaDevice device : devices) {
+            assertEquals(0, device.statistics().currentBytes(), device.name());
+            assertEquals(0, device.hostStatistics().currentBytes(), device.name());
+            device.close();
+        }
+        assertEquals(List.of(), SimulatedDriver.reports());
+    }
+}

@@ -1,0 +1,75 @@
+package org.shardloom.kernels.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The product's own JVM over the simulation, set up by the environment alone. */
+@Timeout(60)
+class SimulatedProcessTest {
+    @TempDir
+    private Path directory;
+
+    @Test
+    void processesThatStartAtOnceEachSeeTheirDevicesAndReportWhenTheyEnd() throws Exception {
+        List<Process> processes = new ArrayList<>();
+        for (int device = 0; device < 3; device++) {
+            processes.add(start(device, device == 2 ? "untidy" : "tidy"));
+        }
+        for (Process process : processes) {
+            String output = new String(process.getInputStream().readAllBytes());
+            assertEquals(0, process.waitFor(), output);
+            assertEquals("cuda:0 2.0 4.0 6.0\n", output);
+        }
+        assertEquals(List.of("end: 0 faults, device 0 peak 512 bytes"), reports(processes.get(0)));
+        assertEquals(List.of("end: 0 faults, device 1 peak 512 bytes"), reports(processes.get(1)));
+        List<String> untidy = reports(processes.get(2));
+        assertEquals(2, untidy.size(), untidy.toString());
+        assertEquals("leak: 512 bytes of device 2", untidy.get(0));
+        assertTrue(untidy.get(1).startsWith("end: 1 faults"), untidy.toString());
+    }
+
+    @Test
+    void aDeviceThatIsNotThereIsRefused() throws Exception {
+        Process process = start(7, "tidy");
+        String output = new String(process.getInputStream().readAllBytes());
+        assertEquals(1, process.waitFor(), output);
+        assertTrue(output.contains("cuda:0: cuInit(0) returned 100, CUDA_ERROR_NO_DEVICE"), output);
+    }
+
+    private Process start(int visible, String tidy) throws IOException {
+        Map<String, String> environment = Map.of(
+                "SHARDLOOM_SIM_DEVICES",
+                "3",
+                "SHARDLOOM_SIM_BYTES",
+                "" + (1 << 20),
+                "SHARDLOOM_SIM_SEED",
+                "5",
+                "SHARDLOOM_SIM_DELAY_MICROS",
+                "500",
+                "SHARDLOOM_SIM_REPORT",
+                directory.resolve("reports").toString(),
+                "CUDA_VISIBLE_DEVICES",
+                "" + visible);
+        String cache = directory.resolve("kernels").toString();
+        return SimulatedProcess.of(directory, SimulatedProcessMain.class, environment, cache, tidy)
+                .start();
+    }
+
+    private List<String> reports(Process process) throws IOException {
+        String pid = process.pid() + " ";
+        return Files.readAllLines(directory.resolve("reports")).stream()
+                .filter(line -> line.startsWith(pid))
+                .map(line -> line.substring(pid.length()))
+                .toList();
+    }
+}

@@ -1,0 +1,143 @@
+package org.shardloom.worker.zero;
+
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import org.shardloom.kernels.collective.CollectiveException;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+
+/**
+ * Brings reduced gradients to the host and sums them there over the micro-batches of a step, on a thread of its own: the engine's thread goes
+ * on issuing what the device computes meanwhile. In a step's last round it also sums their squares, so that the norm is known as soon as the
+ * last gradient has come.
+ */
+final class GradientArrivals implements AutoCloseable {
+    /** Elements that come at a time where they are added, into two places by turns: 8 MB. */
+    private static final long PIECE = 1 << 20;
+
+    private final Device device;
+    private final Memory memory;
+    private final Tensor[] sums;
+    private final double[] squares;
+    private final Future<?>[] arriving;
+    private final ExecutorService thread;
+    private Tensor[] places;
+    private boolean adds;
+    private boolean counts;
+
+    /**
+     * Nothing is under way.
+     *
+     * @param memory the host's
+     * @param sums fp32, in the host's memory, by unit
+     */
+    GradientArrivals(Device device, Memory memory, Tensor[] sums) {
+        this.device = device;
+        this.memory = memory;
+        this.sums = sums;
+        this.squares = new double[sums.length];
+        this.arriving = new Future<?>[sums.length];
+        this.thread = Executors.newSingleThreadExecutor(task -> {
+            Thread own = new Thread(task, "gradient-arrivals");
+            own.setDaemon(true);
+            return own;
+        });
+    }
+
+    /** What comes from now on: the first round's gradients overwrite the sums, the last's complete them. */
+    void beginRound(boolean first, boolean last) {
+        adds = !first;
+        counts = last;
+        if (adds && places == null) {
+            places = new Tensor[] {memory.allocate(DType.F32, PIECE), memory.allocate(DType.F32, PIECE)};
+        }
+    }
+
+    /**
+     * Has the unit's gradient come.
+     *
+     * @param gradient fp32 on the device; to be left as it is until {@link #await}, or null: nothing comes
+     * @param ready when it is complete
+     */
+    void take(int unit, Tensor gradient, Device.Point ready) {
+        boolean add = adds;
+        boolean count = counts;
+        arriving[unit] = thread.submit(() -> {
+            if (gradient != null && add) {
+                add(sums[unit], gradient, ready);
+            } else if (gradient != null) {
+                device.toHost(sums[unit], gradient, ready).await();
+            } else if (!add) {
+                device.hostOps().zero(sums[unit]);
+            }
+            if (count) {
+                squares[unit] = device.hostOps().sumOfSquares(sums[unit]);
+            }
+        });
+    }
+
+    /** Piece by piece, one on its way while the one before is added. */
+    private void add(Tensor sum, Tensor gradient, Device.Point ready) {
+        Device.Transfer next = copy(0, gradient, ready);
+        for (long at = 0; at < sum.elements(); at += PIECE) {
+            Device.Transfer here = next;
+            if (at + PIECE < sum.elements()) {
+                next = copy(at + PIECE, gradient, ready);
+            }
+            here.await();
+            long count = Math.min(PIECE, sum.elements() - at);
+            device.hostOps().add(sum.slice(at, count), place(at).slice(0, count));
+        }
+    }
+
+    private Device.Transfer copy(long at, Tensor gradient, Device.Point ready) {
+        long count = Math.min(PIECE, gradient.elements() - at);
+        return device.toHost(place(at).slice(0, count), gradient.slice(at, count), ready);
+    }
+
+    private Tensor place(long at) {
+        return places[(int) (at / PIECE % 2)];
+    }
+
+    /** Waits until the unit's gradient has come. */
+    void await(int unit) {
+        if (arriving[unit] == null) {
+            return;
+        }
+        try {
+            arriving[unit].get();
+            arriving[unit] = null;
+        } catch (ExecutionException e) {
+            if (e.getCause() instanceof RuntimeException failure) {
+                throw failure;
+            }
+            throw new IllegalStateException(e.getCause());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new CollectiveException("interrupted while gradients come from the device");
+        }
+    }
+
+    /** Of the unit's sum after a step's last round, in double precision. */
+    double sumOfSquares(int unit) {
+        return squares[unit];
+    }
+
+    /** Waits for what is under way. */
+    @Override
+    public void close() {
+        thread.shutdown();
+        try {
+            if (!thread.awaitTermination(1, TimeUnit.MINUTES)) {
+                throw new IllegalStateException("gradients are still on their way from the device");
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

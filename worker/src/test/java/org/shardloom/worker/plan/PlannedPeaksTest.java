@@ -1,0 +1,75 @@
+package org.shardloom.worker.plan;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.shardloom.kernels.collective.LocalCollectives;
+import org.shardloom.kernels.cuda.CudaDevice;
+import org.shardloom.kernels.cuda.SimulatedDriver;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.JobFile;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.model.TunedModel;
+import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.weights.SharedFixtures;
+import org.shardloom.worker.zero.StartWeights;
+import org.shardloom.worker.zero.StepInput;
+import org.shardloom.worker.zero.ZeroEngine;
+
+/**
+ * What a plan finds is what the engine asks a CUDA driver for, to the byte: measured by the simulated driver, which also counts what must not
+ * happen within steps. No GPU takes part.
+ */
+@Timeout(300)
+class PlannedPeaksTest {
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "tiny-chatglm3|{type: full}|bf16|2|zero.stage=3",
+                "tiny-chatglm3|{type: full}|fp32|1|zero.offload_params=true",
+                "tiny-chatglm1|{type: full}|bf16|1|gradient_checkpointing=false",
+                "tiny-chatglm3|{type: lora, rank: 4, dropout: 0.1}|bf16|1|zero.stage=3",
+                "tiny-chatglm3|{type: qlora, rank: 4}|bf16|1|zero.stage=3",
+                "tiny-chatglm1|{type: p_tuning_v2, prefix_length: 8, projection: true}|fp16|1|zero.stage=3"
+            })
+    void planEqualsTheDriver(String fixture, String method, String precision, int samples, String setting)
+            throws IOException {
+        Path directory = SharedFixtures.require(fixture).resolve("safetensors-fp32");
+        String yaml =
+                "model: {path: " + directory + "}\ndata: {train: /none.jsonl, max_length: 24}\noutput_dir: /none\n"
+                        + "train: {micro_batch_size: 1, global_batch_size: " + samples + "}\nprecision: " + precision
+                        + "\nworkers: 1\nmethod: " + method + "\n";
+        JobConfig job = JobFile.parse(yaml, "job.yaml", List.of(setting)).config();
+        DecoderConfig model = ModelConfigReader.read(directory);
+        RankPlan planned = Planner.plan(job, model).ranks().get(0);
+        TunedModel tuned = Tuning.of(model, job.method().tuning());
+        SimulatedDriver.start(1, 256L << 20, 3, 0);
+        try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
+                ZeroEngine engine = new ZeroEngine(tuned, Planner.engine(job, 24), device, new LocalCollectives())) {
+            StartWeights.fillAll(job.model(), 1, engine);
+            device.hostStatistics().resetPeak();
+            engine.publishMaster();
+            StepInput step = Planner.step(job, 0, Planner.batch(model, 1, 24));
+            engine.step(step);
+            engine.step(step);
+            assertEquals(planned.devicePeakBytes(), SimulatedDriver.peakBytes(0), "device memory");
+            assertEquals(
+                    planned.pinnedHostBytes() + (1 << 20),
+                    device.hostStatistics().peakBytes(),
+                    "page-locked memory");
+            long allocations = SimulatedDriver.allocations();
+            engine.step(step);
+            assertEquals(allocations, SimulatedDriver.allocations(), "a third step allocates");
+            assertEquals(0, SimulatedDriver.pageableCopies(), "copies of pageable memory");
+            assertEquals(0, SimulatedDriver.deviceWaits(), "waits for the whole device");
+        }
+        assertEquals(List.of(), SimulatedDriver.reports());
+    }
+}
