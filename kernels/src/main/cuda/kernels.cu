@@ -8,4 +8,6 @@
 #include "rotary.cu"
 #include "attention.cu"
 #include "attention_backward.cu"
+#include "flash_attention.cu"
+#include "flash_attention_backward.cu"
 #include "quantized.cu"

@@ -7,6 +7,10 @@ typedef unsigned long long u64;
 
 /** A kernel that the driver finds by this name. */
 #define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
+/** A kernel whose blocks have so many threads, and of which so many blocks must find registers on a multiprocessor. */
+#define KERNEL_BOUNDED(threads, blocks, name, ...) extern "C" __global__ void __launch_bounds__(threads, blocks) name(__VA_ARGS__)
+/** A loop whose counter the compiler must know, since registers have no addresses. */
+#define UNROLL _Pragma("unroll")
 /** Shared memory of the size that the launch gave. */
 #define DYNAMIC_SHARED(T, v)                                     \
     extern __shared__ __align__(16) unsigned char sharedBytes[]; \

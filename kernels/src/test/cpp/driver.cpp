@@ -216,8 +216,24 @@ API cuMemsetD8Async(Address to, unsigned char value, size_t bytes, Stream* strea
 }
 API cuLaunchHostFunc(Stream* stream, void (*f)(void*), void* data) { DEVICE; stream->put([=] { f(data); }); return OK; }
 
-/** Any image stands for the kernels that g++ has compiled. */
-API cuModuleLoadData(void** module, const void* image) { DEVICE; *module = const_cast<char*>("kernels"); return image ? OK : INVALID_VALUE; }
+/** How much shared memory a launch may ask for: what a kernel was given beyond the usual, by device. */
+constexpr unsigned USUAL_SHARED = 48 << 10, MOST_SHARED = 163 << 10;
+static std::mutex sharedMutex;
+static std::map<std::pair<Device*, const Kernel*>, unsigned> sharedLimits;
+static unsigned sharedLimit(Device* device, const Kernel* kernel) {
+    std::lock_guard<std::mutex> lock(sharedMutex);
+    auto limit = sharedLimits.find({device, kernel});
+    return limit == sharedLimits.end() ? USUAL_SHARED : limit->second;
+}
+
+/** Any image stands for the kernels that g++ has compiled; they begin with the usual limits. */
+API cuModuleLoadData(void** module, const void* image) {
+    DEVICE;
+    std::lock_guard<std::mutex> lock(sharedMutex);
+    for (const Kernel& kernel : kernels()) sharedLimits.erase({device, &kernel});
+    *module = const_cast<char*>("kernels");
+    return image ? OK : INVALID_VALUE;
+}
 API cuModuleUnload(void*) { return OK; }
 API cuModuleGetFunction(const Kernel** out, void*, const char* name) {
     for (const Kernel& kernel : kernels()) {
@@ -225,13 +241,19 @@ API cuModuleGetFunction(const Kernel** out, void*, const char* name) {
     }
     return NOT_FOUND;
 }
-API cuFuncSetAttribute(const Kernel*, int, int) { return OK; }
+API cuFuncSetAttribute(const Kernel* kernel, int attribute, int value) {
+    DEVICE;
+    if (attribute != 8 || value < 0 || unsigned(value) > MOST_SHARED) return INVALID_VALUE;  // 8: most dynamic shared memory
+    std::lock_guard<std::mutex> lock(sharedMutex);
+    sharedLimits[{device, kernel}] = unsigned(value);
+    return OK;
+}
 API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned sharedBytes,
                    Stream* stream, void** arguments, void**) {
     DEVICE;
     World& w = world();
     if (w.launchesUntilFailure > 0 && --w.launchesUntilFailure == 0) { device->error = LAUNCH_FAILED; return LAUNCH_FAILED; }
-    if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx == 0 || bx > 1024 || bx % 32 || by != 1 || bz != 1 || sharedBytes > 48 << 10) return INVALID_VALUE;
+    if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx == 0 || bx > 1024 || bx % 32 || by != 1 || bz != 1 || sharedBytes > sharedLimit(device, kernel)) return INVALID_VALUE;
     // Arguments are copied at the launch, as the driver does.
     auto values = std::make_shared<std::vector<uint64_t>>(kernel->sizes.size());
     for (size_t i = 0; i < values->size(); i++) memcpy(&(*values)[i], arguments[i], kernel->sizes[i]);

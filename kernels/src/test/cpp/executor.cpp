@@ -11,23 +11,35 @@ namespace {
 enum State { READY, AT_BARRIER, AT_WARP, DONE };
 constexpr size_t STACK = 128 << 10;
 
+/** A copy to shared memory that is on its way. */
+struct Copy {
+    void* to;
+    const void* from;
+    size_t bytes;
+    int group;
+};
+
 struct Fiber {
     void* stackPointer;
     char* stack = nullptr;
     State state;
     const void* site;
     int phase;
+    int group;  // of copies: how many were committed
+    std::vector<Copy> copies;
 };
 
 struct Block {
     std::vector<Fiber> fibers;
     unsigned size = 0, running = 0, atBarrier = 0, done = 0;
     unsigned atWarp[32];
-    uint64_t slots[2][1024];
+    unsigned char slots[2][1024][SHARE];
     void* scheduler;
     const Kernel* kernel;
     void** arguments;
     std::vector<unsigned char> shared;
+    unsigned sharedBytes;
+    uint64_t choices;  // of when copies are made
     std::string fault;
 };
 
@@ -61,17 +73,38 @@ void body() {
     __builtin_trap();
 }
 
+void carryOut(const Copy& copy) {
+    if (copy.from) memcpy(copy.to, copy.from, copy.bytes);
+    else memset(copy.to, 0, copy.bytes);
+}
+
 void prepare(Fiber& fiber) {
     if (!fiber.stack) fiber.stack = static_cast<char*>(mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     void** top = reinterpret_cast<void**>(fiber.stack + STACK) - 2;
     *top = reinterpret_cast<void*>(&body);  // a return address on an aligned stack, as after a call
     fiber.stackPointer = top - 6;
     fiber.state = READY;
-    fiber.phase = 0;
+    fiber.phase = fiber.group = 0;
+    fiber.copies.clear();
 }
 
 void fault(const std::string& what) {
     if (block->fault.empty()) block->fault = std::string(block->kernel->name) + ": " + what;
+}
+
+/** Each lane of the warp up to where it waits; false where all wait already. */
+bool runWarp(unsigned warp, unsigned firstLane) {
+    Block& b = *block;
+    bool moved = false;
+    for (unsigned k = 0; k < 32 && b.fault.empty(); k++) {
+        const unsigned i = warp * 32 + (firstLane + k) % 32;
+        if (i >= b.size || b.fibers[i].state != READY) continue;
+        moved = true;
+        b.running = i;
+        thread_ = {i, 0, 0};
+        sim_switch(&b.scheduler, b.fibers[i].stackPointer);
+    }
+    return moved;
 }
 
 void runBlock(std::mt19937_64& random) {
@@ -79,16 +112,15 @@ void runBlock(std::mt19937_64& random) {
     b.atBarrier = b.done = 0;
     std::fill(b.atWarp, b.atWarp + 32, 0);
     for (unsigned i = 0; i < b.size; i++) prepare(b.fibers[i]);
+    const unsigned warps = (b.size + 31) / 32;
     while (b.done < b.size && b.fault.empty()) {
+        // A warp goes on for some exchanges while the others stand: what a barrier is missing for shows when one is far ahead of another.
+        const uint64_t choice = random();
+        const unsigned firstWarp = unsigned(choice % warps), firstLane = unsigned(choice >> 32) % 32;
         bool moved = false;
-        const unsigned first = unsigned(random() % b.size);
-        for (unsigned k = 0; k < b.size && b.fault.empty(); k++) {
-            const unsigned i = (first + k) % b.size;
-            if (b.fibers[i].state != READY) continue;
-            moved = true;
-            b.running = i;
-            thread_ = {i, 0, 0};
-            sim_switch(&b.scheduler, b.fibers[i].stackPointer);
+        for (unsigned k = 0; k < warps && !moved; k++) {
+            const unsigned warp = (firstWarp + k) % warps;
+            for (int turns = 1 << (choice >> 40) % 9; turns > 0 && runWarp(warp, firstLane); turns--) moved = true;
         }
         if (!moved) fault("threads wait for others that will not come: a barrier or shuffle that not all of them reach");
     }
@@ -121,13 +153,13 @@ void blockBarrier(const void* site) {
     leave();
 }
 
-uint64_t warpExchange(uint64_t bits, int lane, const void* site) {
+const unsigned char* warpShare(const void* mine, size_t bytes, const void* site) {
     Block& b = *block;
     const unsigned warp = b.running / 32, base = warp * 32;
     Fiber& me = current();
     // Two sets of slots: who is in the next exchange already must not overwrite what others still read.
     const int phase = me.phase++ & 1;
-    b.slots[phase][b.running] = bits;
+    memcpy(b.slots[phase][b.running], mine, bytes);
     me.site = site;
     me.state = AT_WARP;
     if (++b.atWarp[warp] == 32) {
@@ -140,7 +172,41 @@ uint64_t warpExchange(uint64_t bits, int lane, const void* site) {
     } else {
         leave();
     }
-    return block->slots[phase][base + lane];
+    return block->slots[phase][base];
+}
+
+uint64_t warpExchange(uint64_t bits, int lane, const void* site) {
+    memcpy(&bits, warpShare(&bits, sizeof bits, site) + lane * SHARE, sizeof bits);
+    return bits;
+}
+
+void requireShared(const void* from, size_t bytes, size_t alignment, const char* who) {
+    auto* start = static_cast<const unsigned char*>(from);
+    const bool inside = start >= dynamicShared() && start + bytes <= dynamicShared() + block->sharedBytes;
+    if (inside && reinterpret_cast<uintptr_t>(from) % alignment == 0) return;
+    fault(std::string(who) + (inside ? " at an address that is not aligned" : " outside of the block's shared memory"));
+    leave();
+}
+
+void copyLater(void* to, const void* from, size_t bytes, bool there) {
+    requireShared(to, bytes, bytes, "an asynchronous copy");
+    if (there && reinterpret_cast<uintptr_t>(from) % bytes) {
+        fault("an asynchronous copy from an address that is not aligned");
+        leave();
+    }
+    const Copy copy = {to, there ? from : nullptr, bytes, current().group};
+    block->choices = block->choices * 6364136223846793005u + 1442695040888963407u;
+    if (block->choices >> 63) carryOut(copy);
+    else current().copies.push_back(copy);
+}
+
+void commitCopies() { current().group++; }
+
+void awaitCopies(int groups) {
+    Fiber& me = current();
+    size_t done = 0;
+    for (; done < me.copies.size() && me.copies[done].group < me.group - groups; done++) carryOut(me.copies[done]);
+    me.copies.erase(me.copies.begin(), me.copies.begin() + done);
 }
 
 const char* run(const Kernel& kernel, void** arguments, Dim grid, Dim size, unsigned sharedBytes, uint64_t seed) {
@@ -159,6 +225,8 @@ const char* run(const Kernel& kernel, void** arguments, Dim grid, Dim size, unsi
         const uint64_t i = (first + k) % count;
         block_ = {unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)};
         block->shared.assign(sharedBytes + 64, 0xff);
+        block->sharedBytes = sharedBytes;
+        block->choices = seed + i;
         runBlock(random);
     }
     lastFault = block->fault;

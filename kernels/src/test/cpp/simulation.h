@@ -1,5 +1,5 @@
 // The language of kernels for g++, in place of CUDA's: a block is one OS thread, its threads are fibers that change places only where
-// a thread waits for others. Not simulated: the memory model, warps that run apart, occupancy.
+// a thread waits for others; now one warp is ahead, now another. Not simulated: the memory model, lanes that run apart, occupancy.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -21,8 +21,18 @@ struct Dim { unsigned x = 1, y = 1, z = 1; };
 void blockBarrier(const void* site);
 /** Waits until all lanes of the warp are here; bits are what each brings, the result is what the lane brought. */
 uint64_t warpExchange(uint64_t bits, int lane, const void* site);
+/** As warpExchange, for up to SHARE bytes of each lane: what lane i brought is at result + i * SHARE until the lane's next but one call. */
+constexpr size_t SHARE = 64;
+const unsigned char* warpShare(const void* mine, size_t bytes, const void* site);
 /** Bytes that the launch asked for, NaN at first. */
 unsigned char* dynamicShared();
+/** Ends the launch unless the bytes are in shared memory that the launch asked for, and aligned. */
+void requireShared(const void* from, size_t bytes, size_t alignment, const char* who);
+/** Copies at once or when the thread awaits it, as the seed has it: what reads too early or overwrites too early is found by one of them. */
+void copyLater(void* shared, const void* global, size_t bytes, bool there);
+void commitCopies();
+/** All copies but those of the last groups committed are done. */
+void awaitCopies(int groups);
 Dim& threadIndex();
 Dim& blockIndex();
 Dim& blockSize();
@@ -72,6 +82,8 @@ template <class T> inline T exchange(T value, int lane, const void* site) {
     void name(__VA_ARGS__);                       \
     static sim::Register name##_entry(#name, name); \
     void name(__VA_ARGS__)
+#define KERNEL_BOUNDED(threads, blocks, name, ...) KERNEL(name, __VA_ARGS__)
+#define UNROLL
 #define DYNAMIC_SHARED(T, v) T* v = reinterpret_cast<T*>(sim::dynamicShared())
 
 typedef long long i64;
@@ -101,3 +113,4 @@ inline void narrow(float x, half& out) {
         out.bits = uint16_t(sign | (int(nearbyintf(ldexpf(size, 10 - exponent))) + ((exponent + 14) << 10)));
     }
 }
+#include "simulation_tensorcore.h"

@@ -1,10 +1,7 @@
 package org.shardloom.kernels.cpu;
 
-import static org.shardloom.kernels.device.Shapes.require;
-import static org.shardloom.kernels.device.Shapes.shape;
-
 import org.shardloom.kernels.device.AdapterOps;
-import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.device.OpShapes;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** {@link AdapterOps} in C++. */
@@ -12,9 +9,8 @@ abstract class CpuAdapterOps implements AdapterOps {
 
     @Override
     public void linearAdd(Columns y, Tensor x, Tensor weight) {
+        OpShapes.linearAdd(y, x, weight);
         long t = x.rows(), k = x.columns(), n = y.count();
-        shape("weight", weight, weight.dtype(), n, k);
-        check("y", y, t);
         NativeCpu.gemm(
                 t,
                 n,
@@ -35,9 +31,8 @@ abstract class CpuAdapterOps implements AdapterOps {
 
     @Override
     public void linearBackwardInput(Tensor gradX, Columns gradY, Tensor weight, boolean accumulate) {
+        OpShapes.linearBackwardInput(gradX, gradY, weight);
         long t = gradX.rows(), k = gradX.columns(), n = gradY.count();
-        shape("weight", weight, weight.dtype(), n, k);
-        check("gradY", gradY, t);
         NativeCpu.gemm(
                 t,
                 k,
@@ -58,9 +53,8 @@ abstract class CpuAdapterOps implements AdapterOps {
 
     @Override
     public void linearBackwardWeight(Tensor gradWeight, Columns gradY, Tensor x) {
+        OpShapes.linearBackwardWeight(gradWeight, gradY, x);
         long t = x.rows(), k = x.columns(), n = gradY.count();
-        shape("gradWeight", gradWeight, gradWeight.dtype(), n, k);
-        check("gradY", gradY, t);
         NativeCpu.gemm(
                 n,
                 k,
@@ -86,36 +80,20 @@ abstract class CpuAdapterOps implements AdapterOps {
 
     @Override
     public void dropout(Tensor out, Tensor x, long key, float rate) {
-        shape("x", x, out.dtype(), out.shape());
-        require(rate >= 0 && rate < 1, "a dropout rate of %s, expected 0 to below 1", rate);
+        OpShapes.dropout(out, x, rate);
         NativeCpu.dropout(out.address(), x.address(), out.dtype().code, out.elements(), key, rate);
     }
 
     @Override
     public void tanh(Tensor out, Tensor x) {
-        shape("x", x, DType.F32, out.shape());
-        shape("out", out, DType.F32, out.shape());
+        OpShapes.tanh(out, x);
         NativeCpu.tanhForward(out.address(), x.address(), out.elements());
     }
 
     @Override
     public void tanhBackward(Tensor gradX, Tensor gradY, Tensor y) {
-        shape("gradX", gradX, DType.F32, gradX.shape());
-        shape("gradY", gradY, DType.F32, gradX.shape());
-        shape("y", y, DType.F32, gradX.shape());
+        OpShapes.tanhBackward(gradX, gradY, y);
         NativeCpu.tanhBackward(gradX.address(), gradY.address(), y.address(), gradX.elements());
-    }
-
-    private static void check(String name, Columns columns, long rows) {
-        Tensor matrix = columns.matrix();
-        shape(name, matrix, matrix.dtype(), rows, matrix.columns());
-        require(
-                columns.from() >= 0 && columns.count() >= 0 && columns.from() + columns.count() <= matrix.columns(),
-                "%s: no columns %d to %d in %s",
-                name,
-                columns.from(),
-                columns.from() + columns.count(),
-                matrix);
     }
 
     private static long address(Columns columns) {

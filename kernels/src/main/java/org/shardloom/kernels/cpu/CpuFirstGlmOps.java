@@ -1,10 +1,7 @@
 package org.shardloom.kernels.cpu;
 
-import static org.shardloom.kernels.device.Shapes.require;
-import static org.shardloom.kernels.device.Shapes.shape;
-
 import org.shardloom.kernels.device.FirstGlmOps;
-import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.device.OpShapes;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** {@link FirstGlmOps} in C++. */
@@ -12,11 +9,8 @@ abstract class CpuFirstGlmOps extends CpuQuantizedOps implements FirstGlmOps {
 
     @Override
     public void layerNorm(Tensor out, Tensor statistics, Tensor x, Tensor weight, Tensor bias, float eps) {
+        OpShapes.layerNorm(out, statistics, x, weight, bias);
         long t = x.rows(), h = x.columns();
-        shape("out", out, x.dtype(), t, h);
-        shape("statistics", statistics, DType.F32, t, 2);
-        shape("weight", weight, x.dtype(), h);
-        shape("bias", bias, x.dtype(), h);
         NativeCpu.layerNormForward(
                 out.address(),
                 statistics.address(),
@@ -38,17 +32,9 @@ abstract class CpuFirstGlmOps extends CpuQuantizedOps implements FirstGlmOps {
             Tensor x,
             Tensor statistics,
             Tensor weight) {
+        OpShapes.layerNormBackward(gradX, gradWeight, gradBias, gradOut, x, statistics, weight);
         long t = x.rows(), h = x.columns();
-        shape("gradX", gradX, x.dtype(), t, h);
-        shape("gradOut", gradOut, x.dtype(), t, h);
-        shape("statistics", statistics, DType.F32, t, 2);
-        shape("weight", weight, x.dtype(), h);
         Tensor either = gradWeight != null ? gradWeight : gradBias;
-        for (Tensor gradient : new Tensor[] {gradWeight, gradBias}) {
-            if (gradient != null) {
-                shape("gradient of weight or bias", gradient, either.dtype(), h);
-            }
-        }
         NativeCpu.layerNormBackward(
                 gradX.address(),
                 address(gradWeight),
@@ -65,32 +51,26 @@ abstract class CpuFirstGlmOps extends CpuQuantizedOps implements FirstGlmOps {
 
     @Override
     public void addBias(Tensor x, Tensor bias) {
-        shape("bias", bias, x.dtype(), x.columns());
+        OpShapes.addBias(x, bias);
         NativeCpu.addBias(x.address(), bias.address(), x.dtype().code, x.rows(), x.columns());
     }
 
     @Override
     public void gelu(Tensor out, Tensor x) {
-        same(out, x);
+        OpShapes.alike(out, x);
         NativeCpu.geluForward(out.address(), x.address(), out.dtype().code, out.elements());
     }
 
     @Override
     public void geluBackward(Tensor gradX, Tensor gradOut, Tensor x) {
-        same(gradX, gradOut);
-        same(gradX, x);
+        OpShapes.alike(gradX, gradOut, x);
         NativeCpu.geluBackward(gradX.address(), gradOut.address(), x.address(), x.dtype().code, x.elements());
     }
 
     @Override
     public void addScaled(Tensor out, Tensor a, Tensor b, float factor) {
-        same(out, a);
-        same(out, b);
+        OpShapes.alike(out, a, b);
         NativeCpu.addScaled(out.address(), a.address(), b.address(), out.dtype().code, out.elements(), factor);
-    }
-
-    private static void same(Tensor a, Tensor b) {
-        require(a.dtype() == b.dtype() && a.elements() == b.elements(), "%s and %s are not alike", a, b);
     }
 
     static long address(Tensor tensor) {

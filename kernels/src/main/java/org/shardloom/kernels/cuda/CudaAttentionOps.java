@@ -1,11 +1,11 @@
 package org.shardloom.kernels.cuda;
 
 import static org.shardloom.kernels.device.Shapes.require;
-import static org.shardloom.kernels.device.Shapes.shape;
 
 import org.shardloom.kernels.device.AttentionShape;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.OpShapes;
 import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
@@ -16,15 +16,21 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
     /** Shared memory that every device gives a block without being asked, in floats. */
     private static final int SHARED = 48 * 1024 / 4;
 
+    private final FlashAttention flash;
+    private boolean tensorCores = true;
+
     CudaAttentionOps(Stream stream) {
         super(stream);
+        flash = new FlashAttention(stream);
+    }
+
+    /** False: attention takes the simple kernels whatever its shape, as tests do that compare the two. */
+    final void useTensorCores(boolean yes) {
+        tensorCores = yes;
     }
 
     @Override
     public void rotary(Tensor qkv, Tensor bias, Tensor table, IndexTensor positions, AttentionShape shape) {
-        if (bias != null) {
-            shape("bias", bias, qkv.dtype(), shape.qkvWidth());
-        }
         rotate(qkv, bias, table, positions, shape, false);
     }
 
@@ -35,9 +41,7 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
 
     private void rotate(
             Tensor qkv, Tensor bias, Tensor table, IndexTensor positions, AttentionShape s, boolean inverse) {
-        shape("qkv", qkv, qkv.dtype(), positions.count() / s.dimensions(), s.qkvWidth());
-        require(positions.count() % s.dimensions() == 0, "%d positions of two dimensions", positions.count());
-        shape("table", table, DType.F32, table.rows(), s.pairs(), 2);
+        OpShapes.rotary(qkv, bias, table, positions, s);
         stream.rows(
                 "rotary" + Stream.suffix(qkv.dtype()),
                 qkv.rows(),
@@ -59,8 +63,7 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
     @Override
     public void attention(
             Tensor context, Tensor logSums, Tensor qkv, IndexTensor starts, IndexTensor contexts, AttentionShape s) {
-        check(context, qkv, starts, contexts, s);
-        shape("logSums", logSums, DType.F32, qkv.rows(), s.heads());
+        OpShapes.attention(context, logSums, qkv, starts, contexts, s);
         attend(context, logSums, qkv, null, starts, contexts, null, null, s);
     }
 
@@ -74,15 +77,8 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
             IndexTensor cacheStarts,
             IndexTensor past,
             AttentionShape s) {
-        check(context, qkv, starts, contexts, s);
-        shape("cache", cache, qkv.dtype(), cache.rows(), s.cacheWidth());
+        OpShapes.attentionWithCache(context, cache, qkv, starts, contexts, cacheStarts, past, s);
         int sequences = starts.count() - 1;
-        require(
-                cacheStarts.count() == sequences && past.count() == sequences,
-                "%d sequences, but %d of cacheStarts and %d of past",
-                sequences,
-                cacheStarts.count(),
-                past.count());
         stream.rows(
                 "cache_append" + Stream.suffix(qkv.dtype()),
                 qkv.rows(),
@@ -110,6 +106,10 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
             Tensor cacheStarts,
             Tensor past,
             AttentionShape s) {
+        if (tensorCores && FlashAttention.takes(s, qkv, context, cache)) {
+            flash.forward(context, logSums, qkv, cache, starts, storage(contexts), cacheStarts, past, s);
+            return;
+        }
         stream.launch(
                 "attention" + Stream.suffix(qkv.dtype()),
                 qkv.rows(),
@@ -141,10 +141,11 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
             IndexTensor starts,
             IndexTensor contexts,
             AttentionShape s) {
-        check(context, qkv, starts, contexts, s);
-        shape("gradQkv", gradQkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
-        shape("gradContext", gradContext, qkv.dtype(), qkv.rows(), s.contextWidth());
-        shape("logSums", logSums, DType.F32, qkv.rows(), s.heads());
+        OpShapes.attentionBackward(gradQkv, gradContext, context, logSums, qkv, starts, contexts, s);
+        if (tensorCores && FlashAttention.takes(s, qkv, context, gradContext, gradQkv)) {
+            flash.backward(gradQkv, gradContext, context, logSums, qkv, starts, storage(contexts), s);
+            return;
+        }
         int sequences = starts.count() - 1, byHead = s.byHead() ? 1 : 0;
         Tensor first = starts.storage(), prefixes = storage(contexts);
         int shared = shared(3, 1, s), sharedOfKeys = shared(4, 2, s);
@@ -195,17 +196,6 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
         long floats = (long) heads * s.headSize() + warps * WARP;
         require(floats <= SHARED, "heads of %d elements do not fit a block's shared memory", s.headSize());
         return (int) floats * 4;
-    }
-
-    private static void check(Tensor context, Tensor qkv, IndexTensor starts, IndexTensor contexts, AttentionShape s) {
-        shape("qkv", qkv, qkv.dtype(), qkv.rows(), s.qkvWidth());
-        shape("context", context, qkv.dtype(), qkv.rows(), s.contextWidth());
-        require(starts.count() > 0, "starts is empty");
-        require(
-                contexts == null || contexts.count() == starts.count() - 1,
-                "contexts of %d of %d sequences",
-                contexts == null ? 0 : contexts.count(),
-                starts.count() - 1);
     }
 
     private static Tensor storage(IndexTensor indices) {

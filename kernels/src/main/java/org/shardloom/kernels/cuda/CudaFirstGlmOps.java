@@ -1,17 +1,15 @@
 package org.shardloom.kernels.cuda;
 
-import static org.shardloom.kernels.device.Shapes.require;
-import static org.shardloom.kernels.device.Shapes.shape;
-
 import org.shardloom.kernels.device.FirstGlmOps;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.OpShapes;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** {@link FirstGlmOps} on the stream, and the sums over rows that norms and biases share. */
 abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
     /** Rows that the kernels of sums.cu sum before blocks are summed. */
-    private static final int ROWS = 64;
+    static final int ROWS = 64;
 
     private static final int COLUMN_THREADS = 128;
 
@@ -21,11 +19,8 @@ abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
 
     @Override
     public void layerNorm(Tensor out, Tensor statistics, Tensor x, Tensor weight, Tensor bias, float eps) {
+        OpShapes.layerNorm(out, statistics, x, weight, bias);
         long t = x.rows(), h = x.columns();
-        shape("out", out, x.dtype(), t, h);
-        shape("statistics", statistics, DType.F32, t, 2);
-        shape("weight", weight, x.dtype(), h);
-        shape("bias", bias, x.dtype(), h);
         stream.rows("layer_norm" + Stream.suffix(x.dtype()), t, h, out, statistics, x, weight, bias, h, eps);
     }
 
@@ -38,17 +33,8 @@ abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
             Tensor x,
             Tensor statistics,
             Tensor weight) {
+        OpShapes.layerNormBackward(gradX, gradWeight, gradBias, gradOut, x, statistics, weight);
         long t = x.rows(), h = x.columns();
-        shape("gradX", gradX, x.dtype(), t, h);
-        shape("gradOut", gradOut, x.dtype(), t, h);
-        shape("statistics", statistics, DType.F32, t, 2);
-        shape("weight", weight, x.dtype(), h);
-        Tensor either = gradWeight != null ? gradWeight : gradBias;
-        for (Tensor gradient : new Tensor[] {gradWeight, gradBias}) {
-            if (gradient != null) {
-                shape("gradient of weight or bias", gradient, either.dtype(), h);
-            }
-        }
         // First what reads gradOut and x as they are: gradX may be either.
         if (gradWeight != null) {
             normWeight(gradWeight, false, gradOut, x, statistics, true);
@@ -62,27 +48,25 @@ abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
 
     @Override
     public void addBias(Tensor x, Tensor bias) {
-        shape("bias", bias, x.dtype(), x.columns());
+        OpShapes.addBias(x, bias);
         stream.each("add_bias" + Stream.suffix(x.dtype()), x.elements(), x, bias, x.rows(), x.columns());
     }
 
     @Override
     public void gelu(Tensor out, Tensor x) {
-        same(out, x);
+        OpShapes.alike(out, x);
         stream.each("gelu" + Stream.suffix(x.dtype()), x.elements(), out, x, x.elements());
     }
 
     @Override
     public void geluBackward(Tensor gradX, Tensor gradOut, Tensor x) {
-        same(gradX, gradOut);
-        same(gradX, x);
+        OpShapes.alike(gradX, gradOut, x);
         stream.each("gelu_backward" + Stream.suffix(x.dtype()), x.elements(), gradX, gradOut, x, x.elements());
     }
 
     @Override
     public void addScaled(Tensor out, Tensor a, Tensor b, float factor) {
-        same(out, a);
-        same(out, b);
+        OpShapes.alike(out, a, b);
         stream.each("add_scaled" + Stream.suffix(a.dtype()), a.elements(), out, a, b, a.elements(), factor);
     }
 
@@ -139,9 +123,5 @@ abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
 
     private static long columnBlocks(long n) {
         return (n + COLUMN_THREADS - 1) / COLUMN_THREADS;
-    }
-
-    private static void same(Tensor a, Tensor b) {
-        require(a.dtype() == b.dtype() && a.elements() == b.elements(), "%s and %s are not alike", a, b);
     }
 }

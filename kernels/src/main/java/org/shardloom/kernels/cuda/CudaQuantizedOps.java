@@ -1,11 +1,10 @@
 package org.shardloom.kernels.cuda;
 
-import static org.shardloom.kernels.device.Shapes.require;
-
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.OpShapes;
 import org.shardloom.kernels.device.QuantizedOps;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
@@ -23,18 +22,15 @@ abstract class CudaQuantizedOps implements QuantizedOps, AutoCloseable {
 
     @Override
     public void dequantizeNf4(Tensor out, Tensor codes, Tensor absmax) {
+        OpShapes.dequantizeNf4(out, codes, absmax);
         long n = out.elements();
-        require(codes.bytes() >= (n + 1) / 2, "%d bytes of codes for %s", codes.bytes(), out);
-        scales("absmax", absmax, n, BLOCK);
         stream.each("dequantize_nf4" + Stream.suffix(out.dtype()), n, out, codes, absmax, n);
     }
 
     @Override
     public void dequantizeAbsmax(Tensor absmax, Tensor codes, Tensor nested, float offset) {
+        OpShapes.dequantizeAbsmax(absmax, codes, nested);
         long n = absmax.elements();
-        scales("absmax", absmax, n, 1);
-        require(codes.bytes() >= n, "%d bytes of codes for %s", codes.bytes(), absmax);
-        scales("nested", nested, n, SCALES_BLOCK);
         if (levels == null) {
             levels = constants.allocate(DType.F32, 256);
             ByteBuffer bytes = ByteBuffer.allocateDirect(1024).order(ByteOrder.nativeOrder());
@@ -60,15 +56,6 @@ abstract class CudaQuantizedOps implements QuantizedOps, AutoCloseable {
         }
         Arrays.sort(values);
         return values;
-    }
-
-    private static void scales(String name, Tensor tensor, long n, int block) {
-        require(
-                tensor.dtype() == DType.F32 && tensor.elements() >= (n + block - 1) / block,
-                "%s is %s for %d values",
-                name,
-                tensor,
-                n);
     }
 
     @Override

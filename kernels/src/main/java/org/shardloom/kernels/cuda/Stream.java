@@ -6,6 +6,7 @@ import java.util.concurrent.ConcurrentMap;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUfunction;
+import jcuda.driver.CUfunction_attribute;
 import jcuda.driver.CUmodule;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
@@ -20,6 +21,8 @@ import org.shardloom.kernels.tensor.Tensor;
 final class Stream implements AutoCloseable {
     private static final int THREADS = 256;
     private static final int MOST_BLOCKS = 1 << 16;
+    /** Bytes of shared memory that every kernel may have without being given more. */
+    private static final int USUAL_SHARED = 48 * 1024;
 
     final Calls calls;
     final CUstream stream = new CUstream();
@@ -29,6 +32,8 @@ final class Stream implements AutoCloseable {
     private final Staging staging;
     private final CUmodule module = new CUmodule();
     private final ConcurrentMap<String, CUfunction> functions = new ConcurrentHashMap<>();
+    /** What kernels were given beyond the usual. */
+    private final ConcurrentMap<String, Integer> sharedLimits = new ConcurrentHashMap<>();
 
     /** The context is current. */
     Stream(Calls calls, CUcontext context, CachingAllocator memory, PinnedMemory pinned, Events events, byte[] image) {
@@ -90,8 +95,15 @@ final class Stream implements AutoCloseable {
         for (int i = 0; i < arguments.length; i++) {
             pointers[i] = argument(arguments[i]);
         }
+        CUfunction function = functions.computeIfAbsent(kernel, this::find);
+        if (sharedBytes > sharedLimits.getOrDefault(kernel, USUAL_SHARED)) {
+            int attribute = CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            int result = JCudaDriver.cuFuncSetAttribute(function, attribute, sharedBytes);
+            calls.check(result, "cuFuncSetAttribute of " + kernel, "MAX_DYNAMIC_SHARED_SIZE_BYTES", sharedBytes);
+            sharedLimits.put(kernel, sharedBytes);
+        }
         int result = JCudaDriver.cuLaunchKernel(
-                functions.computeIfAbsent(kernel, this::find),
+                function,
                 Math.toIntExact(blocks),
                 blocksY,
                 1,

@@ -14,8 +14,8 @@ import org.shardloom.kernels.tensor.Tensor;
 
 /**
  * A score is a sum of d terms whose error, (d + 4) roundings of their magnitude, becomes a relative error of its
- * probability; it enters through the score and through the log-sum, and sums over keys or queries follow. On AMX, probabilities and
- * their gradients are rounded to bf16 before they are multiplied.
+ * probability; it enters through the score and through the log-sum, and sums over keys or queries follow. On AMX and on tensor cores,
+ * probabilities and their gradients are rounded to 16 bits before they are multiplied.
  */
 @Tag("any-device")
 @Tag("instruction-set")
@@ -71,9 +71,32 @@ class AttentionTest {
         check(shape, dtype, 1e-4, 17);
     }
 
-    /** On AMX probabilities are rounded to bf16 before they are multiplied: 2^-8 is as large as so many roundings to fp32. */
-    static double operandRoundings(DType dtype) {
-        return dtype == DType.BF16 && NativeCpu.instructionSet() == 3 ? 1 << 16 : 0;
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "F16"})
+    void headsForTensorCoresAttendOverSeveralTiles(DType dtype) {
+        int[] lengths = {1, 63, 65, 128, 0, 150, 64};
+        AttentionShape.Rotation rotation = AttentionShape.Rotation.TWO_DIMENSIONAL;
+        for (int headSize : new int[] {64, 128}) {
+            check(new AttentionShape(4, 2, headSize, 0, false), dtype, 1, lengths);
+            // The context ends in a tile's first, middle and last row, in another tile than the query, and with the
+            // sequence.
+            int[] contexts = {1, 0, 65, 63, 0, 70, 5};
+            AttentionShape.Layout layout = AttentionShape.Layout.BY_HEAD;
+            check(new AttentionShape(2, 2, headSize, headSize, rotation, layout), dtype, 1, contexts, lengths);
+            check(new AttentionShape(3, 1, headSize, 0, false), dtype, 1, new int[] {129, 200}, 140, 200);
+            check(new AttentionShape(2, 1, headSize, 0, false), dtype, 6, 100);
+        }
+    }
+
+    /**
+     * Where probabilities are rounded to 16 bits before they are multiplied: as many roundings to fp32 as one of those is. On AMX that is
+     * so in bf16, on tensor cores for the heads that go there.
+     */
+    static double operandRoundings(DType dtype, int headSize) {
+        boolean rounded = TestedOps.onCuda()
+                ? dtype != DType.F32 && (headSize == 64 || headSize == 128)
+                : dtype == DType.BF16 && NativeCpu.instructionSet() == 3;
+        return rounded ? Numbers.roundoff(dtype) / Numbers.roundoff(DType.F32) : 0;
     }
 
     private void check(AttentionShape shape, DType dtype, double range, int... lengths) {
@@ -98,8 +121,12 @@ class AttentionTest {
             AttentionReference reference = new AttentionReference(shape, starts, contexts, Guarded.read(qkv));
             double scoreRoundings = 2 * (shape.headSize() + 4) * reference.scoreMagnitude + 8;
             ops.attention(context, logSums, qkv, first, seen, shape);
-            double operands = operandRoundings(dtype);
-            reference.context.check("context of " + what, scoreRoundings + 2 * longest + 8 + operands, context);
+            double operands = operandRoundings(dtype, shape.headSize());
+            // What becomes of the smallest probabilities, once for each term of a sum.
+            double lost = operands == 0
+                    ? 0
+                    : Numbers.tiny(dtype) * longest * shape.heads() / shape.groups() * Math.max(1, range);
+            reference.context.check("context of " + what, scoreRoundings + 2 * longest + 8 + operands, lost, context);
             reference.logSums.check("log-sums of " + what, shape.headSize() + longest + 8, logSums);
 
             Tensor gradContext = memory.random(dtype, 1, tokens, shape.contextWidth());
@@ -108,7 +135,7 @@ class AttentionTest {
             int sums = 2 * longest * shape.heads() / shape.groups() + 2 * shape.headSize() + 16;
             reference
                     .backward(Guarded.read(gradContext), Guarded.read(context))
-                    .check("gradient of " + what, scoreRoundings + sums + operands, grad);
+                    .check("gradient of " + what, scoreRoundings + sums + operands, lost, grad);
         }
     }
 

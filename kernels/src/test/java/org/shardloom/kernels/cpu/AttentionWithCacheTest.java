@@ -101,7 +101,8 @@ class AttentionWithCacheTest {
             double scoreRoundings = 2 * (shape.headSize() + 4) * reference.scoreMagnitude + 8;
             expected.check(
                     "context of " + what,
-                    scoreRoundings + 2 * longest + 8 + AttentionTest.operandRoundings(dtype),
+                    scoreRoundings + 2 * longest + 8 + AttentionTest.operandRoundings(dtype, shape.headSize()),
+                    Numbers.tiny(dtype) * longest,
                     context);
             assertArrayEquals(after, Guarded.read(cache), what);
         }

@@ -39,12 +39,17 @@ final class Bounded {
 
     /** Fails unless every element is within the roundings. */
     void check(String what, double roundings, Tensor actual) {
+        check(what, roundings, 0, actual);
+    }
+
+    /** Fails unless every element is within the roundings and what may be lost besides. */
+    void check(String what, double roundings, double lost, Tensor actual) {
         double[] found = Guarded.read(actual);
         assertEquals(values.length, found.length, what);
         for (int i = 0; i < found.length; i++) {
             double fp32 = roundings * FP32 * magnitudes[i];
             double stored = Numbers.roundoff(actual.dtype()) * (Math.abs(values[i]) + fp32);
-            double allowed = fp32 + stored + Numbers.tiny(actual.dtype());
+            double allowed = lost + fp32 + stored + Numbers.tiny(actual.dtype());
             if (!(Math.abs(found[i] - values[i]) <= allowed)) {
                 fail("%s: element %d of %s is %s, expected %s within %.3g"
                         .formatted(what, i, actual, found[i], values[i], allowed));

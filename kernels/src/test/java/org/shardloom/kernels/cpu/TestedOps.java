@@ -10,8 +10,17 @@ import org.shardloom.kernels.device.Ops;
 final class TestedOps {
     private TestedOps() {}
 
+    private static String device() {
+        return System.getProperty("shardloom.test.device", "cpu");
+    }
+
+    /** Whether they are those of a CUDA device, whose kernels round where the processor's do not. */
+    static boolean onCuda() {
+        return !device().equals("cpu");
+    }
+
     static Ops get() {
-        String device = System.getProperty("shardloom.test.device", "cpu");
+        String device = device();
         return switch (device) {
             case "cpu" -> new CpuOps();
             case "cuda-simulation" -> SimulatedOps.get();

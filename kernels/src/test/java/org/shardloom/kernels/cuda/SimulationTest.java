@@ -13,6 +13,9 @@ import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUevent;
+import jcuda.driver.CUfunction;
+import jcuda.driver.CUmodule;
+import jcuda.driver.CUresult;
 import jcuda.driver.CUstream;
 import jcuda.driver.JCudaDriver;
 import org.junit.jupiter.api.Test;
@@ -24,8 +27,12 @@ class SimulationTest {
     private static final int DELAY_MICROS = 2000;
 
     /** Runs the body on a device of its own, with a stream for kernels; what the simulation reports in the end. */
-    private static List<String> reports(Consumer<Stream> body) {
-        SimulatedDriver.start(1, 1 << 24, 1, 0);
+    static List<String> reports(Consumer<Stream> body) {
+        return reports(1, body);
+    }
+
+    static List<String> reports(int seed, Consumer<Stream> body) {
+        SimulatedDriver.start(1, 1 << 24, seed, 0);
         CUcontext context = context();
         CachingAllocator memory = new CachingAllocator(new CudaMemory(CALLS, context));
         PinnedMemory pinned = new PinnedMemory(CALLS, context);
@@ -53,13 +60,13 @@ class SimulationTest {
         return context;
     }
 
-    private static CUdeviceptr allocate(long bytes) {
+    static CUdeviceptr allocate(long bytes) {
         CUdeviceptr pointer = new CUdeviceptr();
         CALLS.check(JCudaDriver.cuMemAlloc(pointer, bytes), "cuMemAlloc", bytes);
         return pointer;
     }
 
-    private static void free(CUdeviceptr pointer) {
+    static void free(CUdeviceptr pointer) {
         CALLS.check(JCudaDriver.cuMemFree(pointer), "cuMemFree");
     }
 
@@ -133,6 +140,69 @@ class SimulationTest {
     @Test
     void shufflesThatNotAllLanesReachEndTheLaunch() {
         divergent("faulty_shuffle", "threads wait for others that will not come", 0L);
+    }
+
+    @Test
+    void loadsOfMatricesOutsideOfSharedMemoryOrNotAlignedEndTheLaunch() {
+        int bytes = 32 * 16;
+        assertEquals(List.of(), reports(stream -> stream.launch("faulty_load", 1, 1, 32, bytes, 0)));
+        for (int first : new int[] {1, 8, -8}) {
+            String what = first == 1 ? "at an address that is not aligned" : "outside of the block's shared memory";
+            List<String> found = reports(stream -> {
+                stream.launch("faulty_load", 1, 1, 32, bytes, first);
+                assertThrows(CudaException.class, stream::synchronize);
+            });
+            only("kernel: faulty_load: a load of matrices " + what, found);
+        }
+    }
+
+    @Test
+    void copiesThatAreNotAwaitedAreSometimesLate() {
+        int late = 0;
+        for (int seed = 1; seed <= 12; seed++) {
+            assertEquals(0, lateCopies(seed, 1), "seed " + seed);
+            late += lateCopies(seed, 0);
+        }
+        assertTrue(late > 0 && late < 12 * 64, late + " of " + 12 * 64);
+    }
+
+    /** Elements that a block reads before they are there. */
+    private static int lateCopies(int seed, int wait) {
+        ByteBuffer values = ByteBuffer.allocateDirect(64 * 4).order(ByteOrder.nativeOrder());
+        ByteBuffer found = ByteBuffer.allocateDirect(64 * 4).order(ByteOrder.nativeOrder());
+        assertEquals(List.of(), reports(seed, stream -> {
+            CUdeviceptr in = allocate(256), out = allocate(256);
+            stream.write(Address.of(in), values);
+            stream.launch("faulty_copy", 1, 1, 64, 256, Address.of(in), Address.of(out), wait);
+            stream.read(Address.of(out), found);
+            free(in);
+            free(out);
+        }));
+        int late = 0;
+        for (int i = 0; i < 64; i++) {
+            late += found.getFloat(4 * i) == 0 ? 0 : 1;
+        }
+        return late;
+    }
+
+    @Test
+    void sharedMemoryBeyondTheUsualHasToBeAskedFor() {
+        int much = 100 << 10, tooMuch = 200 << 10;
+        assertEquals(List.of(), reports(stream -> {
+            stream.launch("faulty_barrier", 1, 1, 32, much, 0);
+            CudaException e =
+                    assertThrows(CudaException.class, () -> stream.launch("faulty_barrier", 1, 1, 32, tooMuch, 0));
+            assertTrue(e.getMessage().contains("cuFuncSetAttribute of faulty_barrier"), e.getMessage());
+            CUfunction function = new CUfunction();
+            CUmodule module = new CUmodule();
+            CALLS.check(JCudaDriver.cuModuleLoadData(module, new byte[1]), "cuModuleLoadData");
+            CALLS.check(JCudaDriver.cuModuleGetFunction(function, module, "faulty_barrier"), "cuModuleGetFunction");
+            Pointer arguments = Pointer.to(Pointer.to(new int[1]));
+            assertEquals(
+                    CUresult.CUDA_ERROR_INVALID_VALUE,
+                    JCudaDriver.cuLaunchKernel(
+                            function, 1, 1, 1, 32, 1, 1, (48 << 10) + 1, stream.stream, arguments, null));
+        }));
     }
 
     private static void divergent(String kernel, String expected, Object argument) {
