@@ -4,6 +4,7 @@
 //   SHARDLOOM_SIM_BYTES          memory of each (1 GiB)
 //   SHARDLOOM_SIM_SEED           of the delays (1)
 //   SHARDLOOM_SIM_DELAY_MICROS   longest delay before each task of a stream (0)
+//   SHARDLOOM_SIM_FAIL_ALLOCATION, SHARDLOOM_SIM_FAIL_LAUNCH   the k-th of each process fails (0: none)
 //   SHARDLOOM_SIM_REPORT         a file that gets, when the process ends, a line for each fault and a last one; processes may share it
 #include "device.h"
 #include <cstdio>
@@ -77,6 +78,8 @@ void takeEnvironment() {
     if (const char* visible = getenv("CUDA_VISIBLE_DEVICES")) seeOnly(visible);
     w.seed = number("SHARDLOOM_SIM_SEED", 1);
     w.delayMicros = int(number("SHARDLOOM_SIM_DELAY_MICROS", 0));
+    w.allocationsUntilFailure = number("SHARDLOOM_SIM_FAIL_ALLOCATION", 0);
+    w.launchesUntilFailure = number("SHARDLOOM_SIM_FAIL_LAUNCH", 0);
     if (const char* file = getenv("SHARDLOOM_SIM_REPORT"); file && *file && !w.devices.empty()) atexit(writeReport);
 }
 }  // namespace sim

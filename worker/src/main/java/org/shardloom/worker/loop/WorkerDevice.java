@@ -1,6 +1,7 @@
 package org.shardloom.worker.loop;
 
 import java.nio.file.Path;
+import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cuda.CachedImages;
 import org.shardloom.kernels.cuda.CudaDevice;
@@ -28,6 +29,11 @@ final class WorkerDevice implements AutoCloseable {
     static WorkerDevice open(JobConfig job, int threads) {
         if (job.device() != DeviceChoice.CUDA) {
             return new WorkerDevice(new CpuDevice(threads), null);
+        }
+        if (job.workers() > 1) {
+            NcclCollectives.problem().ifPresent(problem -> {
+                throw new IllegalStateException(problem);
+            });
         }
         GpuClaim claim = GpuClaim.take();
         try {

@@ -6,6 +6,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Supplier;
 import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
@@ -72,6 +73,11 @@ public final class NcclCollectives implements Collectives {
         guard = () -> failure.of("what was on " + device.name());
         stream.guard(guard);
         watcher = new Watcher(rank, communicator, stream, failure, timeout);
+    }
+
+    /** Why there is no NCCL that will do, in one line; empty where there is one. */
+    public static Optional<String> problem() {
+        return Optional.ofNullable(NcclLibrary.find().problem());
     }
 
     /**

@@ -1,0 +1,193 @@
+package org.shardloom.deploy.e2e;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.shardloom.deploy.e2e.Commands.Running;
+import org.shardloom.worker.weights.SafetensorsFile;
+import org.shardloom.worker.weights.TensorSource;
+
+/**
+ * {@code start.sh --device cuda} with a process for every simulated GPU: driver, cuBLAS and NCCL are the simulation's, found on
+ * LD_LIBRARY_PATH, and report what faults they have seen. No GPU takes part.
+ */
+@Timeout(value = 240, unit = TimeUnit.SECONDS)
+class CudaRunIT {
+    private static final Path SIMULATION = Commands.ROOT.resolve("kernels/target/cuda-simulation");
+    private static final Duration LIMIT = Duration.ofSeconds(120);
+
+    @TempDir
+    Path directory;
+
+    private Path report;
+
+    @BeforeEach
+    void requireSimulation() {
+        Assumptions.assumeTrue(Files.exists(SIMULATION.resolve("libnccl.so.2")), "no " + SIMULATION);
+        report = directory.resolve("faults");
+    }
+
+    private List<String> environment(int devices, long bytes, String... settings) {
+        List<String> all = new ArrayList<>(List.of(
+                "env",
+                "LD_LIBRARY_PATH=" + SIMULATION,
+                "XDG_CACHE_HOME=" + directory.resolve("cache"),
+                "SHARDLOOM_SIM_DEVICES=" + devices,
+                "SHARDLOOM_SIM_BYTES=" + bytes,
+                "SHARDLOOM_SIM_DELAY_MICROS=50",
+                "SHARDLOOM_SIM_REPORT=" + report));
+        all.addAll(List.of(settings));
+        return all;
+    }
+
+    private Running start(CleanRoom room, Path job, String... more) throws IOException {
+        return room.startIn(
+                environment(4, 2L << 30),
+                "start.sh",
+                Stream.concat(Stream.of("--config", job.toString(), "--device", "cuda"), Stream.of(more))
+                        .toArray(String[]::new));
+    }
+
+    /** Every process that used a GPU has said so, and none has seen a fault. */
+    private void assertNoFaults(int processes) throws IOException {
+        List<String> lines = Files.readAllLines(report);
+        assertEquals(
+                List.of(),
+                lines.stream().filter(l -> !l.contains("end: 0 faults")).toList());
+        long used = lines.stream().filter(l -> l.matches(".* peak [1-9].*")).count();
+        assertTrue(used >= processes, used + " of " + processes + " processes used a GPU:\n" + lines);
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "tiny-chatglm3,4,zero.stage=2",
+        "tiny-chatglm2,3,gradient_checkpointing=true",
+        "tiny-chatglm1,4,zero.offload_params=true"
+    })
+    void lossesAndNormsEqualThoseOfPyTorch(String model, int workers, String setting) throws Exception {
+        Path job = TinyJob.write(directory, model, workers, 3);
+        try (CleanRoom room = new CleanRoom(directory);
+                TensorSource reference = SafetensorsFile.open(TinyJob.file(model, "train.safetensors"))) {
+            start(room, job, "--set", setting).await(LIMIT).expect(0);
+            float[] losses = reference.readAll("accum4/loss");
+            float[] norms = reference.readAll("accum4/grad_norm");
+            List<JsonNode> metrics = Commands.metrics(room.output);
+            assertEquals(20, metrics.size());
+            for (int i = 0; i < 20; i++) {
+                JsonNode step = metrics.get(i);
+                assertEquals(workers, step.path("workers").asInt());
+                assertEquals(losses[i], step.path("loss").asDouble(), 1e-4 * losses[i], "loss of step " + (i + 1));
+                assertEquals(norms[i], step.path("grad_norm").asDouble(), 1e-3 * norms[i], "norm of step " + (i + 1));
+            }
+            assertTrue(Files.exists(room.output.resolve("final/config.json")));
+            assertNoFaults(workers);
+            room.assertNoProcesses();
+        }
+    }
+
+    /** 4, 2, 4 workers, and one that is killed: the losses are those of a run that was left alone, to the rounding of sums. */
+    @Test
+    void workersComeGoAndDie() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 4, 3);
+        Path calm = directory.resolve("calm");
+        String[] common = {"--set", "train.max_steps=44", "--set", "checkpoint.every_steps=10"};
+        try (CleanRoom room = new CleanRoom(directory)) {
+            start(room, job, with(common, "--workers", "1", "--set", "output_dir=" + calm))
+                    .await(LIMIT)
+                    .expect(0);
+            Running run = start(room, job, with(common, "--set", "train.min_step_seconds=0.4"));
+            awaitStep(room, run, 4);
+            for (int workers : new int[] {2, 4}) {
+                room.run("scale.sh", String.valueOf(workers), "--run", room.output.toString())
+                        .expect(0);
+                JsonNode all = room.commands.status(room.output).path("workers");
+                assertEquals(workers, all.size());
+                List<String> devices = new ArrayList<>();
+                all.forEach(w -> devices.add(w.path("device").textValue()));
+                assertEquals(workers, devices.stream().distinct().count(), devices.toString());
+                assertTrue(devices.stream().allMatch(d -> d.matches("cuda:[0-3]")), devices.toString());
+            }
+            JsonNode before = awaitStep(room, run, 24);
+            long pid = room.commands
+                    .status(room.output)
+                    .path("workers")
+                    .get(1)
+                    .path("pid")
+                    .asLong();
+            assertTrue(ProcessHandle.of(pid).orElseThrow().destroyForcibly());
+            Commands.awaitMetrics(
+                    room.output,
+                    LIMIT,
+                    run,
+                    m -> m.path("generation").asLong()
+                            > before.path("generation").asLong());
+            run.await(LIMIT).expect(0);
+            double[] expected = Commands.losses(calm);
+            double[] actual = Commands.losses(room.output);
+            assertEquals(44, actual.length);
+            for (int i = 0; i < 44; i++) {
+                assertEquals(expected[i], actual[i], 1e-5 * expected[i], "loss of step " + (i + 1));
+            }
+            assertNoFaults(5);
+            room.assertNoProcesses();
+        }
+    }
+
+    private static JsonNode awaitStep(CleanRoom room, Running run, int step) throws Exception {
+        return Commands.awaitMetrics(
+                room.output, LIMIT, run, m -> m.path("step").asInt() >= step);
+    }
+
+    private static String[] with(String[] common, String... more) {
+        return Stream.concat(Stream.of(common), Stream.of(more)).toArray(String[]::new);
+    }
+
+    /** One line that says what was wrong; no process and no half run is left. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "1|2147483648|SHARDLOOM_SIM_SEED=2|in use by another worker",
+                "2|3145728|SHARDLOOM_SIM_SEED=2|no room for",
+                "2|2147483648|SHARDLOOM_SIM_FAIL_LAUNCH=400|cuLaunchKernel of",
+                "2|2147483648|SHARDLOOM_SIM_NCCL_VERSION=20000|NCCL 2.0.0 is too old"
+            })
+    void badSituationsEndInOneLine(int devices, long bytes, String setting, String says) throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        try (CleanRoom room = new CleanRoom(directory)) {
+            String text = room.startIn(
+                            environment(devices, bytes, setting),
+                            "start.sh",
+                            "--config",
+                            job.toString(),
+                            "--device",
+                            "cuda",
+                            "--no-plan")
+                    .await(LIMIT)
+                    .expect(1)
+                    .output();
+            CleanRoom.assertSays(text, List.of(says));
+            List<String> failures =
+                    text.lines().filter(l -> l.startsWith("failed: ")).toList();
+            assertEquals(1, failures.size(), text);
+            assertTrue(failures.get(0).contains(says), failures.get(0));
+            room.assertNoProcesses();
+        }
+    }
+}
