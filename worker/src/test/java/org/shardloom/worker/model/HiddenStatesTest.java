@@ -2,16 +2,15 @@ package org.shardloom.worker.model;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.shardloom.kernels.cpu.CpuDevice;
-import org.shardloom.kernels.cpu.HostBytes;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
@@ -20,9 +19,11 @@ import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.worker.weights.SharedFixtures;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsDirectory;
+import org.shardloom.worker.zero.TestDevices;
 import org.shardloom.worker.zero.TinyModel;
 
 /** The residual stream after every layer, and the logits, against the original implementation in PyTorch. */
+@Tag("any-device")
 @Timeout(value = 60, unit = TimeUnit.SECONDS)
 class HiddenStatesTest {
 
@@ -34,10 +35,10 @@ class HiddenStatesTest {
         Path directory = kept ? root : root.resolve("safetensors-fp32");
         DecoderConfig config = ModelConfigReader.read(directory);
         try (TensorSource reference = TinyModel.open(root.resolve("reference.safetensors"));
-                CpuDevice device = new CpuDevice(1);
+                Device device = TestDevices.open();
                 Memory memory = device.memory(Purpose.PARAMETERS);
                 Decoder decoder = new Decoder(TunedModel.full(config), device, 64)) {
-            List<UnitView> units = load(decoder, directory, memory);
+            List<UnitView> units = load(decoder, directory, device, memory);
             List<int[]> sequences = TinyModel.sequences(reference, "", 0, 3);
             PackedBatch packed = PackedBatch.of(sequences, sequences);
             BatchOnDevice batch = BatchOnDevice.of(device, memory, config, packed, false);
@@ -62,17 +63,16 @@ class HiddenStatesTest {
         }
     }
 
-    private static List<UnitView> load(Decoder decoder, Path directory, Memory memory) throws Exception {
+    private static List<UnitView> load(Decoder decoder, Path directory, Device device, Memory memory) throws Exception {
         List<UnitView> views = new ArrayList<>();
         try (TensorSource weights = WeightsDirectory.open(directory)) {
             for (UnitSpec unit : decoder.model().units()) {
-                Tensor flat = memory.allocate(DType.F32, unit.elements());
-                FloatBuffer floats =
-                        HostBytes.view(flat.address(), flat.bytes()).asFloatBuffer();
+                float[] floats = new float[(int) unit.elements()];
                 for (ParameterSpec p : unit.parameters().values()) {
-                    floats.position((int) p.offset());
-                    floats.put(weights.readAll(p.sources().get(0).name()));
+                    float[] values = weights.readAll(p.sources().get(0).name());
+                    System.arraycopy(values, 0, floats, (int) p.offset(), values.length);
                 }
+                Tensor flat = Inputs.floats(device, memory, floats, floats.length);
                 views.add(new UnitView(unit, flat));
             }
         }

@@ -7,12 +7,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.shardloom.kernels.collective.LocalCollectives;
-import org.shardloom.kernels.cpu.CpuDevice;
-import org.shardloom.kernels.device.Inputs;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.worker.model.DecoderConfig;
@@ -25,6 +24,7 @@ import org.shardloom.worker.weights.WeightsDirectory;
 
 /** Losses, gradients and traces of the tiny ChatGLM models against the original implementation in PyTorch. */
 @Timeout(value = 60, unit = TimeUnit.SECONDS)
+@Tag("any-device")
 class TinyChatglmTest {
     @ParameterizedTest
     @CsvSource({
@@ -42,7 +42,7 @@ class TinyChatglmTest {
         Path dir = model.startsWith("kept") ? SharedFixtures.tinyChatglm3() : SharedFixtures.require(model);
         try (TensorSource reference = TinyModel.open(dir.resolve("reference.safetensors"));
                 TensorSource weights = WeightsDirectory.open(dir.resolve(variant));
-                CpuDevice device = new CpuDevice(1);
+                Device device = TestDevices.open();
                 ZeroEngine engine = engine(dir.resolve(variant), device, recompute)) {
             load(engine, weights);
             PackedBatch batch = TinyModel.batch(reference, "", 0, 3);
@@ -52,7 +52,7 @@ class TinyChatglmTest {
             assertEquals(reference.readAll("grad_norm")[0], result.gradNorm(), 1e-4);
             for (int u = 0; u < engine.units().size(); u++) {
                 Tensor sum = engine.gradientSum(u);
-                float[] flat = Inputs.toFloats(device, sum);
+                float[] flat = TestDevices.hostFloats(device, sum);
                 for (ParameterSpec p : engine.units().get(u).parameters().values()) {
                     for (ParameterSpec.Source s : p.sources()) {
                         float[] expected = reference.readAll("grad/" + s.name());
@@ -76,7 +76,7 @@ class TinyChatglmTest {
         Path dir = SharedFixtures.require(model);
         try (TensorSource train = TinyModel.open(dir.resolve("train.safetensors"));
                 TensorSource weights = WeightsDirectory.open(dir.resolve("safetensors-fp32"));
-                CpuDevice device = new CpuDevice(1);
+                Device device = TestDevices.open();
                 ZeroEngine engine = engine(dir.resolve("safetensors-fp32"), device, false)) {
             load(engine, weights);
             float[] losses = train.readAll(trace + "/loss");
@@ -99,13 +99,13 @@ class TinyChatglmTest {
         }
     }
 
-    static ZeroEngine engine(Path modelDir, CpuDevice device, boolean recompute) {
+    static ZeroEngine engine(Path modelDir, Device device, boolean recompute) {
         DecoderConfig config = ModelConfigReader.read(modelDir);
         return new ZeroEngine(
                 config,
                 new EngineConfig(DType.F32, 3, recompute, TinyModel.ADAMW, 1.0, 128),
                 device,
-                new LocalCollectives());
+                TestDevices.alone(device));
     }
 
     static void load(ZeroEngine engine, TensorSource weights) throws Exception {

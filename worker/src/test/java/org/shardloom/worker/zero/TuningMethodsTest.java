@@ -9,13 +9,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.collective.LocalCollectives;
 import org.shardloom.kernels.cpu.CpuDevice;
-import org.shardloom.kernels.device.Inputs;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.protocol.config.ModelConfigSource;
@@ -46,14 +46,15 @@ class TuningMethodsTest {
                 .filter(method -> model.equals("tiny-chatglm3") || !method.equals("qlora-all"));
     }
 
+    @Tag("any-device")
     @ParameterizedTest
     @MethodSource("fixtures")
     void lossAndGradientsEqualTheReference(String model, String method, boolean recompute) throws Exception {
         Path directory = SharedFixtures.require(model);
         try (TensorSource reference = TinyModel.open(directory.resolve(method).resolve("reference.safetensors"));
                 TensorSource lengths = TinyModel.open(directory.resolve("reference.safetensors"));
-                CpuDevice device = new CpuDevice(1);
-                ZeroEngine engine = open(directory, method, 3, recompute, device, new LocalCollectives())) {
+                Device device = TestDevices.open();
+                ZeroEngine engine = open(directory, method, 3, recompute, device, TestDevices.alone(device))) {
             PackedBatch batch = TinyModel.batch(lengths, "", 0, 3);
             double targets = batch.targets().length;
             StepResult result = engine.step(new StepInput(List.of(batch), List.of(targets), 1, 0));
@@ -61,7 +62,7 @@ class TuningMethodsTest {
             assertEquals(reference.readAll("grad_norm")[0], result.gradNorm(), 1e-4);
             int compared = 0;
             for (int u = 0; u < engine.units().size(); u++) {
-                float[] flat = Inputs.toFloats(device, engine.gradientSum(u));
+                float[] flat = TestDevices.hostFloats(device, engine.gradientSum(u));
                 for (ParameterSpec p : engine.units().get(u).parameters().values()) {
                     for (ParameterSpec.Source s : p.sources()) {
                         float[] expected = reference.readAll("grad/" + s.name());
@@ -144,7 +145,7 @@ class TuningMethodsTest {
     }
 
     private static ZeroEngine open(
-            Path directory, String method, int stage, boolean recompute, CpuDevice device, Collectives group)
+            Path directory, String method, int stage, boolean recompute, Device device, Collectives group)
             throws IOException {
         Path base = directory.resolve("safetensors-fp32");
         EngineConfig config = new EngineConfig(DType.F32, stage, recompute, TinyModel.ADAMW, 1.0, 128);
