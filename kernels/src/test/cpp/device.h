@@ -67,6 +67,7 @@ struct Device {
     std::map<uint64_t, uint64_t> blocks;                // address to bytes
     std::vector<std::pair<uint64_t, uint64_t>> freed;   // kept, and checked in the end
     std::set<Stream*> streams;
+    std::atomic<long> waits{0};                         // for all of the device
     std::atomic<int> error{0};                          // sticky, as a failed launch is
     std::mutex mutex;
 };
@@ -79,7 +80,7 @@ struct World {
     std::atomic<int> delayMicros{0};
     std::atomic<long> allocationsUntilFailure{0}, launchesUntilFailure{0};  // 0: never
     /** What must not happen within a training step. */
-    std::atomic<long> allocations{0}, pageableCopies{0}, deviceWaits{0};
+    std::atomic<long> allocations{0}, pageableCopies{0};
     std::atomic<long> waitsUntilDrop{0};     // 0: never; below: all
     std::atomic<bool> hostMemoryToo{false};  // take addresses of the host for the device's, as tests of kernels do
     void report(const std::string& what) { std::lock_guard<std::mutex> lock(mutex); reports.push_back(what); }

@@ -64,7 +64,7 @@ API cuDevicePrimaryCtxRetain(Context** out, int device) {
 API cuDevicePrimaryCtxRelease_v2(int) { return OK; }
 API cuCtxSetCurrent(Context* c) { context = c; return OK; }
 API cuCtxGetCurrent(Context** c) { *c = context; return OK; }
-API cuCtxSynchronize() { DEVICE; world().deviceWaits++; drain(*device); return device->error; }
+API cuCtxSynchronize() { DEVICE; device->waits++; drain(*device); return device->error; }
 
 API cuMemAlloc_v2(Address* out, size_t bytes) {
     DEVICE;

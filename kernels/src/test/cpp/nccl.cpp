@@ -18,6 +18,8 @@ constexpr int UNDEFINED = -2147483647 - 1;
 static std::atomic<int> libraryVersion{getenv("SHARDLOOM_SIM_NCCL_VERSION") ? atoi(getenv("SHARDLOOM_SIM_NCCL_VERSION")) : 22304};
 static std::atomic<long> untilHang{getenv("SHARDLOOM_SIM_HANG_COLLECTIVE") ? atol(getenv("SHARDLOOM_SIM_HANG_COLLECTIVE")) : 0};
 
+static std::atomic<long> untilStall{0};
+
 // ---- arithmetic
 
 enum Type { I8 = 0, U8, I32, U32, I64, U64, F16, F32, F64, BF16, TYPES };
@@ -54,12 +56,14 @@ static thread_local int groupDepth;
 static thread_local int groupFault;
 struct Issued { Comm* comm; void* stream; std::shared_ptr<Operation> operation; };
 static thread_local std::vector<Issued> group;
+constexpr size_t MOST_IN_GROUP = 2048;
 
 /** Puts the operation into its stream; later, and on a thread of NCCL's own, where the communicator does not block. */
 static int enqueue(Comm* handle, void* stream, std::shared_ptr<Operation> operation) {
     const std::shared_ptr<State> state = handle->state;
     state->outstanding++;
     if (untilHang > 0 && --untilHang == 0) operation->hangs = true;
+    const bool stalls = untilStall > 0 && --untilStall == 0;
     void* context = nullptr;
     cuCtxGetCurrent(&context);
     auto issue = [=] {
@@ -81,6 +85,7 @@ static int enqueue(Comm* handle, void* stream, std::shared_ptr<Operation> operat
     }
     state->inProgress = true;
     std::thread([=] {
+        while (stalls && !state->aborted) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         if (const int most = simDelayMicros()) std::this_thread::sleep_for(std::chrono::microseconds(state->random() % most));
         issue();
         state->inProgress = false;
@@ -102,6 +107,7 @@ static int submit(Comm* comm, void* stream, const char* call, std::shared_ptr<Op
     int code = usable(comm, call);
     if (!code) code = operands(*comm->state, *operation) ? SUCCESS : INVALID_ARGUMENT;
     if (groupDepth > 0) {
+        if (!code && group.size() == MOST_IN_GROUP) code = INVALID_USAGE;
         if (code) groupFault = code;
         else group.push_back({comm, stream, operation});
         return code;
@@ -288,4 +294,5 @@ API ncclCommAbort(Comm* comm) {
 
 #define ENTRY(name) extern "C" __attribute__((visibility("default"))) void Java_org_shardloom_kernels_cuda_SimulatedDriver_##name
 ENTRY(hangCollective)(void*, void*, int64_t k) { untilHang = k; }
+ENTRY(stallCollective)(void*, void*, int64_t k) { untilStall = k; }
 ENTRY(ncclVersion)(void*, void*, int version) { libraryVersion = version; }

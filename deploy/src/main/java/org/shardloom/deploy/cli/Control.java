@@ -17,6 +17,9 @@ import org.shardloom.deploy.launch.RunFile;
 
 /** Talks to a running coordinator. */
 final class Control {
+    private static final int ENDING_MILLIS = 10_000;
+    private static final int POLL_MILLIS = 200;
+
     private final RunFile run;
 
     private Control(RunFile run) {
@@ -66,7 +69,7 @@ final class Control {
     String detail() throws InterruptedException {
         try {
             return get("/status").path("detail").asText();
-        } catch (IOException e) {
+        } catch (IOException | Failures.UsageException e) {
             return "";
         }
     }
@@ -87,7 +90,7 @@ final class Control {
                 .header("Authorization", "Bearer " + run.token());
     }
 
-    private static JsonNode send(HttpRequest request) throws IOException, InterruptedException {
+    private JsonNode send(HttpRequest request) throws IOException, InterruptedException {
         try {
             HttpResponse<String> response = HttpClient.newBuilder()
                     .connectTimeout(Duration.ofSeconds(5))
@@ -99,8 +102,24 @@ final class Control {
             }
             return json;
         } catch (ConnectException e) {
+            if (isEnding()) {
+                throw new Failures.UsageException(
+                        "the run in " + run.outputDir() + " has just ended" + goOn(run.outputDir()));
+            }
             throw new IOException(
                     "the coordinator does not answer on port " + request.uri().getPort());
         }
+    }
+
+    /** Whether a coordinator that does not answer any more takes its leave; waits for that a little. */
+    private boolean isEnding() throws IOException, InterruptedException {
+        for (int waited = 0; waited < ENDING_MILLIS; waited += POLL_MILLIS) {
+            boolean there = RunFile.read(run.outputDir()).filter(run::equals).isPresent();
+            if (!there || run.process().isEmpty()) {
+                return true;
+            }
+            Thread.sleep(POLL_MILLIS);
+        }
+        return false;
     }
 }

@@ -3,6 +3,8 @@ package org.shardloom.deploy.cli;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -16,11 +18,13 @@ import org.shardloom.deploy.doctor.Finding;
 import org.shardloom.deploy.doctor.Finding.Status;
 import org.shardloom.deploy.doctor.JobNeeds;
 import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.disk.WholeDirectory;
 import org.shardloom.worker.loop.TrainingData;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.ModelConfigException;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.tuning.TuningException;
+import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -109,7 +113,7 @@ final class DoctorCommand implements Callable<Integer> {
         }
         try {
             DecoderConfig model = ModelConfigReader.read(file.config().model().path());
-            JobNeeds needs = Needs.of(config, all, file, model, () -> longest(file, model));
+            JobNeeds needs = Needs.of(config, all, file, model, () -> longest(all, file, model));
             needs.requirePlannable();
             return needs;
         } catch (TuningException | ModelConfigException e) {
@@ -117,11 +121,20 @@ final class DoctorCommand implements Callable<Integer> {
         }
     }
 
-    /** The job's limit where its samples cannot be read: they need not be there yet. */
-    private static int longest(JobFile file, DecoderConfig model) {
+    /** The job's limit where its samples cannot be read: they need not be there yet. What reading leaves is not left in output_dir. */
+    private int longest(List<String> all, JobFile file, DecoderConfig model) {
         try {
-            return TrainingData.load(file.config(), model).longest();
-        } catch (RuntimeException e) {
+            Path scratch = Files.createTempDirectory("shardloom-doctor");
+            try {
+                List<String> aside = new ArrayList<>(all);
+                aside.add("output_dir=" + scratch);
+                return TrainingData.load(JobFile.load(config, aside).config(), model)
+                        .longest();
+            } finally {
+                WholeDirectory.delete(scratch);
+            }
+        } catch (RuntimeException | IOException e) {
+            LoggerFactory.getLogger(DoctorCommand.class).info("samples are taken to be as long as they may be", e);
             return file.config().data().maxLength();
         }
     }

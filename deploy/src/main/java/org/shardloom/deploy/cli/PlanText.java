@@ -57,8 +57,7 @@ final class PlanText {
         if (fit.job().precision() == Precision.BF16 && !fit.gpus().card().hasBf16()) {
             lines.add(fit.gpus().card().key() + " has no matrix units for bf16: precision: fp16 is faster there");
         }
-        lines.add(
-                "(this version runs neither on GPUs nor with zero.offload_params; evaluation while training is not counted)");
+        lines.add("(evaluation while training is not counted; nothing of this has been compared with a GPU)");
         return lines;
     }
 

@@ -25,6 +25,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import org.shardloom.deploy.cluster.ClusterSettings;
+import org.shardloom.kernels.cuda.GpuClaim;
 import org.shardloom.protocol.config.ClusterConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
@@ -80,8 +81,17 @@ final class WorkerCommand implements Callable<Integer> {
                     "File that holds the run's secret; -: it is the first line of standard input, and the worker ends with that.")
     private Path secretFile;
 
+    @Option(
+            names = "--gpu",
+            paramLabel = "ORDINAL|UUID",
+            description = "The GPU that this worker computes on; default: the first that no other worker uses.")
+    private String gpu;
+
     @Override
     public Integer call() throws Exception {
+        if (gpu != null) {
+            System.setProperty(GpuClaim.CHOICE, gpu);
+        }
         Address seed = address(join);
         Optional<JobConfig> job = config == null
                 ? Optional.empty()
@@ -99,8 +109,7 @@ final class WorkerCommand implements Callable<Integer> {
             Cluster.get(context.getSystem()).manager().tell(new JoinSeedNodes(List.of(seed)));
             ActorRef<CoordinatorMessage> coordinator =
                     ActorRefResolver.get(context.getSystem()).resolveActorRef(seed + "/user/coordinator");
-            WorkerActor.Setup setup =
-                    new WorkerActor.Setup(coordinator, secret, id, job, host, hostKey(), "cpu", outcome);
+            WorkerActor.Setup setup = new WorkerActor.Setup(coordinator, secret, id, job, host, hostKey(), outcome);
             context.spawn(WorkerActor.create(setup), "worker");
             return Behaviors.empty();
         });

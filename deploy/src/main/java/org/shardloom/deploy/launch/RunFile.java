@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -85,7 +86,13 @@ public record RunFile(Path outputDir, String host, long pid, long startedMillis,
         if (!Files.exists(file)) {
             return Optional.empty();
         }
-        JsonNode json = new ObjectMapper().readTree(file.toFile());
+        String text;
+        try {
+            text = Files.readString(file);
+        } catch (NoSuchFileException e) {
+            return Optional.empty(); // the run has ended meanwhile
+        }
+        JsonNode json = new ObjectMapper().readTree(text);
         return Optional.of(new RunFile(
                 Path.of(json.path("output_dir").asText()),
                 json.path("host").asText(),

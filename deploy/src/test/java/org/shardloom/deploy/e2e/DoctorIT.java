@@ -151,6 +151,13 @@ class DoctorIT {
                 "train.micro_batch_size=1",
                 "train.global_batch_size=128",
                 "zero.stage=2");
+        List<String> doctor = new ArrayList<>(List.of("doctor"));
+        doctor.addAll(List.of(start));
+        CleanRoom.assertSays(
+                room.run("shardloom", doctor.toArray(String[]::new)).expect(1).output(),
+                List.of("error   host memory     the job needs at least "));
+        assertFalse(Files.exists(room.output), "the doctor writes nothing");
+        room.assertNothingLeft(room.output);
         room.refused(
                 1, List.of("the job needs ", "GB of host memory (128 workers of", "are available"), "start.sh", start);
         room.assertNothingLeft(room.output);

@@ -111,7 +111,7 @@ class ValidateIT {
 
     @Test
     void aScheduleThatTrainsNothingIsWarnedOf() throws Exception {
-        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 1);
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
         String warning = "warning: nothing will be trained: the learning rate is 0 in every step";
         String[] settings = {"--set", "train.max_steps=1", "--set", "train.schedule.warmup_steps=0", "--set", ""};
         for (String type : List.of("linear", "constant")) {

@@ -99,7 +99,8 @@ public final class CpuDevice implements Device {
     @Override
     public void synchronize() {}
 
-    /** Gives cached blocks back to the operating system. */
+    /** To the operating system. */
+    @Override
     public void trim() {
         memory.trim();
     }

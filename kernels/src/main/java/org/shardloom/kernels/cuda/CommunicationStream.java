@@ -70,6 +70,11 @@ public final class CommunicationStream implements AutoCloseable {
         return new Mark(events.record(stream));
     }
 
+    /** What is issued to the compute stream from now on comes after all that has been issued here. */
+    public void beforeCompute() {
+        holdBack(compute.stream);
+    }
+
     /** What is issued to the other stream from now on comes after all that has been issued here. */
     void holdBack(CUstream other) {
         events.order(stream, other);

@@ -178,7 +178,8 @@ public final class CudaDevice implements Device {
         return identity;
     }
 
-    /** Gives cached blocks back to the driver. */
+    /** To the driver. */
+    @Override
     public void trim() {
         memory.trim();
     }

@@ -61,6 +61,9 @@ public interface Device extends AutoCloseable {
     /** Waits for all that was issued. */
     void synchronize();
 
+    /** Gives memory that is not in use, and is kept for later, back to where it came from. */
+    default void trim() {}
+
     @Override
     void close();
 

@@ -104,6 +104,33 @@ public abstract class CollectivesContract extends SumsContract {
         });
     }
 
+    @ParameterizedTest(name = "{0} ranks")
+    @MethodSource("sizes")
+    void exchangeMovesThousandsAtOnce(int size) {
+        int most = 3000;
+        inGroup(size, (group, memory) -> {
+            int rank = group.rank();
+            List<Move> out = new ArrayList<>();
+            List<Move> in = new ArrayList<>();
+            Tensor own = memory.fill(memory.allocate(DType.F32, most), rank, 0);
+            Tensor[] from = new Tensor[size];
+            for (int peer = 0; peer < size; peer++) {
+                from[peer] = memory.fill(memory.allocate(DType.F32, most), 99, 0);
+                for (int k = 0; k < most / (1 + (rank + peer) % 3); k++) {
+                    out.add(new Move(peer, own.slice(k, k % 5 == 0 ? 0 : 1)));
+                    in.add(new Move(peer, from[peer].slice(k, k % 5 == 0 ? 0 : 1)));
+                }
+            }
+            group.exchange(out, in).await();
+            for (int peer = 0; peer < size; peer++) {
+                int source = peer;
+                int count = most / (1 + (rank + peer) % 3);
+                memory.check(
+                        "moved", from[peer], i -> Pattern.value(i >= count || i % 5 == 0 ? 99 : source, i, DType.F32));
+            }
+        });
+    }
+
     /** Elements in the k-th move between two ranks: none at all between some, more than fits at once between others. */
     private int moved(int from, int to, int k, int round) {
         int[] lengths = {0, 1, 333, 70_001};
@@ -119,7 +146,7 @@ public abstract class CollectivesContract extends SumsContract {
         inGroup(size, (group, memory) -> {
             Tensor common = group.allocateCommon(DType.F32, size, 1000);
             if (common == null) {
-                assertTrue(Set.of("aeron", "nccl").contains(group.transport()));
+                assertTrue(Set.of("aeron", "nccl", "local").contains(group.transport()));
                 return;
             }
             memory.fill(common.slice(group.rank(), 1), group.rank(), 0);

@@ -34,7 +34,7 @@ class CommunicationStreamTest {
 
     /** The operation clears what the compute stream has written; what a third stream then finds. */
     private static float copied(int seed, boolean wait) {
-        SimulatedDriver.start(1, 1 << 20, seed, DELAY_MICROS);
+        SimulatedDriver.start(1, 1 << 24, seed, DELAY_MICROS);
         ByteBuffer result = ByteBuffer.allocateDirect(4).order(ByteOrder.nativeOrder());
         try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
                 Memory memory = device.memory(Purpose.GRADIENTS)) {
@@ -75,7 +75,7 @@ class CommunicationStreamTest {
 
     @Test
     void aGuardFailsWaitsOfTheHostUntilItIsRemoved() {
-        SimulatedDriver.start(1, 1 << 20, 1, 0);
+        SimulatedDriver.start(1, 1 << 24, 1, 0);
         try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images())) {
             AtomicReference<RuntimeException> failure = new AtomicReference<>();
             Supplier<RuntimeException> guard = failure::get;
@@ -96,7 +96,7 @@ class CommunicationStreamTest {
 
     @Test
     void devicesAreToldApart() {
-        SimulatedDriver.start(2, 1 << 20, 1, 0);
+        SimulatedDriver.start(2, 1 << 24, 1, 0);
         try (CudaDevice first = new CudaDevice(0, SimulatedDriver.images());
                 CudaDevice second = new CudaDevice(1, SimulatedDriver.images())) {
             assertEquals("0000:01:00.0", first.identity().pciBusId());

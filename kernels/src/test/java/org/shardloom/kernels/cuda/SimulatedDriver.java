@@ -30,6 +30,7 @@ public final class SimulatedDriver {
         takeHostMemory(false);
         dropWaits(0);
         hangCollective(0);
+        stallCollective(0);
         ncclVersion(22304);
         configure(devices, bytesPerDevice, seed, longestDelayMicros);
     }
@@ -68,8 +69,8 @@ public final class SimulatedDriver {
     /** Copies to or from host memory that is not page-locked. */
     public static native long pageableCopies();
 
-    /** Waits for all of a device. */
-    public static native long deviceWaits();
+    /** Waits for all of the device. */
+    public static native long deviceWaits(int device);
 
     /** The most that was allocated on the device at once. */
     public static native long peakBytes(int device);
@@ -79,6 +80,9 @@ public final class SimulatedDriver {
 
     /** The k-th collective that this process issues from now on never ends; 0 for none. */
     public static native void hangCollective(long k);
+
+    /** NCCL never gets further with the k-th collective from now on than to say that it is in progress; 0 for none. */
+    public static native void stallCollective(long k);
 
     /** What NCCL says its version is. */
     public static native void ncclVersion(int version);

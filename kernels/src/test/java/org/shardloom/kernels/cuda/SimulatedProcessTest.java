@@ -30,11 +30,11 @@ class SimulatedProcessTest {
             assertEquals(0, process.waitFor(), output);
             assertEquals("cuda:0 2.0 4.0 6.0\n", output);
         }
-        assertEquals(List.of("end: 0 faults, device 0 peak 512 bytes"), reports(processes.get(0)));
-        assertEquals(List.of("end: 0 faults, device 1 peak 512 bytes"), reports(processes.get(1)));
+        assertEquals(List.of("end: 0 faults, device 0 peak 2097152 bytes"), reports(processes.get(0)));
+        assertEquals(List.of("end: 0 faults, device 1 peak 2097152 bytes"), reports(processes.get(1)));
         List<String> untidy = reports(processes.get(2));
         assertEquals(2, untidy.size(), untidy.toString());
-        assertEquals("leak: 512 bytes of device 2", untidy.get(0));
+        assertEquals("leak: 2097152 bytes of device 2", untidy.get(0));
         assertTrue(untidy.get(1).startsWith("end: 1 faults"), untidy.toString());
     }
 
@@ -51,7 +51,7 @@ class SimulatedProcessTest {
                 "SHARDLOOM_SIM_DEVICES",
                 "3",
                 "SHARDLOOM_SIM_BYTES",
-                "" + (1 << 20),
+                "" + (1 << 24),
                 "SHARDLOOM_SIM_SEED",
                 "5",
                 "SHARDLOOM_SIM_DELAY_MICROS",

@@ -10,12 +10,10 @@ final class AvailableFeatures {
 
     /** Reports each such setting of the job. */
     static void check(JobConfig job, BiConsumer<Key<?>, String> problem) {
-        if (job.device() == DeviceChoice.CUDA) {
-            problem.accept(JobKeys.DEVICE, "device cuda is not available in this version; use cpu or auto");
-        }
-        if (job.zero().offloadParams()) {
+        if (job.zero().offloadParams() && job.device() == DeviceChoice.CPU) {
             problem.accept(
-                    JobKeys.OFFLOAD_PARAMS, "zero.offload_params is not available in this version; leave it false");
+                    JobKeys.OFFLOAD_PARAMS,
+                    "zero.offload_params keeps parameters out of a GPU's memory; with device cpu leave it false");
         }
         if (!job.zero().offloadOptimizer()) {
             problem.accept(

@@ -20,7 +20,10 @@ final class JobAssembler {
                 train(v),
                 v.get(JobKeys.PRECISION),
                 new ZeroConfig(
-                        v.get(JobKeys.ZERO_STAGE), v.get(JobKeys.OFFLOAD_OPTIMIZER), v.get(JobKeys.OFFLOAD_PARAMS)),
+                        v.get(JobKeys.ZERO_STAGE),
+                        v.get(JobKeys.OFFLOAD_OPTIMIZER),
+                        v.get(JobKeys.OFFLOAD_PARAMS),
+                        v.get(JobKeys.FIXED_ORDER)),
                 v.get(JobKeys.GRADIENT_CHECKPOINTING),
                 new CheckpointConfig(
                         v.get(JobKeys.CHECKPOINT_EVERY), v.get(JobKeys.KEEP_LAST), v.get(JobKeys.KEEP_BEST)),

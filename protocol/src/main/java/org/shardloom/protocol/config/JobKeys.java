@@ -211,6 +211,12 @@ final class JobKeys {
     static final Key<Boolean> OFFLOAD_PARAMS = DECLARED.key(
             "zero.offload_params", BOOLEAN, false, "keep parameter shards in host memory; stage 3 only", c -> c.zero()
                     .offloadParams());
+    static final Key<Boolean> FIXED_ORDER = DECLARED.key(
+            "zero.fixed_order",
+            BOOLEAN,
+            true,
+            "GPUs add gradients in the order of ranks, so that sums repeat exactly; false leaves the order to NCCL",
+            c -> c.zero().fixedOrder());
     static final Key<Boolean> GRADIENT_CHECKPOINTING = DECLARED.key(
             "gradient_checkpointing",
             BOOLEAN,

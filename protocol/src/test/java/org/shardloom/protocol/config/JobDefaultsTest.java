@@ -37,7 +37,7 @@ class JobDefaultsTest {
               min_step_seconds: 0.25
               seed: 7
             precision: fp32
-            zero: {stage: 2, offload_optimizer: false, offload_params: false}
+            zero: {stage: 2, offload_optimizer: false, offload_params: false, fixed_order: false}
             gradient_checkpointing: false
             checkpoint: {every_steps: 50, keep_last: 3, keep_best: 1}
             evaluation: {every_steps: 25, metrics: [loss, rouge, bleu]}
@@ -79,7 +79,7 @@ class JobDefaultsTest {
                         new SpikeConfig(SpikeConfig.Action.PAUSE, 100),
                         7),
                 Precision.FP32,
-                new ZeroConfig(2, false, false),
+                new ZeroConfig(2, false, false, false),
                 false,
                 new CheckpointConfig(50, 3, 1),
                 new EvaluationConfig(
@@ -134,7 +134,7 @@ class JobDefaultsTest {
                         new SpikeConfig(SpikeConfig.Action.PAUSE, 100),
                         1234),
                 config.train());
-        assertEquals(new ZeroConfig(3, true, false), config.zero());
+        assertEquals(new ZeroConfig(3, true, false, true), config.zero());
         assertEquals(1560, config.data().maxLength());
         assertEquals(1024, config.data().maxSourceLength());
         assertEquals(Optional.empty(), config.data().eval());

@@ -38,7 +38,7 @@ class JobKeysTest {
     @Test
     void aKeyThatResemblesNothingIsAnsweredWithTheValidOnes() {
         assertEquals(
-                "job.yaml:5: unknown key 'zero.bucket' - valid keys in 'zero': stage, offload_optimizer, offload_params",
+                "job.yaml:5: unknown key 'zero.bucket' - valid keys in 'zero': stage, offload_optimizer, offload_params, fixed_order",
                 Jobs.refusedWith("zero: {bucket: 5}"));
         assertTrue(Jobs.refusedWith("quantum: 5").contains("valid keys at the top: model, tokenizer, data, "));
     }

@@ -26,7 +26,7 @@ class JobOverridesTest {
                 "zero={stage: 2}",
                 "train.optimizer.betas=[0.5, 0.6]");
         assertEquals(List.of(Path.of("/a"), Path.of("/b")), config.data().train());
-        assertEquals(new ZeroConfig(2, false, false), config.zero());
+        assertEquals(new ZeroConfig(2, false, false, true), config.zero());
         assertEquals(0.6, config.train().optimizer().beta2());
     }
 

@@ -30,15 +30,23 @@ final class EngineThread {
     });
     private Session session;
 
-    /** Reads configuration and data; the result is their digest. */
-    CompletableFuture<String> prepare(JobConfig job, RunSecret secret) {
+    /**
+     * What a worker that has prepared says of itself.
+     *
+     * @param digest of the model's configuration and the samples
+     * @param device that it computes on
+     */
+    record Prepared(String digest, String device) {}
+
+    /** Opens the device and reads configuration and data. */
+    CompletableFuture<Prepared> prepare(JobConfig job, RunSecret secret) {
         int threads = job.threadsPerWorker() > 0
                 ? job.threadsPerWorker()
                 : Math.max(1, Runtime.getRuntime().availableProcessors() / job.workers());
         return CompletableFuture.supplyAsync(
                 () -> {
                     session = new Session(job, secret, threads);
-                    return session.contentDigest();
+                    return new Prepared(session.contentDigest(), session.deviceName());
                 },
                 thread);
     }

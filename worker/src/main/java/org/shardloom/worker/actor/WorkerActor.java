@@ -52,10 +52,9 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
             Optional<JobConfig> job,
             String host,
             String hostKey,
-            String device,
             CompletableFuture<String> outcome) {}
 
-    private record Prepared(String digest, Throwable failure) implements WorkerMessage.Local {}
+    private record Prepared(EngineThread.Prepared prepared, Throwable failure) implements WorkerMessage.Local {}
 
     private record Answer(long generation, CoordinatorMessage message, Throwable failure)
             implements WorkerMessage.Local {}
@@ -153,7 +152,7 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
         getContext()
                 .pipeToSelf(
                         engine.prepare(job, setup.secret()),
-                        (digest, failure) -> new Prepared(digest, EngineThread.unwrap(failure)));
+                        (prepared, failure) -> new Prepared(prepared, EngineThread.unwrap(failure)));
     }
 
     /** Who was started by hand tells the one who did it what is wrong; else it is for the run to say, which waits for this worker. */
@@ -171,11 +170,11 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
                         setup.workerId(),
                         setup.secret().proof("register"),
                         jobFingerprint,
-                        m.digest == null ? "" : m.digest,
+                        m.prepared == null ? "" : m.prepared.digest(),
                         setup.host(),
                         setup.hostKey(),
                         ProcessHandle.current().pid(),
-                        setup.device(),
+                        m.prepared == null ? "" : m.prepared.device(),
                         getContext().getSelf()));
         return this;
     }

@@ -15,7 +15,7 @@ import org.slf4j.LoggerFactory;
 /** A directory of data sets, each in a file of its own named by its key. A damaged file is built anew. */
 final class DatasetCache {
     /** Part of every key; raised when the layout of {@link DatasetFile} or the rules of building change. */
-    static final int FORMAT_VERSION = 2;
+    static final int FORMAT_VERSION = 3;
 
     private static final Logger LOG = LoggerFactory.getLogger(DatasetCache.class);
     private static final int NAME_BYTES = 16;

@@ -8,13 +8,17 @@ import org.shardloom.kernels.collective.LocalCollectives;
 import org.shardloom.kernels.collective.Rendezvous;
 import org.shardloom.kernels.collective.aeron.AeronCollectives;
 import org.shardloom.kernels.collective.aeron.AeronOptions;
+import org.shardloom.kernels.collective.nccl.AloneOnDevice;
+import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.collective.shm.ShmCollectives;
+import org.shardloom.kernels.cuda.CudaDevice;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.RunSecret;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Forms groups: one rank alone, ranks of one host through shared memory, ranks of several hosts over Aeron. */
+/** Forms groups: one rank alone, GPUs through NCCL, ranks of one host through shared memory, ranks of several hosts over Aeron. */
 final class Groups {
     /** Over a network a step in which nothing moves for so long has failed. */
     private static final Duration NETWORK_TIMEOUT = Duration.ofMinutes(2);
@@ -22,6 +26,26 @@ final class Groups {
     private static final Logger LOG = LoggerFactory.getLogger(Groups.class);
 
     private Groups() {}
+
+    /** As {@link #join}, of ranks whose tensors are their devices'. */
+    static Collectives ofDevices(
+            Device device,
+            boolean fixedOrder,
+            Rendezvous rendezvous,
+            List<Member> members,
+            int rank,
+            RunSecret secret,
+            Duration timeout,
+            AbortSignal signal) {
+        if (device instanceof CudaDevice gpu) {
+            if (members.size() == 1) {
+                return new AloneOnDevice(gpu);
+            }
+            LOG.info("rank {} of {} exchanges tensors through NCCL, on {}", rank, members.size(), gpu.identity());
+            return NcclCollectives.join(rendezvous, rank, members.size(), gpu, timeout, signal, fixedOrder);
+        }
+        return join(rendezvous, members, rank, secret, timeout, signal);
+    }
 
     /**
      * Joins the group of the members, whose position in the list is their rank.

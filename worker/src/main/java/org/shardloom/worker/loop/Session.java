@@ -11,8 +11,8 @@ import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Rendezvous;
-import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.message.CoordinatorMessage.Exported;
@@ -53,7 +53,8 @@ public final class Session implements AutoCloseable {
 
     private final JobConfig job;
     private final RunSecret secret;
-    private final CpuDevice device;
+    private final WorkerDevice own;
+    private final Device device;
     private final DecoderConfig model;
     private final TunedModel tuned;
     private final TrainingData data;
@@ -73,7 +74,8 @@ public final class Session implements AutoCloseable {
     public Session(JobConfig job, RunSecret secret, int threads) {
         this.job = job;
         this.secret = secret;
-        this.device = new CpuDevice(threads);
+        this.own = WorkerDevice.open(job, threads);
+        this.device = own.get();
         this.model = ModelConfigReader.read(job.model().path());
         this.data = TrainingData.load(job, model);
         this.tuned = Tuning.of(model, job.method().tuning());
@@ -84,6 +86,11 @@ public final class Session implements AutoCloseable {
         this.contentDigest = data.digest(model.toString());
         this.peaks = new MemoryPeaks(device.statistics());
         this.schedule = new LearningRate(job.train().learningRate(), job.train().schedule(), data.totalSteps());
+    }
+
+    /** What this worker computes on: {@code cpu}, {@code cuda:1}. */
+    public String deviceName() {
+        return device.name();
     }
 
     /** Equal where the model's configuration and the samples are. */
@@ -123,9 +130,20 @@ public final class Session implements AutoCloseable {
                 peaks.reset();
             }
             signal.check();
+            if (before != null) {
+                before.retire();
+                device.trim();
+            }
             if (self.rank() >= 0) {
-                next = newEngine(
-                        Groups.join(rendezvous.apply("ranks"), ranks, self.rank(), secret, COLLECTIVE_TIMEOUT, signal));
+                next = newEngine(Groups.ofDevices(
+                        device,
+                        job.zero().fixedOrder(),
+                        rendezvous.apply("ranks"),
+                        ranks,
+                        self.rank(),
+                        secret,
+                        COLLECTIVE_TIMEOUT,
+                        signal));
             }
             state = switch (message.origin()) {
                 case START -> states.fresh(next);
@@ -213,6 +231,7 @@ public final class Session implements AutoCloseable {
         List<Member> all = message.members();
         int own = all.indexOf(self);
         Handover handover = Handover.of(tuned.trained(), all, own, shard(before), shard(next));
+        // What moves lies in the hosts' memory, whatever device computes.
         Collectives movers = Groups.join(rendezvous.apply("movers"), all, own, secret, COLLECTIVE_TIMEOUT, signal);
         try {
             movers.exchange(handover.outgoing(), handover.incoming()).await();
@@ -295,6 +314,6 @@ public final class Session implements AutoCloseable {
         if (evaluation != null) {
             evaluation.close();
         }
-        device.close();
+        own.close();
     }
 }

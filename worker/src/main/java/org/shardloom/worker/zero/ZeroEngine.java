@@ -53,6 +53,7 @@ public final class ZeroEngine implements AutoCloseable {
     private final StepGuard guard;
     private final GenerationPass generation;
     private Consumer<String> phases = phase -> {};
+    private boolean retired;
 
     /** Allocates everything that lives as long as the generation. The optimizer's state is zero until it is loaded. */
     public ZeroEngine(TunedModel model, EngineConfig config, Device device, Collectives group) {
@@ -318,12 +319,30 @@ public final class ZeroEngine implements AutoCloseable {
         return group;
     }
 
+    /**
+     * Gives back all but the optimizer's state: no more steps, and memory for who takes that over. Not where the device shares the host's
+     * memory, parts of which go with the group.
+     */
+    public void retire() {
+        if (!retired && staged) {
+            retired = true;
+            closeDeviceParts();
+        }
+    }
+
     @Override
     public void close() {
+        if (!retired) {
+            retired = true;
+            closeDeviceParts();
+        }
+        optimizerMemory.close();
+    }
+
+    private void closeDeviceParts() {
         decoder.close();
         parameters.close();
         gradients.close();
-        optimizerMemory.close();
         gradientSumMemory.close();
         gradientMemory.close();
         gatheredMemory.close();

@@ -67,7 +67,7 @@ class WorkerActorTest {
 
     private void begin(int id, Optional<JobConfig> job) {
         worker = kit.spawn(WorkerActor.create(
-                new WorkerActor.Setup(coordinator.getRef(), SECRET, id, job, "127.0.0.1", "here", "cpu", outcome)));
+                new WorkerActor.Setup(coordinator.getRef(), SECRET, id, job, "127.0.0.1", "here", outcome)));
     }
 
     private <T extends CoordinatorMessage> T expect(Class<T> type) {

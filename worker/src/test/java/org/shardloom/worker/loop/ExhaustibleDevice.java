@@ -71,8 +71,13 @@ final class ExhaustibleDevice implements Device {
     }
 
     @Override
-    public Transfer toHost(Tensor host, Tensor source) {
-        return cpu.toHost(host, source);
+    public Point issued() {
+        return cpu.issued();
+    }
+
+    @Override
+    public Transfer toHost(Tensor host, Tensor source, Point after) {
+        return cpu.toHost(host, source, after);
     }
 
     @Override

@@ -8,7 +8,7 @@ import java.util.List;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.shardloom.kernels.collective.LocalCollectives;
+import org.shardloom.kernels.collective.nccl.AloneOnDevice;
 import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.cuda.SimulatedDriver;
 import org.shardloom.protocol.config.JobConfig;
@@ -52,7 +52,8 @@ class PlannedPeaksTest {
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         SimulatedDriver.start(1, 256L << 20, 3, 0);
         try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
-                ZeroEngine engine = new ZeroEngine(tuned, Planner.engine(job, 24), device, new LocalCollectives())) {
+                AloneOnDevice group = new AloneOnDevice(device);
+                ZeroEngine engine = new ZeroEngine(tuned, Planner.engine(job, 24), device, group)) {
             StartWeights.fillAll(job.model(), 1, engine);
             device.hostStatistics().resetPeak();
             engine.publishMaster();
@@ -68,7 +69,7 @@ class PlannedPeaksTest {
             engine.step(step);
             assertEquals(allocations, SimulatedDriver.allocations(), "a third step allocates");
             assertEquals(0, SimulatedDriver.pageableCopies(), "copies of pageable memory");
-            assertEquals(0, SimulatedDriver.deviceWaits(), "waits for the whole device");
+            assertEquals(0, SimulatedDriver.deviceWaits(0), "waits for the whole device");
         }
         assertEquals(List.of(), SimulatedDriver.reports());
     }

@@ -57,14 +57,15 @@ public final class TinyTrainer implements AutoCloseable {
     public final Device device;
     public final ZeroEngine engine;
     private final Collectives group;
+    private final boolean ownsDevice;
     private final TensorSource train;
 
     public TinyTrainer(Collectives given, DType dtype, Sharding sharding, boolean recompute, OptimizerConfig optimizer)
             throws IOException {
-        this(given, dtype, sharding, recompute, optimizer, sharding.split ? new SplitDevice() : new CpuDevice(1));
+        this(given, dtype, sharding, recompute, optimizer, sharding.split ? new SplitDevice() : new CpuDevice(1), true);
     }
 
-    /** On the device, which is closed with this. */
+    /** On a device and in a group that outlive this. */
     public TinyTrainer(
             Collectives given,
             DType dtype,
@@ -73,9 +74,22 @@ public final class TinyTrainer implements AutoCloseable {
             OptimizerConfig optimizer,
             Device device)
             throws IOException {
+        this(given, dtype, sharding, recompute, optimizer, device, false);
+    }
+
+    private TinyTrainer(
+            Collectives given,
+            DType dtype,
+            Sharding sharding,
+            boolean recompute,
+            OptimizerConfig optimizer,
+            Device device,
+            boolean ownsDevice)
+            throws IOException {
         this.device = device;
+        this.ownsDevice = ownsDevice;
         Path directory = SharedFixtures.tinyChatglm3();
-        group = sharding.separate ? SeparateMemories.over(given) : given;
+        group = sharding.separate && ownsDevice ? SeparateMemories.over(given) : given;
         train = TinyModel.open(directory.resolve("train.safetensors"));
         engine = new ZeroEngine(
                 ModelConfigReader.read(directory),
@@ -177,7 +191,9 @@ public final class TinyTrainer implements AutoCloseable {
             throw new IllegalStateException(e);
         }
         engine.close();
-        device.close();
+        if (ownsDevice) {
+            device.close();
+        }
         if (group instanceof SeparateMemories) {
             group.close();
         }

@@ -1,7 +1,9 @@
 package org.shardloom.kernels.collective.nccl;
 
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
@@ -23,18 +25,24 @@ import org.shardloom.kernels.cuda.CommunicationStream;
 final class Communicator {
     private static final int MAGIC = 0xcafebeef;
     private static final int UNDEFINED = Integer.MIN_VALUE;
+    /** Between ncclGroupStart and ncclGroupEnd. */
+    private static final int MOST_MOVES = 2048;
+
+    private static final int AWAKE = 100;
     private static final long PAUSE_NANOS = 20_000;
     private static final long ABORT_PATIENCE_MILLIS = 1000;
 
     private final ncclComm handle = new ncclComm();
     private final ReentrantLock turn = new ReentrantLock();
+    private final int size;
     private final Failure failure;
     private final CommunicationStream stream;
     private final CUstream_st nativeStream;
     private final long limitNanos;
     private volatile boolean gone;
 
-    private Communicator(Failure failure, CommunicationStream stream, Duration timeout) {
+    private Communicator(int size, Failure failure, CommunicationStream stream, Duration timeout) {
+        this.size = size;
         this.failure = failure;
         this.stream = stream;
         this.limitNanos = timeout.toNanos();
@@ -62,7 +70,7 @@ final class Communicator {
      */
     static Communicator connect(
             byte[] id, int rank, int size, CommunicationStream stream, Duration timeout, Failure failure) {
-        Communicator communicator = new Communicator(failure, stream, timeout);
+        Communicator communicator = new Communicator(size, failure, stream, timeout);
         stream.enter();
         try (Handles.Scratch idMemory = new Handles.Scratch(ncclUniqueId.class);
                 Handles.Scratch configMemory = new Handles.Scratch(ncclConfig_t.class)) {
@@ -114,18 +122,34 @@ final class Communicator {
     /** Bytes to or from a peer. */
     record Move(boolean send, int peer, long address, long bytes) {}
 
-    /** Moves that all go on at once, in order between a pair; those of no bytes are left out, as the peer leaves them out. */
+    /**
+     * Moves that all go on at once, in order between a pair; those of no bytes are left out, as the peer leaves them out. NCCL takes only so
+     * many at a time: of more, both sides of a pair make the same rounds.
+     */
     void move(List<Move> moves) {
-        if (moves.stream().allMatch(move -> move.bytes == 0)) {
-            return;
+        Map<Boolean, int[]> made = Map.of(true, new int[size], false, new int[size]);
+        List<List<Move>> rounds = new ArrayList<>();
+        int most = Math.max(1, MOST_MOVES / 2 / size);
+        for (Move move : moves) {
+            if (move.bytes > 0) {
+                int round = made.get(move.send)[move.peer]++ / most;
+                if (round == rounds.size()) {
+                    rounds.add(new ArrayList<>());
+                }
+                rounds.get(round).add(move);
+            }
         }
+        rounds.forEach(this::moveAtOnce);
+    }
+
+    private void moveAtOnce(List<Move> moves) {
         call("ncclGroupEnd of " + moves.size() + " moves", () -> {
             int result = nccl.ncclGroupStart();
             if (result != nccl.ncclSuccess) {
                 return result;
             }
             for (Move move : moves) {
-                if (move.bytes > 0 && result == nccl.ncclSuccess) {
+                if (result == nccl.ncclSuccess) {
                     result = one(move);
                     result = result == nccl.ncclInProgress ? nccl.ncclSuccess : result;
                 }
@@ -154,12 +178,15 @@ final class Communicator {
             stream.enter();
             long deadline = System.nanoTime() + limitNanos;
             int result = body.getAsInt();
-            while (result == nccl.ncclInProgress) {
+            for (int tries = 0; result == nccl.ncclInProgress; tries++) {
                 failure.check(name);
                 if (System.nanoTime() > deadline) {
                     throw failed(name, "has not ended within " + limitNanos / 1_000_000 + " ms");
                 }
-                LockSupport.parkNanos(PAUSE_NANOS);
+                // Most calls are taken within microseconds; connecting takes longer.
+                if (tries > AWAKE) {
+                    LockSupport.parkNanos(PAUSE_NANOS);
+                }
                 result = state();
             }
             if (result != nccl.ncclSuccess) {

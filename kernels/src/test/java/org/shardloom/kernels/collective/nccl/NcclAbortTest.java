@@ -91,6 +91,48 @@ class NcclAbortTest {
     }
 
     @Test
+    void aCallThatNcclDoesNotTakeEndsInTimeOrWithAnAbort() {
+        for (boolean abort : new boolean[] {false, true}) {
+            Meeting meeting = new Meeting(2, LIMIT);
+            Ranks.run(2, rank -> {
+                Duration limit = abort ? LIMIT : Duration.ofMillis(700);
+                try (NcclCollectives group = join(meeting, rank, rank, limit, new AbortSignal());
+                        Memory memory = devices.of(rank).memory(Purpose.GRADIENTS)) {
+                    if (rank == 1) {
+                        Thread.sleep(1500);
+                        return null;
+                    }
+                    SimulatedDriver.stallCollective(1);
+                    Thread aborter = new Thread(() -> {
+                        pause(400);
+                        group.abort("enough");
+                    });
+                    if (abort) {
+                        aborter.start();
+                    }
+                    long start = System.nanoTime();
+                    Pending pending = group.broadcast(memory.allocate(DType.F32, 1000), 0);
+                    CollectiveException e = assertThrows(CollectiveException.class, pending::await);
+                    assertTrue(System.nanoTime() - start < 1_400_000_000L);
+                    assertEquals(
+                            "rank 0, broadcast: " + (abort ? "enough" : "ncclBroadcast has not ended within 700 ms"),
+                            e.getMessage());
+                    aborter.join();
+                }
+                return null;
+            });
+        }
+    }
+
+    private static void pause(long millis) {
+        try {
+            Thread.sleep(millis);
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    @Test
     void anAbortFreesAThreadThatWaitsForTheDevice() {
         Meeting meeting = new Meeting(2, LIMIT);
         AbortSignal signal = new AbortSignal();

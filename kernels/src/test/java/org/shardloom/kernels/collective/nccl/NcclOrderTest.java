@@ -53,6 +53,36 @@ class NcclOrderTest {
         assertShows(Fault.AT_AWAIT);
     }
 
+    @Test
+    void aRankAloneKeepsTheOrderToo() {
+        int wrong = 0;
+        for (int seed = 1; seed <= 10; seed++) {
+            assertEquals(11, alone(seed, Fault.NONE), "seed " + seed);
+            wrong += alone(seed, Fault.AT_ISSUE) == 11 ? 0 : 1;
+        }
+        assertTrue(wrong > 0, "no delay of ten has shown that waits are missing");
+    }
+
+    /** 5 is computed, gathered and doubled, and one added. */
+    private static float alone(long seed, Fault fault) {
+        try (SimulatedDevices devices = new SimulatedDevices(1, seed, DELAY_MICROS);
+                AloneOnDevice group = new AloneOnDevice(devices.of(0));
+                Memory memory = devices.of(0).memory(Purpose.GRADIENTS)) {
+            CudaDevice device = devices.of(0);
+            Tensor one = filled(device, memory, 1, 1), slice = filled(device, memory, 1, 1);
+            Tensor full = filled(device, memory, 1, 0);
+            device.synchronize();
+            SimulatedDriver.dropWaits(fault == Fault.AT_ISSUE ? -1 : 0);
+            device.ops().scale(slice, 5);
+            group.allGather(full, slice).await();
+            device.ops().scale(full, 2);
+            device.ops().add(full, full, one);
+            ByteBuffer value = ByteBuffer.allocateDirect(4).order(ByteOrder.nativeOrder());
+            device.read(full, value);
+            return value.getFloat(0);
+        }
+    }
+
     private static void assertShows(Fault fault) {
         int wrong = 0;
         for (int seed = 1; seed <= 10; seed++) {

@@ -76,11 +76,11 @@ class ProbeTest {
                 "ordinal=1",
                 "totalBytes=8589934592",
                 "major=8, minor=0",
-                "pciBusId=0000:11:00.0");
+                "pciBusId=0000:02:00.0");
         says(
                 line(lines, "0 is"),
                 "index=0",
-                "GPU-5d5d5d5d-5d5d-5d5d-5d5d-5d5d5d5d5d00",
+                "GPU-73696d75-6c61-7465-6420-475055202000",
                 "pid=4242, name=program-4242, bytes=OptionalLong[1073741824]",
                 "freeBytes=OptionalLong[" + ((8L << 30) - (1L << 30) - 5) + "]",
                 "links=4",

@@ -1,0 +1,120 @@
+package org.shardloom.kernels.cuda;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import org.shardloom.kernels.cuda.probe.Driver;
+import org.shardloom.kernels.cuda.probe.DriverProbe;
+import org.shardloom.kernels.cuda.probe.Gpu;
+
+/**
+ * A GPU that this process alone uses among the workers of this host: it holds a lock on a file named after the GPU, which goes with the
+ * process however that ends.
+ */
+public final class GpuClaim implements AutoCloseable {
+    /** Names one GPU, by its ordinal or the beginning of its UUID; without it, the first that is free is taken. */
+    public static final String CHOICE = "shardloom.gpu";
+
+    private static final Duration PATIENCE = Duration.ofSeconds(30);
+    private static final int LONGEST_OWNER = 20;
+
+    private final Gpu gpu;
+    private final FileChannel lock;
+
+    private GpuClaim(Gpu gpu, FileChannel lock) {
+        this.gpu = gpu;
+        this.lock = lock;
+    }
+
+    /**
+     * Takes a GPU of those that the driver shows to this process.
+     *
+     * @throws CudaException in one line, when there is no driver, no GPU that is free, or not the one that is named
+     */
+    public static GpuClaim take() {
+        Driver driver = DriverProbe.look(PATIENCE);
+        driver.problem().ifPresent(problem -> {
+            throw new CudaException(0, "device cuda: " + problem);
+        });
+        return take(driver.gpus(), System.getProperty(CHOICE, ""), Path.of(System.getProperty("java.io.tmpdir")));
+    }
+
+    static GpuClaim take(List<Gpu> gpus, String choice, Path directory) {
+        List<Gpu> candidates = gpus.stream()
+                .filter(gpu -> choice.isBlank()
+                        || choice.equals(String.valueOf(gpu.ordinal()))
+                        || choice.length() > 3 && gpu.uuid().startsWith(choice))
+                .toList();
+        if (candidates.isEmpty()) {
+            throw new CudaException(
+                    0,
+                    "no GPU '" + choice + "'; the driver shows "
+                            + gpus.stream()
+                                    .map(g -> g.ordinal() + " (" + g.uuid() + ")")
+                                    .toList());
+        }
+        List<String> owners = new ArrayList<>();
+        for (Gpu gpu : candidates) {
+            Path file = directory.resolve("shardloom-" + gpu.uuid() + ".lock");
+            try {
+                FileChannel channel = FileChannel.open(
+                        file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+                if (isTaken(channel)) {
+                    owners.add(owner(channel));
+                    channel.close();
+                } else {
+                    channel.truncate(0);
+                    channel.write(ByteBuffer.wrap(
+                            String.valueOf(ProcessHandle.current().pid()).getBytes(StandardCharsets.UTF_8)));
+                    return new GpuClaim(gpu, channel);
+                }
+            } catch (IOException e) {
+                throw new UncheckedIOException("cannot lock GPU " + gpu.ordinal() + " through " + file, e);
+            }
+        }
+        throw new CudaException(
+                0,
+                candidates.size() == 1
+                        ? "GPU " + candidates.get(0).ordinal() + " is in use by another worker, process "
+                                + owners.get(0)
+                        : "each of the " + candidates.size() + " GPUs is in use by another worker, processes "
+                                + String.join(", ", owners) + ": one worker a GPU");
+    }
+
+    private static boolean isTaken(FileChannel channel) throws IOException {
+        try {
+            return channel.tryLock() == null;
+        } catch (OverlappingFileLockException e) {
+            return true;
+        }
+    }
+
+    private static String owner(FileChannel channel) throws IOException {
+        ByteBuffer text = ByteBuffer.allocate(LONGEST_OWNER);
+        channel.read(text, 0);
+        return new String(text.array(), 0, text.position(), StandardCharsets.UTF_8).strip();
+    }
+
+    /** The GPU, with its ordinal. */
+    public Gpu gpu() {
+        return gpu;
+    }
+
+    /** Leaves the GPU to others. */
+    @Override
+    public void close() {
+        try {
+            lock.close();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+}

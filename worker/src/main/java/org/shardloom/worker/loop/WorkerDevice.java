@@ -1,0 +1,63 @@
+package org.shardloom.worker.loop;
+
+import java.nio.file.Path;
+import org.shardloom.kernels.cpu.CpuDevice;
+import org.shardloom.kernels.cuda.CachedImages;
+import org.shardloom.kernels.cuda.CudaDevice;
+import org.shardloom.kernels.cuda.GpuClaim;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.protocol.config.DeviceChoice;
+import org.shardloom.protocol.config.JobConfig;
+
+/** What a worker computes on, from the beginning of its process to the end: the processors, or a GPU of its own. */
+final class WorkerDevice implements AutoCloseable {
+    private final Device device;
+    private final GpuClaim claim;
+
+    private WorkerDevice(Device device, GpuClaim claim) {
+        this.device = device;
+        this.claim = claim;
+    }
+
+    /**
+     * Opens it. Where the job leaves the choice open, it is the processors: who starts a run chooses for all its workers.
+     *
+     * @param threads of a processor
+     * @throws org.shardloom.kernels.cuda.CudaException when there is no GPU left
+     */
+    static WorkerDevice open(JobConfig job, int threads) {
+        if (job.device() != DeviceChoice.CUDA) {
+            return new WorkerDevice(new CpuDevice(threads), null);
+        }
+        GpuClaim claim = GpuClaim.take();
+        try {
+            return new WorkerDevice(new CudaDevice(claim.gpu().ordinal(), CachedImages.in(kernelCache())), claim);
+        } catch (RuntimeException | Error e) {
+            claim.close();
+            throw e;
+        }
+    }
+
+    /** Where a user's caches are, by the XDG base directory specification. */
+    private static Path kernelCache() {
+        String given = System.getenv("XDG_CACHE_HOME");
+        Path root =
+                given != null && !given.isBlank() ? Path.of(given) : Path.of(System.getProperty("user.home"), ".cache");
+        return root.resolve("shardloom").resolve("kernels");
+    }
+
+    Device get() {
+        return device;
+    }
+
+    @Override
+    public void close() {
+        try {
+            device.close();
+        } finally {
+            if (claim != null) {
+                claim.close();
+            }
+        }
+    }
+}
