@@ -6,6 +6,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.device.Pending;
 
 /**
  * Runs collectives one after the other, in order of issue, beside the engine's thread. After a failure, or an abort, nothing more

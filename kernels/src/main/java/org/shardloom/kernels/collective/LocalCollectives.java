@@ -2,6 +2,7 @@ package org.shardloom.kernels.collective;
 
 import java.util.List;
 import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 

@@ -6,6 +6,7 @@ import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.device.Shapes;
 import org.shardloom.kernels.tensor.Tensor;
@@ -61,12 +62,12 @@ public final class CpuDevice implements Device {
     }
 
     @Override
-    public Point issued() {
+    public Pending issued() {
         return () -> {};
     }
 
     @Override
-    public Transfer toHost(Tensor host, Tensor source, Point after) {
+    public Transfer toHost(Tensor host, Tensor source, Pending after) {
         after.await();
         return copy(host, source);
     }

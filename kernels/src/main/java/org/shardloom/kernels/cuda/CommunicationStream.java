@@ -5,8 +5,8 @@ import java.util.function.Supplier;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
-import org.shardloom.kernels.collective.Pending;
 import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.tensor.DType;
 
 /**

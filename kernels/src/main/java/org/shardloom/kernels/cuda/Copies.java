@@ -5,6 +5,7 @@ import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
 import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.Pending;
 
 /**
  * Copies between a device and page-locked host memory on a stream for each direction, beside the compute stream.
@@ -33,7 +34,7 @@ final class Copies implements AutoCloseable {
     }
 
     /** Copies on the stream to the host, as soon as the point is reached. */
-    Device.Transfer toHost(long host, long source, long bytes, Device.Point after) {
+    Device.Transfer toHost(long host, long source, long bytes, Pending after) {
         if (bytes == 0) {
             return Device.Transfer.DONE;
         }

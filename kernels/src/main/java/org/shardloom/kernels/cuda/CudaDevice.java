@@ -16,6 +16,7 @@ import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -134,12 +135,12 @@ public final class CudaDevice implements Device {
     }
 
     @Override
-    public Point issued() {
+    public Pending issued() {
         return copies.issued();
     }
 
     @Override
-    public Transfer toHost(Tensor host, Tensor source, Point after) {
+    public Transfer toHost(Tensor host, Tensor source, Pending after) {
         require(host.bytes() == source.bytes(), "%s does not have the size of %s", host, source);
         return copies.toHost(host.address(), source.address(), source.bytes(), after);
     }

@@ -6,7 +6,7 @@ import org.shardloom.kernels.tensor.Tensor;
 /**
  * One device and its compute stream. Operations of {@link #ops()} are issued in order by one thread (the engine's) and may
  * still be running when the call returns; {@link #read} and {@link #synchronize} wait for them. Collectives start after what
- * was issued before them and are joined by {@link org.shardloom.kernels.collective.Pending#await}, which on an asynchronous
+ * was issued before them and are joined by {@link Pending#await}, which on an asynchronous
  * device makes the stream wait rather than the thread.
  */
 public interface Device extends AutoCloseable {
@@ -35,7 +35,7 @@ public interface Device extends AutoCloseable {
     HostOps hostOps();
 
     /** What has been issued so far. */
-    Point issued();
+    Pending issued();
 
     /**
      * Copies device memory to host memory of the same size, beside what the device computes. Any thread.
@@ -43,7 +43,7 @@ public interface Device extends AutoCloseable {
      * @param after when the copy begins; it is held back by nothing else
      * @return completes when the host may read it; until then the device's tensor must stay as it is
      */
-    Transfer toHost(Tensor host, Tensor source, Point after);
+    Transfer toHost(Tensor host, Tensor source, Pending after);
 
     /**
      * Copies host memory to device memory of the same size, after what was issued before and beside what is issued from now on.
@@ -66,13 +66,6 @@ public interface Device extends AutoCloseable {
 
     @Override
     void close();
-
-    /** A point in what devices do. */
-    @FunctionalInterface
-    interface Point {
-        /** Makes everything that the calling thread issues to its device from now on come after this point. */
-        void await();
-    }
 
     /** A copy under way. */
     interface Transfer {

@@ -2,9 +2,9 @@ package org.shardloom.kernels.plan;
 
 import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.collective.Pending;
 import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;

@@ -7,6 +7,7 @@ import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -90,12 +91,12 @@ public final class PlanDevice implements Device {
     }
 
     @Override
-    public Point issued() {
+    public Pending issued() {
         return () -> {};
     }
 
     @Override
-    public Transfer toHost(Tensor to, Tensor source, Point after) {
+    public Transfer toHost(Tensor to, Tensor source, Pending after) {
         requireSameSize(to, source);
         work.toHost(source.bytes());
         return Transfer.DONE;

@@ -6,6 +6,7 @@ import java.util.function.IntToDoubleFunction;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;

@@ -1,9 +1,9 @@
 package org.shardloom.worker.zero;
 
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.collective.Pending;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.ShardPlan;

@@ -8,6 +8,7 @@ import java.util.concurrent.TimeUnit;
 import org.shardloom.kernels.collective.CollectiveException;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -64,7 +65,7 @@ final class GradientArrivals implements AutoCloseable {
      * @param gradient fp32 on the device; to be left as it is until {@link #await}, or null: nothing comes
      * @param ready when it is complete
      */
-    void take(int unit, Tensor gradient, Device.Point ready) {
+    void take(int unit, Tensor gradient, Pending ready) {
         boolean add = adds;
         boolean count = counts;
         arriving[unit] = thread.submit(() -> {
@@ -82,7 +83,7 @@ final class GradientArrivals implements AutoCloseable {
     }
 
     /** Piece by piece, one on its way while the one before is added. */
-    private void add(Tensor sum, Tensor gradient, Device.Point ready) {
+    private void add(Tensor sum, Tensor gradient, Pending ready) {
         Device.Transfer next = copy(0, gradient, ready);
         for (long at = 0; at < sum.elements(); at += PIECE) {
             Device.Transfer here = next;
@@ -95,7 +96,7 @@ final class GradientArrivals implements AutoCloseable {
         }
     }
 
-    private Device.Transfer copy(long at, Tensor gradient, Device.Point ready) {
+    private Device.Transfer copy(long at, Tensor gradient, Pending ready) {
         long count = Math.min(PIECE, gradient.elements() - at);
         return device.toHost(place(at).slice(0, count), gradient.slice(at, count), ready);
     }

@@ -9,6 +9,7 @@ import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -71,12 +72,12 @@ final class ExhaustibleDevice implements Device {
     }
 
     @Override
-    public Point issued() {
+    public Pending issued() {
         return cpu.issued();
     }
 
     @Override
-    public Transfer toHost(Tensor host, Tensor source, Point after) {
+    public Transfer toHost(Tensor host, Tensor source, Pending after) {
         return cpu.toHost(host, source, after);
     }
 

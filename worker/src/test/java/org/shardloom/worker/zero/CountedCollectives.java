@@ -3,7 +3,7 @@ package org.shardloom.worker.zero;
 import java.util.ArrayList;
 import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.collective.Pending;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 

@@ -14,6 +14,7 @@ import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -121,12 +122,12 @@ final class SplitDevice implements Device {
     }
 
     @Override
-    public Point issued() {
+    public Pending issued() {
         return () -> {};
     }
 
     @Override
-    public Transfer toHost(Tensor to, Tensor source, Point after) {
+    public Transfer toHost(Tensor to, Tensor source, Pending after) {
         after.await();
         host.require(to);
         device.require(source);

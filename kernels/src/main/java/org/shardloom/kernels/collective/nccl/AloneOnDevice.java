@@ -4,10 +4,10 @@ import static org.shardloom.kernels.device.Shapes.require;
 
 import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.collective.Pending;
 import org.shardloom.kernels.cuda.CommunicationStream;
 import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;

@@ -8,9 +8,9 @@ import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.CommunicationThread;
-import org.shardloom.kernels.collective.Pending;
 import org.shardloom.kernels.collective.Rendezvous;
 import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 

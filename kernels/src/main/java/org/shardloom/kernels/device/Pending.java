@@ -1,10 +1,8 @@
-package org.shardloom.kernels.collective;
+package org.shardloom.kernels.device;
 
-import org.shardloom.kernels.device.Device;
-
-/** A collective under way. */
+/** An operation under way, or how far a device has been given work. */
 @FunctionalInterface
-public interface Pending extends Device.Point {
+public interface Pending {
     /** An operation that is complete. */
     Pending DONE = () -> {};
 
@@ -12,8 +10,7 @@ public interface Pending extends Device.Point {
      * Makes everything that the calling thread issues to its device from now on come after the operation. On the CPU this
      * blocks.
      *
-     * @throws CollectiveException when the operation failed or the group was aborted
+     * @throws RuntimeException when the operation failed; a {@code CollectiveException} where it was one between ranks
      */
-    @Override
     void await();
 }
