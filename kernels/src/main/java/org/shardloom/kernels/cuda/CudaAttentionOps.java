@@ -3,6 +3,7 @@ package org.shardloom.kernels.cuda;
 import static org.shardloom.kernels.device.Shapes.require;
 
 import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.device.AttentionTiles;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.OpShapes;
@@ -106,7 +107,7 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
             Tensor cacheStarts,
             Tensor past,
             AttentionShape s) {
-        if (tensorCores && FlashAttention.takes(s, qkv, context, cache)) {
+        if (tensorCores && AttentionTiles.onTensorCores(s, qkv, context, cache)) {
             flash.forward(context, logSums, qkv, cache, starts, storage(contexts), cacheStarts, past, s);
             return;
         }
@@ -142,7 +143,7 @@ abstract class CudaAttentionOps extends CudaFirstGlmOps implements Ops {
             IndexTensor contexts,
             AttentionShape s) {
         OpShapes.attentionBackward(gradQkv, gradContext, context, logSums, qkv, starts, contexts, s);
-        if (tensorCores && FlashAttention.takes(s, qkv, context, gradContext, gradQkv)) {
+        if (tensorCores && AttentionTiles.onTensorCores(s, qkv, context, gradContext, gradQkv)) {
             flash.backward(gradQkv, gradContext, context, logSums, qkv, starts, storage(contexts), s);
             return;
         }

@@ -1,9 +1,9 @@
 package org.shardloom.kernels.cuda;
 
 import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.device.AttentionTiles;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Memory;
-import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /**
@@ -12,26 +12,12 @@ import org.shardloom.kernels.tensor.Tensor;
  */
 final class FlashAttention {
     /** Those of flash.cuh and of the files that include it. */
-    static final int THREADS = 128, ROWS = 64, KEYS = 64, STEP = 32, PADDING = 8;
-
-    private static final int ALIGNMENT = 16;
-    /** Blocks that make most of a card's multiprocessors work, two on each of 108. */
-    private static final int ENOUGH = 192;
+    static final int THREADS = 128, ROWS = AttentionTiles.ROWS, KEYS = 64, STEP = 32, PADDING = 8;
 
     private final Stream stream;
 
     FlashAttention(Stream stream) {
         this.stream = stream;
-    }
-
-    /** Whether there are kernels for heads of the shape in the dtype of the tensors, all of one; null ones do not count. */
-    static boolean takes(AttentionShape s, Tensor... tensors) {
-        for (Tensor tensor : tensors) {
-            if (tensor != null && (tensor.dtype() == DType.F32 || tensor.address() % ALIGNMENT != 0)) {
-                return false;
-            }
-        }
-        return s.headSize() == 64 || s.headSize() == 128;
     }
 
     /** Dynamic shared memory of a forward block: a tile of keys and one of values. */
@@ -53,23 +39,6 @@ final class FlashAttention {
         return rows * (headSize + PADDING) * Short.BYTES;
     }
 
-    /** No sequences can have more tiles: each has one that is not full at most. */
-    static long tiles(long tokens, int sequences) {
-        return (tokens + (ROWS - 1L) * sequences) / ROWS;
-    }
-
-    /**
-     * Among how many blocks the heads of a group are shared out for the gradients of a tile of its keys: as few as make {@link #ENOUGH}
-     * blocks, or one for each head. It depends on sizes only, not on the card: so do the bits of the sums.
-     */
-    static int parts(long tiles, AttentionShape s) {
-        int perGroup = s.heads() / s.groups(), parts = 1;
-        while (parts < perGroup && (tiles * s.groups() * parts < ENOUGH || perGroup % parts != 0)) {
-            parts++;
-        }
-        return parts;
-    }
-
     void forward(
             Tensor context,
             Tensor logSums,
@@ -83,7 +52,7 @@ final class FlashAttention {
         int sequences = starts.count() - 1;
         stream.launch(
                 kernel("flash_attention_", s, qkv),
-                tiles(qkv.rows(), sequences),
+                AttentionTiles.tiles(qkv.rows(), sequences),
                 s.heads(),
                 THREADS,
                 forwardShared(s.headSize()),
@@ -111,9 +80,9 @@ final class FlashAttention {
             Tensor contexts,
             AttentionShape s) {
         int sequences = starts.count() - 1, byHead = s.byHead() ? 1 : 0;
-        long tiles = tiles(qkv.rows(), sequences);
+        long tiles = AttentionTiles.tiles(qkv.rows(), sequences);
         try (Memory scope = stream.workspace()) {
-            Tensor deltas = scope.allocate(DType.F32, qkv.rows(), s.heads());
+            AttentionTiles.Workspace work = AttentionTiles.workspace(scope, qkv, starts, s);
             stream.launch(
                     kernel("flash_attention_grad_query_", s, qkv),
                     tiles,
@@ -121,7 +90,7 @@ final class FlashAttention {
                     THREADS,
                     gradQueryShared(s.headSize()),
                     gradQkv,
-                    deltas,
+                    work.deltas(),
                     gradContext,
                     context,
                     logSums,
@@ -132,18 +101,16 @@ final class FlashAttention {
                     s.heads(),
                     s.groups(),
                     byHead);
-            int parts = parts(tiles, s);
-            Tensor sums = parts == 1 ? null : scope.allocate(DType.F32, parts * qkv.rows(), s.cacheWidth());
             stream.launch(
                     kernel("flash_attention_grad_key_", s, qkv),
                     tiles,
-                    s.groups() * parts,
+                    s.groups() * work.parts(),
                     THREADS,
                     gradKeyShared(s.headSize()),
                     gradQkv,
-                    sums,
-                    parts,
-                    deltas,
+                    work.sums(),
+                    work.parts(),
+                    work.deltas(),
                     gradContext,
                     logSums,
                     qkv,
@@ -153,13 +120,13 @@ final class FlashAttention {
                     s.heads(),
                     s.groups(),
                     byHead);
-            if (sums != null) {
+            if (work.sums() != null) {
                 stream.each(
                         "flash_sum_parts" + Stream.suffix(qkv.dtype()),
                         qkv.rows() * s.cacheWidth(),
                         gradQkv,
-                        sums,
-                        parts,
+                        work.sums(),
+                        work.parts(),
                         qkv.rows(),
                         s.heads(),
                         s.groups(),

@@ -20,7 +20,7 @@ public final class PlanDevice implements Device {
     private final Memory.Allocator host;
     private final MemoryStatistics hostStatistics;
     private final Work work = new Work();
-    private final Ops ops = new PlanOps(work);
+    private final Ops ops;
     private final HostOps hostOps = new PlanHostOps(work);
 
     /** A GPU, with memory of its own beside the host's. */
@@ -36,6 +36,7 @@ public final class PlanDevice implements Device {
     public PlanDevice(boolean sharesHostMemory) {
         PlanHostMemory own = new PlanHostMemory();
         host = sharesHostMemory ? memory : own;
+        ops = new PlanOps(work, sharesHostMemory ? null : memory);
         hostStatistics = sharesHostMemory ? memory.statistics() : own.statistics();
     }
 

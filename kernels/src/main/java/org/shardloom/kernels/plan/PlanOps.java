@@ -1,16 +1,23 @@
 package org.shardloom.kernels.plan;
 
 import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.device.AttentionTiles;
 import org.shardloom.kernels.device.IndexTensor;
+import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
 
-/** Counts operations of matrix products and bytes that the others move; computes nothing. */
+/** Counts operations of matrix products and bytes that the others move, and asks for the memory that attention takes; computes nothing. */
 final class PlanOps implements Ops {
     private final Work work;
 
-    PlanOps(Work work) {
+    private final Memory.Allocator memory;
+
+    /** For a GPU with that memory; null for a processor, which works in the host's. */
+    PlanOps(Work work, Memory.Allocator memory) {
         this.work = work;
+        this.memory = memory;
     }
 
     private void touch(Tensor... tensors) {
@@ -134,7 +141,7 @@ final class PlanOps implements Ops {
         work.product(2.0 * qkv.rows(), cache.rows(), shape.contextWidth());
     }
 
-    /** Five products where forward has two. */
+    /** Five products where forward has two, and the workspace of a GPU's kernels. */
     @Override
     public void attentionBackward(
             Tensor gradQkv,
@@ -146,6 +153,11 @@ final class PlanOps implements Ops {
             IndexTensor contexts,
             AttentionShape shape) {
         work.product(2.5 * qkv.rows(), length(qkv, starts), shape.contextWidth());
+        if (memory != null) {
+            try (Memory scope = new Memory(memory, Purpose.WORKSPACE)) {
+                AttentionTiles.workspace(scope, qkv, starts, shape, gradQkv, gradContext, context);
+            }
+        }
     }
 
     private static double length(Tensor qkv, IndexTensor starts) {

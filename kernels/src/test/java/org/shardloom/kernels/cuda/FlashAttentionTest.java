@@ -12,6 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.device.AttentionTiles;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
@@ -93,22 +94,22 @@ class FlashAttentionTest {
     void otherHeadsOtherDtypesAndAddressesThatAreNotAlignedGoTheSimpleWay() {
         AttentionShape shape = new AttentionShape(1, 1, 64, 0, false);
         Tensor aligned = new Tensor(256, DType.BF16, 1, 192);
-        assertTrue(FlashAttention.takes(shape, aligned, null, new Tensor(512, DType.BF16, 1, 64)));
-        assertFalse(FlashAttention.takes(shape, aligned, new Tensor(514, DType.BF16, 1, 64)));
-        assertFalse(FlashAttention.takes(shape, new Tensor(256, DType.F32, 1, 192)));
-        assertFalse(FlashAttention.takes(new AttentionShape(1, 1, 80, 0, false), aligned));
+        assertTrue(AttentionTiles.onTensorCores(shape, aligned, null, new Tensor(512, DType.BF16, 1, 64)));
+        assertFalse(AttentionTiles.onTensorCores(shape, aligned, new Tensor(514, DType.BF16, 1, 64)));
+        assertFalse(AttentionTiles.onTensorCores(shape, new Tensor(256, DType.F32, 1, 192)));
+        assertFalse(AttentionTiles.onTensorCores(new AttentionShape(1, 1, 80, 0, false), aligned));
     }
 
     @Test
     void headsOfAGroupAreSharedOutWhereThereAreFewBlocks() {
         AttentionShape grouped = new AttentionShape(32, 2, 128, 0, false);
-        assertEquals(4, FlashAttention.parts(25, grouped));
-        assertEquals(16, FlashAttention.parts(1, grouped));
-        assertEquals(1, FlashAttention.parts(128, grouped));
-        assertEquals(1, FlashAttention.parts(1, new AttentionShape(32, 32, 128, 0, false)));
-        assertEquals(6, FlashAttention.parts(40, new AttentionShape(6, 1, 64, 0, false)));
-        assertEquals(2, FlashAttention.parts(96, new AttentionShape(6, 1, 64, 0, false)));
-        assertEquals(3, FlashAttention.parts(80, new AttentionShape(9, 1, 64, 0, false)));
+        assertEquals(4, AttentionTiles.parts(25, grouped));
+        assertEquals(16, AttentionTiles.parts(1, grouped));
+        assertEquals(1, AttentionTiles.parts(128, grouped));
+        assertEquals(1, AttentionTiles.parts(1, new AttentionShape(32, 32, 128, 0, false)));
+        assertEquals(6, AttentionTiles.parts(40, new AttentionShape(6, 1, 64, 0, false)));
+        assertEquals(2, AttentionTiles.parts(96, new AttentionShape(6, 1, 64, 0, false)));
+        assertEquals(3, AttentionTiles.parts(80, new AttentionShape(9, 1, 64, 0, false)));
     }
 
     @Test
@@ -117,10 +118,10 @@ class FlashAttentionTest {
             long tokens = 0, tiles = 0;
             for (int length : lengths) {
                 tokens += length;
-                tiles += (length + FlashAttention.ROWS - 1) / FlashAttention.ROWS;
+                tiles += (length + AttentionTiles.ROWS - 1) / AttentionTiles.ROWS;
             }
-            assertTrue(FlashAttention.tiles(tokens, lengths.length) >= tiles);
+            assertTrue(AttentionTiles.tiles(tokens, lengths.length) >= tiles);
         }
-        assertEquals(25, FlashAttention.tiles(1560, 1));
+        assertEquals(25, AttentionTiles.tiles(1560, 1));
     }
 }
