@@ -3,6 +3,7 @@ package org.shardloom.worker.zero;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.nio.FloatBuffer;
+import java.util.Arrays;
 import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.LocalCollectives;
@@ -48,6 +49,18 @@ public final class TestDevices {
         float[] values = new float[floats.remaining()];
         floats.get(values);
         return values;
+    }
+
+    /** What a step does, and the gradients that it finds, by unit: they are there until the optimizer puts new weights in their place. */
+    static float[][] gradients(ZeroEngine engine, Device device, Runnable step) {
+        float[][] found = new float[engine.units().size()][];
+        engine.observePhases(phase -> {
+            if ("optimizer".equals(phase)) {
+                Arrays.setAll(found, u -> hostFloats(device, engine.gradientSum(u)));
+            }
+        });
+        step.run();
+        return found;
     }
 
     /** Fails where a simulation has found a fault; after its device was closed. */
