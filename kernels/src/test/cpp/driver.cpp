@@ -126,6 +126,20 @@ API cuMemHostAlloc(void** out, size_t bytes, unsigned) {
     *out = block;
     return OK;
 }
+/** Memory of the caller's own, whose pages are locked; they must be whole. */
+API cuMemHostRegister_v2(void* block, size_t bytes, unsigned) {
+    if (!context) return INVALID_CONTEXT;
+    if (bytes == 0 || reinterpret_cast<uintptr_t>(block) % 4096 || bytes % 4096) return INVALID_VALUE;
+    memset(block, FRESH, bytes);  // nobody may rely on what is there
+    std::lock_guard<std::mutex> lock(pinnedMutex);
+    if (!pinned.emplace(block, bytes).second) return 712;  // registered already
+    return OK;
+}
+API cuMemHostUnregister(void* block) {
+    if (!context) return INVALID_CONTEXT;
+    std::lock_guard<std::mutex> lock(pinnedMutex);
+    return pinned.erase(block) ? OK : 713;
+}
 API cuMemFreeHost(void* block) {
     if (!context) return INVALID_CONTEXT;
     std::lock_guard<std::mutex> lock(pinnedMutex);
@@ -150,6 +164,8 @@ API cuStreamCreate(Stream** out, unsigned) {
     device->streams.insert(*out);
     return OK;
 }
+API cuStreamCreateWithPriority(Stream** out, unsigned flags, int) { return cuStreamCreate(out, flags); }
+API cuCtxGetStreamPriorityRange(int* least, int* greatest) { *least = 0; *greatest = -5; return OK; }
 API cuStreamDestroy_v2(Stream* stream) {
     if (!context) return INVALID_CONTEXT;
     stream->drain();

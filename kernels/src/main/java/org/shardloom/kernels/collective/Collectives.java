@@ -66,6 +66,16 @@ public interface Collectives extends AutoCloseable {
      */
     Pending reduceScatter(Tensor sum, Tensor full, DType dtype, boolean accumulate);
 
+    /**
+     * As {@link #reduceScatter(Tensor, Tensor, DType, boolean)}, as soon as the copy from the sum is complete.
+     *
+     * @param leaving waited for by what reduces, not by the device
+     */
+    default Pending reduceScatter(Tensor sum, Tensor full, DType dtype, boolean accumulate, Device.Transfer leaving) {
+        leaving.await();
+        return reduceScatter(sum, full, dtype, accumulate);
+    }
+
     /** Every rank's tensor becomes the sum over ranks; fp32, in place. */
     Pending allReduce(Tensor tensor);
 

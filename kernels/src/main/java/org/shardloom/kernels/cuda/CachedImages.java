@@ -1,7 +1,6 @@
 package org.shardloom.kernels.cuda;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -10,12 +9,16 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.List;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Kernels compiled where they run, once: a cubin is kept under a hash of all that it depends on, the sources, the architecture, the options
  * and the compiler's version. Processes may share the directory.
  */
 public final class CachedImages implements KernelImages {
+    private static final Logger LOG = LoggerFactory.getLogger(CachedImages.class);
+
     private final Compiler compiler;
     private final KernelSources sources;
     private final Path directory;
@@ -46,16 +49,20 @@ public final class CachedImages implements KernelImages {
             if (Files.exists(file)) {
                 return Files.readAllBytes(file);
             }
-            byte[] image = compiler.compile(sources, options);
+        } catch (IOException e) {
+            LOG.warn("cannot read compiled kernels: {}", e.toString());
+        }
+        byte[] image = compiler.compile(sources, options);
+        try {
             Files.createDirectories(directory);
             // Written aside and moved: another process sees all of it or nothing.
             Path part = Files.createTempFile(directory, architecture, ".part");
             Files.write(part, image);
             Files.move(part, file, StandardCopyOption.ATOMIC_MOVE);
-            return image;
         } catch (IOException e) {
-            throw new UncheckedIOException("compiled kernels in " + file, e);
+            LOG.warn("compiled kernels are not kept for the next start: {}", e.toString());
         }
+        return image;
     }
 
     private String hash(List<String> options) {

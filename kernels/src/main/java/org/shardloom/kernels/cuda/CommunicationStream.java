@@ -31,7 +31,11 @@ public final class CommunicationStream implements AutoCloseable {
         this.compute = compute;
         this.calls = compute.calls;
         this.events = events;
-        calls.check(JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+        int[] least = new int[1], greatest = new int[1];
+        calls.check(JCudaDriver.cuCtxGetStreamPriorityRange(least, greatest), "cuCtxGetStreamPriorityRange");
+        // Before computing: what waits for a collective waits longer than what it takes from a product.
+        int result = JCudaDriver.cuStreamCreateWithPriority(stream, CUstream_flags.CU_STREAM_NON_BLOCKING, greatest[0]);
+        calls.check(result, "cuStreamCreateWithPriority", greatest[0]);
     }
 
     /** The device, as messages name it. */

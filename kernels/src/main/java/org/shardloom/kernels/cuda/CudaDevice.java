@@ -183,6 +183,7 @@ public final class CudaDevice implements Device {
     @Override
     public void trim() {
         memory.trim();
+        pinned.trim();
     }
 
     /** Waits for all that was issued, then gives everything back; goes on past what fails and throws the first failure. */

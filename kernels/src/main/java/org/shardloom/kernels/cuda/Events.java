@@ -19,6 +19,9 @@ import jcuda.driver.JCudaDriver;
  * so an event may be recorded anew afterwards. Thread-safe.
  */
 final class Events implements AutoCloseable {
+    /** Who waits on the host leaves the processor to the optimizer. */
+    private static final int FLAGS = CUevent_flags.CU_EVENT_DISABLE_TIMING | CUevent_flags.CU_EVENT_BLOCKING_SYNC;
+
     private final Calls calls;
     private final CUcontext context;
     private static final Cleaner CLEANER = Cleaner.create();
@@ -71,7 +74,7 @@ final class Events implements AutoCloseable {
         CUevent event = free.poll();
         if (event == null) {
             event = new CUevent();
-            calls.check(JCudaDriver.cuEventCreate(event, CUevent_flags.CU_EVENT_DISABLE_TIMING), "cuEventCreate");
+            calls.check(JCudaDriver.cuEventCreate(event, FLAGS), "cuEventCreate");
             all.add(event);
         }
         return event;
@@ -89,6 +92,11 @@ final class Events implements AutoCloseable {
         free.clear();
     }
 
+    /** Static: what a cleaner runs must not hold what it waits for. */
+    private static Runnable givingBack(Events home, CUevent event) {
+        return () -> home.giveBack(event);
+    }
+
     private synchronized void giveBack(CUevent event) {
         free.push(event);
     }
@@ -100,7 +108,7 @@ final class Events implements AutoCloseable {
 
         private Event(CUevent event) {
             this.event = event;
-            this.unused = CLEANER.register(this, () -> giveBack(event));
+            this.unused = CLEANER.register(this, givingBack(Events.this, event));
         }
 
         /** What is issued to the stream from now on comes after this point. */

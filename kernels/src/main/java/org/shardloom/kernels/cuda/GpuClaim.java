@@ -6,14 +6,19 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import org.shardloom.kernels.cuda.probe.Driver;
 import org.shardloom.kernels.cuda.probe.DriverProbe;
 import org.shardloom.kernels.cuda.probe.Gpu;
+import org.slf4j.LoggerFactory;
 
 /**
  * A GPU that this process alone uses among the workers of this host: it holds a lock on a file named after the GPU, which goes with the
@@ -65,8 +70,7 @@ public final class GpuClaim implements AutoCloseable {
         for (Gpu gpu : candidates) {
             Path file = directory.resolve("shardloom-" + gpu.uuid() + ".lock");
             try {
-                FileChannel channel = FileChannel.open(
-                        file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+                FileChannel channel = open(file);
                 if (isTaken(channel)) {
                     owners.add(owner(channel));
                     channel.close();
@@ -76,6 +80,8 @@ public final class GpuClaim implements AutoCloseable {
                             String.valueOf(ProcessHandle.current().pid()).getBytes(StandardCharsets.UTF_8)));
                     return new GpuClaim(gpu, channel);
                 }
+            } catch (AccessDeniedException e) {
+                owners.add("of another user (" + file + ")");
             } catch (IOException e) {
                 throw new UncheckedIOException("cannot lock GPU " + gpu.ordinal() + " through " + file, e);
             }
@@ -87,6 +93,19 @@ public final class GpuClaim implements AutoCloseable {
                                 + owners.get(0)
                         : "each of the " + candidates.size() + " GPUs is in use by another worker, processes "
                                 + String.join(", ", owners) + ": one worker a GPU");
+    }
+
+    /** Made once and left there, for workers of all users. */
+    private static FileChannel open(Path file) throws IOException {
+        if (!Files.exists(file)) {
+            try {
+                Files.createFile(file);
+                Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-rw-rw-"));
+            } catch (FileAlreadyExistsException e) {
+                LoggerFactory.getLogger(GpuClaim.class).debug("another worker was faster: {}", file);
+            }
+        }
+        return FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
     }
 
     private static boolean isTaken(FileChannel channel) throws IOException {

@@ -19,6 +19,9 @@ import org.shardloom.kernels.tensor.Tensor;
 
 /** Products of row-major matrices through cuBLAS, with sums in fp32. */
 final class MatrixProducts implements AutoCloseable {
+    /** CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION. */
+    private static final int FP32_PARTIAL_SUMS = 16;
+
     private final Stream stream;
     private final cublasHandle handle = new cublasHandle();
 
@@ -46,6 +49,8 @@ final class MatrixProducts implements AutoCloseable {
         this.stream = stream;
         check(JCublas2.cublasCreate(handle), "cublasCreate");
         check(JCublas2.cublasSetStream(handle, new cudaStream_t(stream.stream)), "cublasSetStream");
+        // Partial sums stay fp32 where a product is split, also into 16 bits.
+        check(JCublas2.cublasSetMathMode(handle, FP32_PARTIAL_SUMS), "cublasSetMathMode");
     }
 
     /**

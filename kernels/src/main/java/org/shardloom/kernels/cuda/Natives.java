@@ -8,11 +8,13 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import jcuda.driver.JCudaDriver;
 import jcuda.jcublas.JCublas2;
+import jcuda.nvrtc.JNvrtc;
 
 /** Loads JCuda's libraries. */
 public final class Natives {
     private static boolean driver;
     private static boolean loaded;
+    private static boolean compiler;
 
     private Natives() {}
 
@@ -36,12 +38,21 @@ public final class Natives {
         }
     }
 
+    /** What calls of the compiler need. */
+    static synchronized void loadCompiler() {
+        if (!compiler) {
+            alone(() -> JNvrtc.setExceptionsEnabled(false));
+            compiler = true;
+        }
+    }
+
     /**
      * JCuda unpacks its libraries to files of fixed names and takes those that it finds for whole, so processes that start at once must do
      * it one after the other.
      */
     private static void alone(Runnable loading) {
-        Path lock = Path.of(System.getProperty("java.io.tmpdir"), "shardloom-jcuda.lock");
+        Path lock = Path.of(
+                System.getProperty("java.io.tmpdir"), "shardloom-jcuda-" + System.getProperty("user.name") + ".lock");
         try (FileChannel channel = FileChannel.open(lock, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
                 FileLock held = channel.lock()) {
             if (held.isValid()) {

@@ -3,10 +3,10 @@ package org.shardloom.kernels.cuda;
 import java.util.ArrayDeque;
 import java.util.HashMap;
 import java.util.Map;
-import jcuda.Pointer;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUresult;
 import jcuda.driver.JCudaDriver;
+import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.OutOfMemoryException;
@@ -17,9 +17,14 @@ import org.shardloom.kernels.device.Purpose;
  * pages takes long. Thread-safe.
  */
 final class PinnedMemory implements Memory.Allocator, AutoCloseable {
+    private static final long PAGE = 4096;
+    private static final long GRANULE = 512;
+
     private final Calls calls;
     private final CUcontext context;
-    private final Map<Long, Pointer> pointers = new HashMap<>();
+    /** Where the memory begins that a block lies in, by the block's address. */
+    private final Map<Long, Long> origins = new HashMap<>();
+
     private final Map<Long, ArrayDeque<Long>> free = new HashMap<>();
     private final MemoryStatistics statistics = new MemoryStatistics();
 
@@ -38,41 +43,81 @@ final class PinnedMemory implements Memory.Allocator, AutoCloseable {
         ArrayDeque<Long> blocks = free.get(size);
         long address = blocks == null || blocks.isEmpty() ? 0 : blocks.pop();
         if (address == 0) {
-            calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
-            Pointer pointer = new Pointer();
-            int result = JCudaDriver.cuMemHostAlloc(pointer, size, 0);
-            if (result == CUresult.CUDA_ERROR_OUT_OF_MEMORY) {
-                throw new OutOfMemoryException(
-                        "no page-locked host memory for " + bytes + " bytes of " + purpose + "; in use: "
-                                + statistics.currentByPurpose() + ". ulimit -l and the host's free memory bound it");
-            }
-            calls.check(result, "cuMemHostAlloc", size);
-            address = HostPointer.address(pointer);
-            pointers.put(address, pointer);
+            address = locked(size);
         }
-        statistics.allocated(size, purpose);
+        if (address == 0) {
+            trim();
+            address = locked(size);
+        }
+        if (address == 0) {
+            throw new OutOfMemoryException("no page-locked host memory for " + bytes + " bytes of " + purpose
+                    + "; in use: " + statistics.currentByPurpose());
+        }
+        statistics.allocated(counted(bytes), purpose);
         return address;
     }
 
     @Override
     public synchronized void release(long address, long bytes, Purpose purpose) {
         free.computeIfAbsent(rounded(bytes), size -> new ArrayDeque<>()).push(address);
-        statistics.released(rounded(bytes), purpose);
+        statistics.released(counted(bytes), purpose);
     }
 
-    /** Gives back all that waits. */
-    @Override
-    public synchronized void close() {
-        calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
-        free.values()
-                .forEach(blocks -> blocks.forEach(address -> calls.check(
-                        JCudaDriver.cuMemFreeHost(pointers.remove(address)),
-                        "cuMemFreeHost",
-                        Long.toHexString(address))));
+    /**
+     * Pages of our own, locked: JCuda's binding of cuMemHostAlloc takes no blocks of 2 GiB and more.
+     *
+     * @return the address, or 0 where there are no more
+     */
+    private long locked(long size) {
+        long origin = NativeCpu.allocate(size + PAGE);
+        if (origin == 0) {
+            return 0;
+        }
+        long address = (origin + PAGE - 1) / PAGE * PAGE;
+        enter();
+        int result = JCudaDriver.cuMemHostRegister(HostPointer.direct(address), size, 0);
+        if (result != CUresult.CUDA_SUCCESS) {
+            NativeCpu.release(origin, size + PAGE);
+            if (result == CUresult.CUDA_ERROR_OUT_OF_MEMORY) {
+                return 0;
+            }
+            calls.check(result, "cuMemHostRegister", Long.toHexString(address), size);
+        }
+        origins.put(address, origin);
+        return address;
+    }
+
+    /** Gives back all that waits, when no copy can be under way any more. */
+    synchronized void trim() {
+        if (free.values().stream().allMatch(ArrayDeque::isEmpty)) {
+            return;
+        }
+        enter();
+        calls.check(JCudaDriver.cuCtxSynchronize(), "cuCtxSynchronize");
+        free.forEach((size, blocks) -> blocks.forEach(address -> {
+            int result = JCudaDriver.cuMemHostUnregister(HostPointer.direct(address));
+            NativeCpu.release(origins.remove(address), size + PAGE);
+            calls.check(result, "cuMemHostUnregister", Long.toHexString(address));
+        }));
         free.clear();
     }
 
+    private void enter() {
+        calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
+    }
+
+    @Override
+    public void close() {
+        trim();
+    }
+
+    /** As a plan counts. */
+    private static long counted(long bytes) {
+        return Math.max(1, (bytes + GRANULE - 1) / GRANULE) * GRANULE;
+    }
+
+    /** Whole pages: none is locked twice. */
     private static long rounded(long bytes) {
-        return Math.max(1, (bytes + 511) / 512) * 512;
+        return Math.max(1, (bytes + PAGE - 1) / PAGE) * PAGE;
     }
 }

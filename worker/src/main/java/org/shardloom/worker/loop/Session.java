@@ -130,7 +130,10 @@ public final class Session implements AutoCloseable {
                 peaks.reset();
             }
             signal.check();
-            if (before != null) {
+            if (before != null && !device.sharesHostMemory()) {
+                // Its optimizer's state is all that is handed over, and that is on the host.
+                before.group().abort("the generation has ended");
+                before.group().close();
                 before.retire();
                 device.trim();
             }

@@ -64,15 +64,17 @@ final class GradientArrivals implements AutoCloseable {
      *
      * @param gradient fp32 on the device; to be left as it is until {@link #await}, or null: nothing comes
      * @param ready when it is complete
+     * @return the whole copy, after which the gradient may be written; null where it comes in pieces, which only {@link #await} tells of
      */
-    void take(int unit, Tensor gradient, Pending ready) {
+    Device.Transfer take(int unit, Tensor gradient, Pending ready) {
         boolean add = adds;
         boolean count = counts;
+        Device.Transfer copy = gradient == null || add ? null : device.toHost(sums[unit], gradient, ready);
         arriving[unit] = thread.submit(() -> {
-            if (gradient != null && add) {
-                add(sums[unit], gradient, ready);
+            if (copy != null) {
+                copy.await();
             } else if (gradient != null) {
-                device.toHost(sums[unit], gradient, ready).await();
+                add(sums[unit], gradient, ready);
             } else if (!add) {
                 device.hostOps().zero(sums[unit]);
             }
@@ -80,6 +82,7 @@ final class GradientArrivals implements AutoCloseable {
                 squares[unit] = device.hostOps().sumOfSquares(sums[unit]);
             }
         });
+        return copy;
     }
 
     /** Piece by piece, one on its way while the one before is added. */

@@ -57,7 +57,10 @@ final class GradientStore implements AutoCloseable {
     /** Where gradients are staged, else null. */
     private final GradientArrivals arrivals;
 
+    /** The unit whose slice was reduced last, and its copy to the host, if that is a whole one. */
     private int reducing = -1;
+
+    private Device.Transfer leaving;
     private boolean accumulate;
 
     /**
@@ -211,16 +214,17 @@ final class GradientStore implements AutoCloseable {
     /** The reduced slice is on its way to the host when the device has it. */
     private Pending reduceThroughDevice(int unit, int b, Tensor gradient) {
         if (alone) {
-            arrivals.take(unit, gradient, device.issued());
-            return () -> arrivals.await(unit);
+            Device.Transfer copy = arrivals.take(unit, gradient, device.issued());
+            return copy != null ? copy::join : () -> arrivals.await(unit);
         }
-        if (reducing >= 0) {
+        if (leaving == null && reducing >= 0) {
             arrivals.await(reducing);
         }
-        reducing = unit;
         Tensor slice = reduced.slice(0, plan.sliceElements(unit));
-        Pending reduction = group.reduceScatter(slice, gradient, bufferTypes[b], false);
-        arrivals.take(unit, slice, reduction);
+        Pending reduction = group.reduceScatter(
+                slice, gradient, bufferTypes[b], false, leaving == null ? Device.Transfer.DONE : leaving);
+        reducing = unit;
+        leaving = arrivals.take(unit, slice, reduction);
         return reduction;
     }
 

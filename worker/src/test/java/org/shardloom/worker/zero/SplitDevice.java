@@ -135,10 +135,15 @@ final class SplitDevice implements Device {
         NativeCpu.copy(copy, source.address(), source.bytes());
         NativeCpu.fill(to.address(), 0xFF, to.bytes()); // NaN until it has arrived
         return new Transfer() {
+            private boolean over;
+
             @Override
-            public void await() {
-                NativeCpu.copy(to.address(), copy, to.bytes());
-                NativeCpu.release(copy, to.bytes());
+            public synchronized void await() {
+                if (!over) {
+                    over = true;
+                    NativeCpu.copy(to.address(), copy, to.bytes());
+                    NativeCpu.release(copy, to.bytes());
+                }
             }
 
             @Override

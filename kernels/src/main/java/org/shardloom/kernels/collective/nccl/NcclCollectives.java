@@ -186,6 +186,11 @@ public final class NcclCollectives implements Collectives {
 
     @Override
     public Pending reduceScatter(Tensor sum, Tensor full, DType dtype, boolean accumulate) {
+        return reduceScatter(sum, full, dtype, accumulate, Device.Transfer.DONE);
+    }
+
+    @Override
+    public Pending reduceScatter(Tensor sum, Tensor full, DType dtype, boolean accumulate, Device.Transfer leaving) {
         require(sum.dtype() == DType.F32, "sums are taken in fp32, found %s", sum);
         if (full != null) {
             require(
@@ -196,7 +201,10 @@ public final class NcclCollectives implements Collectives {
                     size,
                     sum);
         }
-        return issue("reduce-scatter", () -> reductions.reduceScatter(sum, full, dtype, accumulate));
+        return issue("reduce-scatter", () -> {
+            stream.after(leaving);
+            reductions.reduceScatter(sum, full, dtype, accumulate);
+        });
     }
 
     @Override

@@ -3,11 +3,12 @@ package org.shardloom.kernels.collective.nccl;
 import org.bytedeco.cuda.global.nccl;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
+import org.shardloom.kernels.cuda.probe.Nccl;
 
 /** The host's libnccl.so.2: whether it is there and will do. */
 final class NcclLibrary {
     /** The first whose communicators take all the settings that {@link Communicator} gives, not to block among them. */
-    static final int OLDEST = 21800;
+    static final int OLDEST = Nccl.OLDEST;
 
     private static String missing;
     private static boolean loaded;
