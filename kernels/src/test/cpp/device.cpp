@@ -11,7 +11,7 @@ World& world() {
     return *one;
 }
 
-Stream::Stream(uint64_t seed) : random(seed), delays(seed * 31 + 7), thread([this] { work(); }) {}
+Stream::Stream(uint64_t seed, int place) : place(place), random(seed), delays(seed * 31 + 7), thread([this] { work(); }) {}
 
 Stream::~Stream() {
     { std::lock_guard<std::mutex> lock(mutex); stop = true; }
@@ -49,6 +49,7 @@ void Stream::work() {
         busy = true;
         lock.unlock();
         if (int most = world().delayMicros) std::this_thread::sleep_for(std::chrono::microseconds(delays() % most));
+        if (place == world().slowPlace) std::this_thread::sleep_for(std::chrono::microseconds(world().slowMicros));
         task();
         lock.lock();
         busy = false;
@@ -127,6 +128,11 @@ static void finish() {
     heldByOthers();
     for (Device* device : world().devices) {
         drain(*device);
+        for (auto stream = device->streams.begin(); stream != device->streams.end();) {
+            if (!(*stream)->destroyed) { ++stream; continue; }
+            delete *stream;
+            stream = device->streams.erase(stream);
+        }
         for (auto& [address, bytes] : device->blocks) {
             checkRedZones(*device, address, bytes);
             world().report("leak: " + std::to_string(bytes) + " bytes of device " + std::to_string(device->index));
@@ -166,6 +172,7 @@ ENTRY(Long, peakBytes)(void*, void*, int device) { return world().devices.at(dev
 ENTRY(void, failAllocation)(void*, void*, Long k) { world().allocationsUntilFailure = k; }
 ENTRY(void, failLaunch)(void*, void*, Long k) { world().launchesUntilFailure = k; }
 ENTRY(void, dropWaits)(void*, void*, Long k) { world().waitsUntilDrop = k; }
+ENTRY(void, slow)(void*, void*, int place, int micros) { world().slowPlace = place; world().slowMicros = micros; }
 ENTRY(void, takeHostMemory)(void*, void*, unsigned char yes) { world().hostMemoryToo = yes; }
 
 /** Ends the run and writes the reports, one a line, to the address; the number of bytes. */

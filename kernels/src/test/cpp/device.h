@@ -36,13 +36,16 @@ struct Event {
 
 /** A queue and the thread that runs it; between tasks it sleeps at random. */
 struct Stream {
-    explicit Stream(uint64_t seed);
+    Stream(uint64_t seed, int place);
     ~Stream();
     void put(std::function<void()> task);
     void drain();
     /** Whether it was through in time. */
     bool drain(int millis);
     bool idle();
+
+    const int place;         // among its device's, in the order of creation
+    bool destroyed = false;  // still at work, perhaps
 
     uint64_t nextSeed() { return random(); }
 
@@ -78,6 +81,8 @@ struct World {
     std::vector<std::string> reports;
     uint64_t seed = 1;
     std::atomic<int> delayMicros{0};
+    /** The stream of each device that takes so much longer over every task; -1: none. */
+    std::atomic<int> slowPlace{-1}, slowMicros{0};
     std::atomic<long> allocationsUntilFailure{0}, launchesUntilFailure{0};  // 0: never
     /** What must not happen within a training step. */
     std::atomic<long> allocations{0}, pageableCopies{0};

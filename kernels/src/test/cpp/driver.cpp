@@ -86,10 +86,10 @@ API cuMemAlloc_v2(Address* out, size_t bytes) {
     w.allocations++;
     return OK;
 }
+/** Waits for nothing: CUDA does not promise that it does. */
 API cuMemFree_v2(Address address) {
     if (!context) return INVALID_CONTEXT;
     Device* device = context->device;
-    drain(*device);
     std::unique_lock<std::mutex> lock(device->mutex);
     auto block = device->blocks.find(address);
     if (block == device->blocks.end()) {
@@ -160,17 +160,18 @@ static bool isPinned(const void* from, size_t bytes) {
 API cuStreamCreate(Stream** out, unsigned) {
     DEVICE;
     std::lock_guard<std::mutex> lock(device->mutex);
-    *out = new Stream(world().seed + device->streams.size() * 1000003 + device->index);
+    const auto place = std::count_if(device->streams.begin(), device->streams.end(), [](Stream* s) { return !s->destroyed; });
+    *out = new Stream(world().seed + place * 1000003 + device->index, int(place));
     device->streams.insert(*out);
     return OK;
 }
 API cuStreamCreateWithPriority(Stream** out, unsigned flags, int) { return cuStreamCreate(out, flags); }
 API cuCtxGetStreamPriorityRange(int* least, int* greatest) { *least = 0; *greatest = -5; return OK; }
+/** Returns at once, as CUDA does: what was issued to the stream still runs. */
 API cuStreamDestroy_v2(Stream* stream) {
     if (!context) return INVALID_CONTEXT;
-    stream->drain();
-    { std::lock_guard<std::mutex> lock(context->device->mutex); context->device->streams.erase(stream); }
-    delete stream;
+    std::lock_guard<std::mutex> lock(context->device->mutex);
+    stream->destroyed = true;
     return OK;
 }
 API cuStreamSynchronize(Stream* stream) { DEVICE; stream->drain(); return device->error; }

@@ -11,7 +11,7 @@ import org.shardloom.kernels.tensor.DType;
 
 /**
  * The stream that collectives run in, beside the compute stream. What is issued here runs in order of issue; {@link #afterCompute} puts it
- * after what the compute stream was given before, {@link Mark#holdBackCompute} the compute stream after a point of this one.
+ * after what the compute stream was given before, {@link #beforeCompute} what the compute stream is given next after this one.
  */
 public final class CommunicationStream implements AutoCloseable {
     private final Stream compute;
@@ -161,6 +161,12 @@ public final class CommunicationStream implements AutoCloseable {
     }
 
     /** Waits for what has been issued here. */
+    void finish() {
+        enter();
+        calls.check(JCudaDriver.cuStreamSynchronize(stream), "cuStreamSynchronize");
+    }
+
+    /** What was issued here still runs, unless {@link #finish} has waited for it. */
     @Override
     public void close() {
         enter();

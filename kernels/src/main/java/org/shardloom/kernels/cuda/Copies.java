@@ -30,7 +30,7 @@ final class Copies implements AutoCloseable {
 
     /** What has been issued to the compute stream so far. */
     StreamPoint issued() {
-        return new StreamPoint(events.record(compute), compute);
+        return new StreamPoint(events.record(compute));
     }
 
     /** Copies on the stream to the host, as soon as the point is reached. */

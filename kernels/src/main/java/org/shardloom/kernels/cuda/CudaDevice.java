@@ -167,6 +167,7 @@ public final class CudaDevice implements Device {
     public void synchronize() {
         stream.synchronize();
         copies.finish();
+        communication.finish();
     }
 
     /** The stream that collectives run in. */

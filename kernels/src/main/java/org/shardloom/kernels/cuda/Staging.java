@@ -53,17 +53,16 @@ final class Staging implements AutoCloseable {
         }
     }
 
-    /** Fills what remains of the buffer; waits for all that was issued to the compute stream. */
+    /** Fills what remains of the buffer after all that was issued to the compute stream, which uses the block in order, and waits for it. */
     void read(long address, ByteBuffer destination) {
         ByteBuffer left = destination.slice();
-        synchronize();
-        used = 0;
         while (left.hasRemaining()) {
             int bytes = Math.min(left.remaining(), BYTES);
             int result = JCudaDriver.cuMemcpyDtoHAsync(
                     HostPointer.of(block), Address.pointer(address + left.position()), bytes, compute);
             calls.check(result, "cuMemcpyDtoHAsync", Long.toHexString(address), bytes);
             synchronize();
+            used = 0;
             left.put(HostBytes.view(block, bytes));
         }
     }

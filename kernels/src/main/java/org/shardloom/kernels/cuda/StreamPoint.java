@@ -1,16 +1,10 @@
 package org.shardloom.kernels.cuda;
 
-import jcuda.driver.CUstream;
 import org.shardloom.kernels.device.Pending;
 
-/**
- * A point in a stream of the device.
- *
- * @param compute what waits in {@link #await}
- */
-record StreamPoint(Events.Event event, CUstream compute) implements Pending {
+/** A point in the compute stream. */
+record StreamPoint(Events.Event event) implements Pending {
+    /** Nothing has to be done: what is issued to the stream comes after it. */
     @Override
-    public void await() {
-        event.holdBack(compute);
-    }
+    public void await() {}
 }

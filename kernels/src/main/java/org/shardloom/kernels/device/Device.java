@@ -48,7 +48,7 @@ public interface Device extends AutoCloseable {
     /**
      * Copies host memory to device memory of the same size, after what was issued before and beside what is issued from now on.
      *
-     * @return completes when the host may write its memory again; {@link Transfer#join} before the device's tensor is used
+     * @return completes when the host may write its memory again; {@link Transfer#join}, or await it, before the device's tensor is used
      */
     Transfer toDevice(Tensor destination, Tensor host);
 

@@ -29,6 +29,7 @@ public final class SimulatedDriver {
         }
         takeHostMemory(false);
         dropWaits(0);
+        slow(-1, 0);
         hangCollective(0);
         stallCollective(0);
         ncclVersion(22304);
@@ -86,6 +87,21 @@ public final class SimulatedDriver {
 
     /** What NCCL says its version is. */
     public static native void ncclVersion(int version);
+
+    /** The streams of a device, in the order of their creation. */
+    public enum Lane {
+        COMPUTE,
+        TO_HOST,
+        TO_DEVICE,
+        COMMUNICATION
+    }
+
+    /** One stream of every device takes so much longer from now on over everything: what does not wait for it comes too early. Until the next start. */
+    public static void slow(Lane lane, int micros) {
+        slow(lane.ordinal(), micros);
+    }
+
+    private static native void slow(int place, int micros);
 
     private static native long finish(long address, long capacity);
 }

@@ -146,9 +146,7 @@ public final class MasterWeights {
                         NativeCpu.convert(host.address(), host.dtype().code, scratch, DType.F32.code, count);
                     }
                     if (device != null) {
-                        Device.Transfer copy = device.toDevice(out, host);
-                        copy.join();
-                        copy.await();
+                        device.toDevice(out, host).await();
                     }
                 }
             } finally {

@@ -57,9 +57,7 @@ final class QuantizedLoading {
         try (Memory staging = device.hostMemory(Purpose.PARAMETERS)) {
             Tensor staged = staging.allocate(slice.dtype(), slice.elements());
             load(index, unit, staged);
-            Device.Transfer copy = device.toDevice(slice, staged);
-            copy.join();
-            copy.await();
+            device.toDevice(slice, staged).await();
         }
     }
 

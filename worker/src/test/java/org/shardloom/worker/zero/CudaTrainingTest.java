@@ -11,6 +11,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.cuda.SimulatedDriver;
+import org.shardloom.kernels.cuda.SimulatedDriver.Lane;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.worker.zero.TinyTrainer.Sharding;
 
@@ -48,6 +49,32 @@ class CudaTrainingTest {
             first = first == null ? losses : first;
             assertEquals(first, losses, "losses with seed " + seed);
         }
+    }
+
+    /** Each stream in turn is so slow that whoever does not wait for it comes too early. */
+    @ParameterizedTest
+    @CsvSource({
+        "1,SPLIT_ZERO_2,COMPUTE",
+        "1,SPLIT_ZERO_2,TO_HOST",
+        "1,SPLIT_ZERO_2,TO_DEVICE",
+        "1,SPLIT_ZERO_3_OFFLOADED,TO_DEVICE",
+        "2,SPLIT_ZERO_2,COMPUTE",
+        "2,SPLIT_ZERO_2,TO_HOST",
+        "2,SPLIT_ZERO_2,TO_DEVICE",
+        "2,SPLIT_ZERO_2,COMMUNICATION",
+        "2,SPLIT_ZERO_3,COMPUTE",
+        "2,SPLIT_ZERO_3,TO_HOST",
+        "2,SPLIT_ZERO_3,COMMUNICATION",
+        "2,SPLIT_ZERO_3_OFFLOADED,COMPUTE",
+        "2,SPLIT_ZERO_3_OFFLOADED,TO_DEVICE",
+        "2,SPLIT_ZERO_3_OFFLOADED,COMMUNICATION"
+    })
+    void aSlowStreamIsWaitedFor(int world, Sharding sharding, Lane slow) throws Exception {
+        int micros = slow == Lane.COMPUTE ? 500 : 5000;
+        CudaRanks.run(world, 3, 0, (device, group) -> {
+            SimulatedDriver.slow(slow, micros);
+            return losses(device, group, DType.F32, sharding, true, 2);
+        });
     }
 
     /** Compares fp32 steps with the reference. */

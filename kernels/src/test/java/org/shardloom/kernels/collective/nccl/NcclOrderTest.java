@@ -14,8 +14,10 @@ import org.junit.jupiter.api.Timeout;
 import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.Meeting;
 import org.shardloom.kernels.collective.Ranks;
+import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.cuda.SimulatedDriver;
+import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
@@ -150,6 +152,69 @@ class NcclOrderTest {
         }
         device.write(tensor, bytes);
         return tensor;
+    }
+
+    /** Slices that come from the host are gathered when they have come. */
+    @Test
+    void aSliceIsGatheredWhenItHasCome() {
+        try (SimulatedDevices devices = new SimulatedDevices(2, 1, 0)) {
+            Meeting meeting = new Meeting(2, LIMIT);
+            Ranks.run(2, rank -> {
+                CudaDevice device = devices.of(rank);
+                try (NcclCollectives group = NcclCollectives.join(
+                                meeting.of(rank),
+                                rank,
+                                2,
+                                device,
+                                LIMIT,
+                                new AbortSignal(),
+                                true,
+                                NcclCollectivesTest.PIECE_BYTES);
+                        Memory memory = device.memory(Purpose.GATHERED);
+                        Memory host = device.hostMemory(Purpose.PARAMETERS)) {
+                    Tensor full = filled(device, memory, 2 * N, 0), slice = full.slice((long) rank * N, N);
+                    Tensor up = host.allocate(DType.F32, N);
+                    for (int i = 0; i < N; i++) {
+                        HostBytes.view(up.address(), up.bytes()).putFloat(4 * i, rank + 1);
+                    }
+                    device.synchronize();
+                    group.barrier().await();
+                    SimulatedDriver.slow(SimulatedDriver.Lane.TO_DEVICE, 40_000);
+                    group.allGather(full, slice, device.toDevice(slice, up)).await();
+                    float[] all = Inputs.toFloats(device, full);
+                    for (int i = 0; i < 2 * N; i++) {
+                        assertEquals(1 + i / N, all[i], "number " + i);
+                    }
+                }
+                return null;
+            });
+        }
+    }
+
+    /** The host goes on behind a barrier when all have come to it. */
+    @Test
+    void aBarrierHoldsUpTheHost() {
+        AtomicInteger come = new AtomicInteger();
+        try (SimulatedDevices devices = new SimulatedDevices(2, 1, 0)) {
+            Meeting meeting = new Meeting(2, LIMIT);
+            Ranks.run(2, rank -> {
+                try (NcclCollectives group = NcclCollectives.join(
+                        meeting.of(rank),
+                        rank,
+                        2,
+                        devices.of(rank),
+                        LIMIT,
+                        new AbortSignal(),
+                        true,
+                        NcclCollectivesTest.PIECE_BYTES)) {
+                    Thread.sleep(300 * rank);
+                    come.incrementAndGet();
+                    group.barrier().await();
+                    assertEquals(2, come.get());
+                }
+                return null;
+            });
+        }
     }
 
     /** Many operations of all kinds, none waited for on the host, against the same on paper. */

@@ -1,0 +1,163 @@
+package org.shardloom.worker.zero;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.nio.FloatBuffer;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.cpu.HostBytes;
+import org.shardloom.kernels.cuda.CudaDevice;
+import org.shardloom.kernels.cuda.SimulatedDriver;
+import org.shardloom.kernels.cuda.SimulatedDriver.Lane;
+import org.shardloom.kernels.device.Inputs;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Pending;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.protocol.config.ModelConfigSource;
+import org.shardloom.protocol.config.TuningMethod;
+import org.shardloom.protocol.config.TuningMethod.Quantization;
+import org.shardloom.protocol.plan.ShardPlan;
+import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.model.TunedModel;
+import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.weights.SharedFixtures;
+import org.shardloom.worker.weights.TensorSource;
+
+/** What the engine's parts wait for while copies dawdle, where whole steps would wait by other means. No GPU takes part. */
+@Timeout(120)
+class SlowStreamTest {
+    private static final int SLOW_MICROS = 40_000;
+    private static final int UNIT = 1;
+    private final Path base = SharedFixtures.tinyChatglm3();
+
+    /** What is done with units whose slices are on the host. */
+    @FunctionalInterface
+    private interface Work {
+        void run(CudaDevice device, GatheredParameters parameters, Memory gathered);
+    }
+
+    private void offloaded(Work work) throws Exception {
+        List<UnitSpec> units = TunedModel.full(ModelConfigReader.read(base)).units();
+        ShardPlan plan = ZeroEngine.planOf(units, 1);
+        DType[] dtypes = new DType[units.size()];
+        Arrays.fill(dtypes, DType.F32);
+        CudaRanks.run(1, 1, 0, (device, group) -> {
+            try (Memory host = device.hostMemory(Purpose.PARAMETERS);
+                    Memory gathered = device.memory(Purpose.GATHERED)) {
+                GatheredParameters parameters = new GatheredParameters(group, plan, dtypes, host, gathered, device);
+                fill(parameters.slice(UNIT), 3);
+                SimulatedDriver.slow(Lane.TO_DEVICE, SLOW_MICROS);
+                work.run(device, parameters, gathered);
+            }
+            return null;
+        });
+    }
+
+    private static void fill(Tensor host, float value) {
+        FloatBuffer values = HostBytes.view(host.address(), host.bytes()).asFloatBuffer();
+        while (values.hasRemaining()) {
+            values.put(value);
+        }
+    }
+
+    private static void assertAll(float expected, float[] values) {
+        for (float value : values) {
+            assertEquals(expected, value);
+        }
+    }
+
+    @Test
+    void theHostWritesASliceWhenItsCopyIsOver() throws Exception {
+        offloaded((device, parameters, gathered) -> {
+            parameters.prefetch(UNIT);
+            fill(parameters.slice(UNIT), 5);
+            assertAll(3, Inputs.toFloats(device, parameters.gather(UNIT)));
+            parameters.release(UNIT);
+            assertAll(5, Inputs.toFloats(device, parameters.gather(UNIT)));
+        });
+    }
+
+    @Test
+    void aUnitThatWasPrefetchedForNothingKeepsItsPlaceUntilItHasCome() throws Exception {
+        offloaded((device, parameters, gathered) -> {
+            parameters.prefetch(UNIT);
+            parameters.release(UNIT);
+            Tensor next = gathered.allocate(DType.F32, parameters.slice(UNIT).elements());
+            device.ops().zero(next);
+            device.synchronize();
+            assertAll(0, Inputs.toFloats(device, next));
+        });
+    }
+
+    /** A gradient of three pieces, which come to two places by turns. */
+    @Test
+    void piecesOfAGradientAreAddedWhenTheyHaveCome() throws Exception {
+        int n = (2 << 20) + 1000;
+        CudaRanks.run(1, 1, 0, (device, group) -> {
+            try (Memory host = device.hostMemory(Purpose.GRADIENTS);
+                    Memory memory = device.memory(Purpose.GRADIENTS)) {
+                float[] values = new float[n];
+                for (int i = 0; i < n; i++) {
+                    values[i] = i % 1009;
+                }
+                Tensor gradient = Inputs.floats(device, memory, values, n);
+                Tensor sum = host.allocate(DType.F32, n);
+                SimulatedDriver.slow(Lane.TO_HOST, SLOW_MICROS);
+                try (GradientArrivals arrivals = new GradientArrivals(device, host, new Tensor[] {sum})) {
+                    for (int round = 1; round <= 3; round++) {
+                        arrivals.beginRound(round == 1, round == 3);
+                        Pending ready = device.issued();
+                        arrivals.take(0, gradient, ready);
+                        arrivals.await(0);
+                        FloatBuffer sums =
+                                HostBytes.view(sum.address(), sum.bytes()).asFloatBuffer();
+                        for (int i = 0; i < n; i++) {
+                            assertEquals(round * values[i], sums.get(i), "number " + i);
+                        }
+                    }
+                }
+            }
+            return null;
+        });
+    }
+
+    /** Weights come through page-locked memory that serves one matrix after the other. */
+    @ParameterizedTest
+    @EnumSource(Quantization.class)
+    void weightsAreLoadedWhole(Quantization how) throws Exception {
+        assertEquals(loss(how, 0), loss(how, 5000));
+    }
+
+    private double loss(Quantization how, int slowMicros) throws Exception {
+        return CudaRanks.run(1, 1, 0, (device, group) -> {
+                    if (slowMicros > 0) {
+                        SimulatedDriver.slow(Lane.TO_DEVICE, slowMicros);
+                    }
+                    return loss(how, device, group);
+                })
+                .get(0);
+    }
+
+    private double loss(Quantization how, CudaDevice device, Collectives group) throws Exception {
+        TunedModel model =
+                Tuning.of(ModelConfigReader.read(base), new TuningMethod.Lora(8, 32, 0, List.of("all"), how));
+        EngineConfig config = new EngineConfig(DType.F32, 2, true, TinyModel.ADAMW, 1.0, 128);
+        try (ZeroEngine engine = new ZeroEngine(model, config, device, group);
+                TensorSource train = TinyModel.open(base.resolve("train.safetensors"))) {
+            StartWeights.fillAll(
+                    new ModelConfigSource(base, ModelConfigSource.Init.PRETRAINED, Optional.empty()), 1, engine);
+            engine.publishMaster();
+            return engine.evaluate(TinyModel.microBatches(train, 1, 4).get(0));
+        }
+    }
+}
