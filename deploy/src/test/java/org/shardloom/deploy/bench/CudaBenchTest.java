@@ -14,6 +14,8 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.kernels.cuda.KernelCosts;
 
 /** Benchmarks of GPUs over the simulated driver: that what they print is complete and labelled. Nothing is said of speed: no GPU takes part. */
@@ -117,5 +119,80 @@ class CudaBenchTest {
         json.path("results")
                 .forEach(row -> assertEquals("-", row.path("share_of_floor").asText()));
         assertTrue(json.path("results").size() > 20);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2})
+    void stepsReportUtilisationOfTheCard(int workers) throws Exception {
+        String job = Bench.tinyJob(directory).toString(), number = String.valueOf(workers);
+        JsonNode json = SimulatedBench.run(
+                directory,
+                workers,
+                "step",
+                "--device",
+                "cuda",
+                "--config",
+                job,
+                "--workers",
+                number,
+                "--card",
+                "a100-80gb",
+                "--threads",
+                "1",
+                "--steps",
+                "2",
+                "--warmup",
+                "1");
+        labelled(json);
+        assertEquals("cuda", json.path("device").asText());
+        assertEquals(workers == 1 ? "local" : "nccl", json.path("transport").asText());
+        assertEquals(Math.log(96), json.path("loss").asDouble(), 0.3);
+        assertTrue(json.path("tokens_per_second").asDouble() > 0);
+        assertTrue(json.path("allocated_bytes_at_peak").path("parameters_bytes").asLong() > 0, json.toString());
+        double perSecond = json.path("model_gflops_per_step_of_a_worker").asDouble()
+                / json.path("step_ms").asDouble()
+                * 1e3;
+        assertEquals(perSecond, json.path("model_gflops_per_second_of_a_worker").asDouble(), 1e-6 * perSecond);
+        // The job is of fp32.
+        assertEquals(perSecond / 19500, json.path("mfu").asDouble(), 1e-6 * perSecond / 19500);
+    }
+
+    @Test
+    void aModelsFlopsAreThoseOfItsMatricesAndItsAttention() throws IOException {
+        BenchModel model = BenchModel.of(Bench.tinyJob(directory).toString());
+        // qkv [64, 32], attention's output [32, 32], gate and up [96, 32], down [32, 48], twice; the head [96, 32].
+        double weights = 2 * (64 * 32 + 32 * 32 + 96 * 32 + 32 * 48) + 96 * 32;
+        // Three sequences of 16; each token is held against half of its sequence, in two products forward and five
+        // backward.
+        double attention = 2 * 3 * (16.0 * 16 * 32) * (2 + 5);
+        double flops = ModelFlops.ofStep(model, "full");
+        assertEquals(6 * weights * 48 + attention, flops, 1);
+        double frozen = ModelFlops.ofStep(model, "lora");
+        assertTrue(frozen < 0.85 * flops && frozen > 0.6 * flops, frozen + " of " + flops);
+    }
+
+    @Test
+    void productsAreReportedAgainstThePeak() throws Exception {
+        String job = Bench.tinyJob(directory).toString();
+        JsonNode json = SimulatedBench.run(
+                directory, 1, "gemm", "--device", "cuda", "--config", job, "--card", "h100-80gb", "--steps", "2");
+        labelled(json);
+        assertEquals(5 * 3 * 2, json.path("results").size());
+        for (JsonNode row : json.path("results")) {
+            double peak = row.path("precision").asText().equals("fp32") ? 67e3 : 989e3;
+            double share = row.path("gflops_per_second").asDouble() / peak;
+            assertTrue(share > 0, row.toString());
+            assertEquals(share, row.path("share_of_peak").asDouble(), 1e-6 * share);
+        }
+    }
+
+    @Test
+    void whoNamesNoSuchCardOrDeviceIsTold() {
+        Bench.Outcome unknown = Bench.run("kernels", "--card", "abacus");
+        assertEquals(2, unknown.status());
+        assertTrue(unknown.error().contains("--card is one of t4, "), unknown.error());
+        assertEquals(2, Bench.run("step", "--device", "tpu").status());
+        assertEquals(2, Bench.run("gemm", "--device", "tpu").status());
+        assertEquals(2, Bench.run("kernels", "--device", "cpu").status());
     }
 }
