@@ -8,11 +8,15 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import jcuda.driver.JCudaDriver;
 import jcuda.jcublas.JCublas2;
+import jcuda.nvrtc.JNvrtc;
+import org.bytedeco.cuda.global.cublas;
+import org.bytedeco.cuda.global.nvrtc;
 
 /** Loads JCuda's libraries. */
 public final class Natives {
     private static boolean driver;
     private static boolean loaded;
+    private static boolean compiler;
 
     private Natives() {}
 
@@ -28,11 +32,23 @@ public final class Natives {
         if (!loaded) {
             alone(() -> {
                 JCudaDriver.setExceptionsEnabled(false);
+                Redist.provide("libcublas.so.12", cublas.class);
                 JCublas2.setExceptionsEnabled(false);
                 JCublas2.initialize();
             });
             driver = true;
             loaded = true;
+        }
+    }
+
+    /** What compiling kernels needs. */
+    static synchronized void loadCompiler() {
+        if (!compiler) {
+            alone(() -> {
+                Redist.provide("libnvrtc.so.12", nvrtc.class);
+                JNvrtc.setExceptionsEnabled(false);
+            });
+            compiler = true;
         }
     }
 

@@ -10,7 +10,7 @@ final class Nvrtc implements CachedImages.Compiler {
 
     @Override
     public String version() {
-        JNvrtc.setExceptionsEnabled(false);
+        Natives.loadCompiler();
         int[] major = new int[1], minor = new int[1];
         check(JNvrtc.nvrtcVersion(major, minor), "nvrtcVersion");
         return major[0] + "." + minor[0];
