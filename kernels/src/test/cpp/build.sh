@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the simulated libraries, for tests only, into the directory given: libcuda.so.1, libcudart.so.12 (empty), libnvrtc.so.12,
-# libnccl.so.2, libnvidia-ml.so.1 and libcublas.so.12.
+# libnccl.so.2, libnvidia-ml.so.1 and libcublas.so.12; libcublasLt.so.12 and libnvrtc-builtins.so.12.6 (empty), which bindings load too.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cuda=$here/../../main/cuda
@@ -20,6 +20,8 @@ g++ -fPIC -c "$out/stubs.cpp" -o "$out/stubs.o"
 library() { g++ -shared -pthread -Wl,-soname,"$1" -Wl,--no-undefined -o "$out/$1" "${@:2}"; }
 library libcuda.so.1 "$out"/{executor,device,environment,driver,identity,faulty,probes,kernels,stubs}.o
 library libcudart.so.12 -x c++ /dev/null
+library libcublasLt.so.12 -x c++ /dev/null
+library libnvrtc-builtins.so.12.6 -x c++ /dev/null
 echo 'libnvrtc.so.12 { global: nvrtc*; };' > "$out/nvrtc.map"
 library libnvrtc.so.12 "$out/nvrtc.o" -Wl,--version-script="$out/nvrtc.map"
 library libnccl.so.2 "$out"/{nccl,ncclworld}.o "$out/libcuda.so.1"

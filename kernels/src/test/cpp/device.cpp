@@ -58,7 +58,7 @@ void Stream::work() {
 }
 
 void Recorded::reach() {
-    { std::lock_guard<std::mutex> lock(mutex); reached = true; }
+    { std::lock_guard<std::mutex> lock(mutex); reached = true; at = std::chrono::steady_clock::now(); }
     changed.notify_all();
 }
 

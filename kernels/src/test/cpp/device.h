@@ -1,6 +1,7 @@
 // State of the simulated devices, shared by the driver's functions and the entry points for tests.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -23,6 +24,7 @@ struct Recorded {
     std::mutex mutex;
     std::condition_variable changed;
     bool reached = false;
+    std::chrono::steady_clock::time_point at;
     void reach();
     void await();
     bool isReached();

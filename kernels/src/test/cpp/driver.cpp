@@ -192,6 +192,14 @@ API cuEventSynchronize(Event* event) {
     if (auto recorded = event->get()) recorded->await();
     return device->error;
 }
+/** Of the host's threads that stand for streams: it says nothing of a GPU. */
+API cuEventElapsedTime(float* millis, Event* first, Event* last) {
+    auto from = first->get(), to = last->get();
+    if (!from || !to) return INVALID_VALUE;
+    if (!from->isReached() || !to->isReached()) return NOT_READY;
+    *millis = std::chrono::duration<float, std::milli>(to->at - from->at).count();
+    return OK;
+}
 API cuEventQuery(Event* event) {
     auto recorded = event->get();
     return !recorded || recorded->isReached() ? OK : NOT_READY;

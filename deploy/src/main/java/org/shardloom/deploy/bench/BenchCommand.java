@@ -13,6 +13,7 @@ import picocli.CommandLine.Spec;
         subcommands = {
             StepCommand.class,
             GemmCommand.class,
+            KernelsCommand.class,
             AdamCommand.class,
             CollectivesCommand.class,
             CheckpointCommand.class

@@ -76,6 +76,32 @@ record BenchModel(
         }
     }
 
+    /**
+     * The shape of ChatGLM3-6B, of ChatGLM-6B, or of what {@link #of} takes.
+     *
+     * @throws IllegalArgumentException when it is none of them
+     */
+    static DecoderConfig decoderOf(String name) {
+        return switch (name) {
+            case "chatglm3-6b" -> chatglm3(name, 4096, 28, 32, 13696, 65024, 1560, 1)
+                    .decoder();
+            case "chatglm-6b" -> new DecoderConfig(
+                    DecoderConfig.Names.CHATGLM_6B,
+                    130528,
+                    4096,
+                    28,
+                    new AttentionShape(
+                            32, 32, 128, 128, AttentionShape.Rotation.TWO_DIMENSIONAL, AttentionShape.Layout.BY_HEAD),
+                    16384,
+                    1e-5f,
+                    10000,
+                    2048,
+                    true,
+                    false);
+            default -> of(name).decoder();
+        };
+    }
+
     private static BenchModel chatglm3(
             String name,
             int hidden,

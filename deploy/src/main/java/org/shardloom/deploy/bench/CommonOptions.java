@@ -1,6 +1,7 @@
 package org.shardloom.deploy.bench;
 
 import java.io.PrintWriter;
+import org.shardloom.worker.plan.Gpus;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -32,6 +33,13 @@ final class CommonOptions {
     void check() {
         require(steps >= 1, "--steps is at least 1, found " + steps);
         require(warmup >= 0, "--warmup is at least 0, found " + warmup);
+    }
+
+    /** Refuses a card whose rates are not known; null is none. */
+    void requireCard(String card) {
+        require(
+                card == null || Gpus.card(card).isPresent(),
+                "--card is one of " + String.join(", ", Gpus.cardKeys()) + ", found '" + card + "'");
     }
 
     /** Ends the command with the message and exit status 2 where the condition does not hold. */

@@ -1,12 +1,16 @@
 package org.shardloom.deploy.bench;
 
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.Callable;
 import org.shardloom.kernels.cpu.CpuDevice;
-import org.shardloom.kernels.cpu.HostBytes;
+import org.shardloom.kernels.cuda.LaunchTimer;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.device.Purpose;
@@ -14,6 +18,7 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.worker.model.Decoder;
 import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.plan.Gpus;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -49,8 +54,39 @@ final class GemmCommand implements Callable<Integer> {
             description = "CPU threads; default: all processors.")
     private int threads;
 
+    @Option(
+            names = "--device",
+            paramLabel = "cpu|cuda",
+            defaultValue = "cpu",
+            description =
+                    "Where they are computed; cuda: by cuBLAS, timed between CUDA events; default: ${DEFAULT-VALUE}.")
+    private String where;
+
+    @Option(
+            names = "--card",
+            paramLabel = "NAME",
+            description = "With cuda: card whose rates are the peak, such as a100-80gb; default: by the GPU's name.")
+    private String card;
+
     @Mixin
     private CommonOptions common;
+
+    /** Where the products run, and what it can do at most. */
+    private record Target(Device device, LaunchTimer timer, Optional<Gpus.Card> card) {
+        Samples time(int warmup, int steps, Runnable product) {
+            if (timer == null) {
+                return Samples.time(warmup, steps, product);
+            }
+            for (int i = 0; i < warmup; i++) {
+                product.run();
+            }
+            double[] seconds = new double[steps];
+            for (int i = 0; i < steps; i++) {
+                seconds[i] = timer.micros(product) * 1e-6;
+            }
+            return Samples.of(seconds);
+        }
+    }
 
     /** y[tokens, out] = x[tokens, in] weight[out, in]^T. */
     private record Shape(String name, long tokens, long out, long in, boolean head) {}
@@ -68,21 +104,36 @@ final class GemmCommand implements Callable<Integer> {
             common.require(false, e.getMessage());
             throw e;
         }
+        common.require(where.matches("cpu|cuda"), "--device is cpu or cuda, found '" + where + "'");
+        common.requireCard(card);
         Report report = new Report("gemm")
+                .fact("device", where)
                 .fact("threads", count)
                 .fact("warmup_steps", common.warmup)
                 .fact("measured_steps", common.steps);
-        try (CpuDevice device = new CpuDevice(count)) {
-            for (BenchModel model : models) {
-                for (Shape shape : shapes(model)) {
-                    for (DType dtype : dtypes) {
-                        measure(report, device, model.name(), shape, dtype);
-                    }
-                }
+        if (where.equals("cuda")) {
+            try (BenchGpu gpu = BenchGpu.open()) {
+                Optional<Gpus.Card> peak = BenchGpu.card(card, gpu.name());
+                BenchGpu.describe(report, gpu.name(), peak);
+                measure(report, new Target(gpu.device(), gpu.device().timer(), peak), models, dtypes);
+            }
+        } else {
+            try (CpuDevice device = new CpuDevice(count)) {
+                measure(report, new Target(device, null, Optional.empty()), models, dtypes);
             }
         }
         common.print(report);
         return 0;
+    }
+
+    private void measure(Report report, Target target, List<BenchModel> models, List<DType> dtypes) {
+        for (BenchModel model : models) {
+            for (Shape shape : shapes(model)) {
+                for (DType dtype : dtypes) {
+                    measure(report, target, model.name(), shape, dtype);
+                }
+            }
+        }
     }
 
     private static List<Shape> shapes(BenchModel model) {
@@ -99,7 +150,8 @@ final class GemmCommand implements Callable<Integer> {
         return shapes;
     }
 
-    private void measure(Report report, CpuDevice device, String config, Shape s, DType dtype) {
+    private void measure(Report report, Target target, String config, Shape s, DType dtype) {
+        Device device = target.device;
         Ops ops = device.ops();
         try (Memory memory = device.memory(Purpose.WORKSPACE)) {
             Tensor x = random(device, memory, dtype, s.tokens, s.in);
@@ -108,12 +160,20 @@ final class GemmCommand implements Callable<Integer> {
             Tensor y = memory.allocate(s.head ? DType.F32 : dtype, s.tokens, s.out);
             Tensor gradX = memory.allocate(dtype, s.tokens, s.in);
             Tensor gradWeight = memory.allocate(DType.F32, s.out, s.in);
-            row(report, config, s, dtype, "forward", () -> ops.linear(y, x, weight));
-            row(report, config, s, dtype, "input_gradient", () -> ops.linearBackwardInput(gradX, gradY, weight, false));
+            row(report, target, config, s, dtype, "forward", () -> ops.linear(y, x, weight));
+            row(
+                    report,
+                    target,
+                    config,
+                    s,
+                    dtype,
+                    "input_gradient",
+                    () -> ops.linearBackwardInput(gradX, gradY, weight, false));
             // The head's chunks after the first add to what is there.
             ops.zero(gradWeight);
             row(
                     report,
+                    target,
                     config,
                     s,
                     dtype,
@@ -123,10 +183,10 @@ final class GemmCommand implements Callable<Integer> {
         device.trim();
     }
 
-    private void row(Report report, String config, Shape s, DType dtype, String pass, Runnable product) {
-        Samples seconds = Samples.time(common.warmup, common.steps, product);
+    private void row(Report report, Target target, String config, Shape s, DType dtype, String pass, Runnable product) {
+        Samples seconds = target.time(common.warmup, common.steps, product);
         double flops = 2.0 * s.tokens * s.out * s.in;
-        report.row(Report.rowOf(
+        Map<String, Object> row = Report.rowOf(
                 "config",
                 config,
                 "layer",
@@ -148,20 +208,26 @@ final class GemmCommand implements Callable<Integer> {
                 "gflops_per_second_min",
                 flops / seconds.max() / 1e9,
                 "gflops_per_second_max",
-                flops / seconds.min() / 1e9));
+                flops / seconds.min() / 1e9);
+        if (target.timer != null) {
+            Optional<Double> share = target.card.map(c -> flops / seconds.median() / BenchGpu.peak(c, dtype));
+            row.put("share_of_peak", share.<Object>map(x -> x).orElse("-"));
+        }
+        report.row(row);
     }
 
     /** Uniform values, the same few thousand again and again. */
-    private static Tensor random(CpuDevice device, Memory scope, DType dtype, long... shape) {
+    private static Tensor random(Device device, Memory scope, DType dtype, long... shape) {
         Tensor out = scope.allocate(dtype, shape);
         Random random = new Random(1);
         try (Memory memory = device.memory(Purpose.WORKSPACE)) {
             int piece = 1 << 16;
             Tensor floats = memory.allocate(DType.F32, piece);
-            ByteBuffer bytes = HostBytes.view(floats.address(), floats.bytes());
+            ByteBuffer bytes = ByteBuffer.allocateDirect(4 * piece).order(ByteOrder.nativeOrder());
             for (int i = 0; i < piece; i++) {
                 bytes.putFloat(4 * i, random.nextFloat() - 0.5f);
             }
+            device.write(floats, bytes);
             Tensor flat = out.reshape(out.elements());
             for (long from = 0; from < flat.elements(); from += piece) {
                 long count = Math.min(piece, flat.elements() - from);

@@ -8,13 +8,17 @@ import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.LocalCollectives;
 import org.shardloom.kernels.collective.aeron.AeronCollectives;
 import org.shardloom.kernels.collective.aeron.AeronOptions;
+import org.shardloom.kernels.collective.nccl.AloneOnDevice;
+import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.collective.shm.ShmCollectives;
+import org.shardloom.kernels.cuda.CudaDevice;
+import org.shardloom.kernels.device.Device;
 
 /**
  * What all ranks of a benchmark do: exactly one of its parts is there.
  *
  * @param size number of ranks
- * @param transport {@code shm} or {@code aeron}
+ * @param transport {@code shm} or {@code aeron}; ranks on GPUs use NCCL whatever it is
  * @param secret of the group, hexadecimal
  */
 record RankTask(int size, String transport, String secret, StepRank.Setup step, CollectivesRank.Setup collectives) {
@@ -24,13 +28,18 @@ record RankTask(int size, String transport, String secret, StepRank.Setup step, 
     /** Does it and returns what is to be reported. */
     Object run(Path directory, int rank) throws IOException {
         if (step != null) {
-            return StepRank.run(step, () -> join(directory, rank));
+            return StepRank.run(step, device -> join(directory, rank, device));
         }
-        return CollectivesRank.run(collectives, join(directory, rank));
+        return CollectivesRank.run(collectives, join(directory, rank, null));
     }
 
-    private Collectives join(Path directory, int rank) {
+    private Collectives join(Path directory, int rank, Device device) {
         FileRendezvous meeting = new FileRendezvous(directory, rank, size, TIMEOUT);
+        if (device instanceof CudaDevice gpu) {
+            return size == 1
+                    ? new AloneOnDevice(gpu)
+                    : NcclCollectives.join(meeting, rank, size, gpu, TIMEOUT, new AbortSignal(), false);
+        }
         if (size == 1) {
             return new LocalCollectives();
         }

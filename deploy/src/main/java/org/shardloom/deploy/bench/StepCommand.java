@@ -3,9 +3,11 @@ package org.shardloom.deploy.bench;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
+import org.shardloom.worker.plan.Gpus;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -15,7 +17,9 @@ import picocli.CommandLine.Option;
         name = "step",
         description = {
             "Training steps: forward, backward and AdamW over random tokens with a loss on each, every worker in a process of its own.",
-            "S: hidden size 512, 8 layers, vocabulary 8192, micro-batch 8 of 256 tokens. M: 1024, 12, 65024, 2 of 512."
+            "S: hidden size 512, 8 layers, vocabulary 8192, micro-batch 8 of 256 tokens. M: 1024, 12, 65024, 2 of 512.",
+            "With --device cuda each worker has a GPU of its own, and mfu is the model's matrix products (attention's among them; recomputed "
+                    + "activations not) by the median step's time and the card's dense peak for the precision."
         },
         mixinStandardHelpOptions = true)
 final class StepCommand implements Callable<Integer> {
@@ -68,10 +72,23 @@ final class StepCommand implements Callable<Integer> {
     private String precision;
 
     @Option(
+            names = "--device",
+            paramLabel = "cpu|cuda",
+            defaultValue = "cpu",
+            description = "Where workers compute; default: ${DEFAULT-VALUE}.")
+    private String device;
+
+    @Option(
+            names = "--card",
+            paramLabel = "NAME",
+            description = "With cuda: card whose rates are the peak, such as a100-80gb; default: by the GPU's name.")
+    private String card;
+
+    @Option(
             names = "--transport",
             paramLabel = "shm|aeron",
             defaultValue = "shm",
-            description = "What carries the collectives; default: ${DEFAULT-VALUE}.")
+            description = "What carries the collectives of processors (GPUs: NCCL); default: ${DEFAULT-VALUE}.")
     private String transport;
 
     @Option(
@@ -100,6 +117,8 @@ final class StepCommand implements Callable<Integer> {
                 method.matches("full|freeze|lora|qlora|p_tuning|p_tuning_v2"),
                 "--method is full, freeze, lora, qlora, p_tuning or p_tuning_v2, found '" + method + "'");
         common.require(transport.matches("shm|aeron"), "--transport is shm or aeron, found '" + transport + "'");
+        common.require(device.matches("cpu|cuda"), "--device is cpu or cuda, found '" + device + "'");
+        common.requireCard(card);
         BenchModel model = model();
         int each = common.threads(threads, workers);
         Report report = new Report("step")
@@ -113,10 +132,11 @@ final class StepCommand implements Callable<Integer> {
                 .fact("stage", model.stage())
                 .fact("recompute", model.recompute())
                 .fact("precision", BenchModel.nameOf(model.dtype()))
-                .fact("transport", workers == 1 ? "local" : transport)
+                .fact("device", device)
+                .fact("transport", workers == 1 ? "local" : device.equals("cuda") ? "nccl" : transport)
                 .fact("warmup_steps", common.warmup)
                 .fact("measured_steps", common.steps);
-        StepRank.Setup setup = new StepRank.Setup(model, each, common.warmup, common.steps, seed, method);
+        StepRank.Setup setup = new StepRank.Setup(model, each, common.warmup, common.steps, seed, method, device);
         RankTask task = new RankTask(workers, transport, RankProcesses.secret(), setup, null);
         fill(report, model, RankProcesses.run(task, StepRank.Result.class, Duration.ofSeconds(timeLimitSeconds)));
         common.print(report);
@@ -136,6 +156,9 @@ final class StepCommand implements Callable<Integer> {
         Samples step = steps(i ->
                 ranks.stream().mapToDouble(r -> r.stepSeconds().get(i)).max().orElseThrow());
         double tokens = (double) model.tokens() * workers;
+        if (device.equals("cuda")) {
+            utilisation(report, model, ranks, step.median());
+        }
         report.fact("tokens_per_second", tokens / step.median())
                 .fact("tokens_per_second_min", tokens / step.max())
                 .fact("tokens_per_second_max", tokens / step.min())
@@ -162,6 +185,23 @@ final class StepCommand implements Callable<Integer> {
                 .fact("loss", ranks.get(0).loss())
                 .fact("resident_bytes_after", withUnit(ranks.get(0).memoryBytes()))
                 .fact("allocated_bytes_at_peak", withUnit(ranks.get(0).allocatedBytes()));
+    }
+
+    private void utilisation(Report report, BenchModel model, List<StepRank.Result> ranks, double seconds) {
+        List<String> names =
+                ranks.stream().map(StepRank.Result::gpu).distinct().sorted().toList();
+        String name = names.size() == 1 || names.stream().allMatch(n -> n.startsWith("simulated"))
+                ? names.get(0)
+                : String.join(", ", names);
+        Optional<Gpus.Card> peak = BenchGpu.card(card, name);
+        double flops = ModelFlops.ofStep(model, method);
+        BenchGpu.describe(report, name, peak);
+        report.fact("model_gflops_per_step_of_a_worker", flops / 1e9)
+                .fact("model_gflops_per_second_of_a_worker", flops / seconds / 1e9)
+                .fact(
+                        "mfu",
+                        peak.<Object>map(c -> flops / seconds / BenchGpu.peak(c, model.dtype()))
+                                .orElse("not known"));
     }
 
     private Samples steps(ToDoubleFunction<Integer> value) {

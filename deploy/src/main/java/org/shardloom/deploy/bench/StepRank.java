@@ -9,11 +9,12 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
-import java.util.function.Supplier;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.protocol.config.MethodConfig;
 import org.shardloom.protocol.config.ModelConfigSource;
 import org.shardloom.protocol.config.TuningMethod;
@@ -37,8 +38,9 @@ final class StepRank {
      *
      * @param threads of each rank
      * @param method {@code method.type} of a job file
+     * @param device {@code cpu}, or {@code cuda}: each rank on a GPU of its own
      */
-    record Setup(BenchModel model, int threads, int warmup, int steps, long seed, String method) {}
+    record Setup(BenchModel model, int threads, int warmup, int steps, long seed, String method, String device) {}
 
     /**
      * What one rank measured.
@@ -49,7 +51,8 @@ final class StepRank {
      * @param loss of the last step
      * @param setupSeconds from the start of the rank to its first step
      * @param memoryBytes of the process when it has done its steps, by kind
-     * @param allocatedBytes at the device's peak, by purpose; collectives' buffers are not among them
+     * @param allocatedBytes at the device's peak, by purpose; of processors, collectives' buffers are not among them
+     * @param gpu as the driver names it; null for processors
      */
     record Result(
             List<Double> stepSeconds,
@@ -59,7 +62,8 @@ final class StepRank {
             double setupSeconds,
             long peakRssBytes,
             Map<String, Long> memoryBytes,
-            Map<String, Long> allocatedBytes) {}
+            Map<String, Long> allocatedBytes,
+            String gpu) {}
 
     /** A method of a job file with the defaults of its options. */
     static TuningMethod tuning(String method) {
@@ -67,8 +71,23 @@ final class StepRank {
         return new MethodConfig(type, type == MethodConfig.Type.FREEZE ? Map.of("last_layers", 1L) : Map.of()).tuning();
     }
 
-    static Result run(Setup setup, Supplier<Collectives> joining) throws IOException {
+    static Result run(Setup setup, Function<Device, Collectives> joining) throws IOException {
         long started = System.nanoTime();
+        if (setup.device.equals("cuda")) {
+            // The optimizer's.
+            NativeCpu.useThreads(setup.threads);
+            try (BenchGpu gpu = BenchGpu.open()) {
+                return run(setup, started, gpu.device(), gpu.name(), joining);
+            }
+        }
+        try (CpuDevice device = new CpuDevice(setup.threads)) {
+            return run(setup, started, device, null, joining);
+        }
+    }
+
+    private static Result run(
+            Setup setup, long started, Device device, String gpu, Function<Device, Collectives> joining)
+            throws IOException {
         BenchModel model = setup.model;
         TunedModel tuned = Tuning.of(model.decoder(), tuning(setup.method));
         EngineConfig config = new EngineConfig(
@@ -78,8 +97,7 @@ final class StepRank {
                 model.optimizer(),
                 model.maxGradNorm(),
                 model.sequence());
-        try (CpuDevice device = new CpuDevice(setup.threads);
-                Collectives group = joining.get();
+        try (Collectives group = joining.apply(device);
                 ZeroEngine engine = new ZeroEngine(tuned, config, device, group)) {
             StartWeights.fillAll(
                     new ModelConfigSource(Path.of("."), ModelConfigSource.Init.RANDOM, Optional.empty()),
@@ -119,7 +137,8 @@ final class StepRank {
                     setupSeconds,
                     NativeCpu.residentBytes(true),
                     ProcessUsage.read(),
-                    allocated);
+                    allocated,
+                    gpu);
         }
     }
 

@@ -36,6 +36,14 @@ public final class CachedImages implements KernelImages {
         this.directory = directory;
     }
 
+    /** {@link #in} the user's directory for caches, by the XDG base directory specification. */
+    public static CachedImages ofUser() {
+        String given = System.getenv("XDG_CACHE_HOME");
+        Path root =
+                given != null && !given.isBlank() ? Path.of(given) : Path.of(System.getProperty("user.home"), ".cache");
+        return in(root.resolve("shardloom").resolve("kernels"));
+    }
+
     /** The shipped kernels, compiled by NVRTC, kept in the directory, which is created where it is not there. */
     public static CachedImages in(Path directory) {
         return new CachedImages(new Nvrtc(), KernelSources.shipped(), directory);

@@ -175,6 +175,11 @@ public final class CudaDevice implements Device {
         return communication;
     }
 
+    /** A new clock for what runs in the compute stream. */
+    public LaunchTimer timer() {
+        return new LaunchTimer(stream);
+    }
+
     /** Which GPU of the world this is. */
     public DeviceIdentity identity() {
         return identity;

@@ -9,6 +9,8 @@ import java.nio.file.StandardOpenOption;
 import jcuda.driver.JCudaDriver;
 import jcuda.jcublas.JCublas2;
 import jcuda.nvrtc.JNvrtc;
+import org.bytedeco.cuda.global.cublas;
+import org.bytedeco.cuda.global.nvrtc;
 
 /** Loads JCuda's libraries. */
 public final class Natives {
@@ -30,6 +32,7 @@ public final class Natives {
         if (!loaded) {
             alone(() -> {
                 JCudaDriver.setExceptionsEnabled(false);
+                Redist.provide("libcublas.so.12", cublas.class);
                 JCublas2.setExceptionsEnabled(false);
                 JCublas2.initialize();
             });
@@ -38,10 +41,13 @@ public final class Natives {
         }
     }
 
-    /** What calls of the compiler need. */
+    /** What compiling kernels needs. */
     static synchronized void loadCompiler() {
         if (!compiler) {
-            alone(() -> JNvrtc.setExceptionsEnabled(false));
+            alone(() -> {
+                Redist.provide("libnvrtc.so.12", nvrtc.class);
+                JNvrtc.setExceptionsEnabled(false);
+            });
             compiler = true;
         }
     }

@@ -34,6 +34,8 @@ final class Stream implements AutoCloseable {
     private final ConcurrentMap<String, CUfunction> functions = new ConcurrentHashMap<>();
     /** What kernels were given beyond the usual. */
     private final ConcurrentMap<String, Integer> sharedLimits = new ConcurrentHashMap<>();
+    /** Whoever times launches; null nearly always. */
+    private LaunchTimer timer;
 
     /** The context is current. */
     Stream(Calls calls, CUcontext context, CachingAllocator memory, PinnedMemory pinned, Events events, byte[] image) {
@@ -80,6 +82,11 @@ final class Stream implements AutoCloseable {
         launch(stream, kernel, blocks, blocksY, threads, sharedBytes, arguments);
     }
 
+    /** Every launch from now on is timed; null: none. */
+    void time(LaunchTimer by) {
+        timer = by;
+    }
+
     /** Like {@link #each}, in another stream. */
     void eachOn(CUstream other, String kernel, long n, Object... arguments) {
         launch(other, kernel, Math.min((n + THREADS - 1) / THREADS, MOST_BLOCKS), 1, THREADS, 0, arguments);
@@ -102,21 +109,30 @@ final class Stream implements AutoCloseable {
             calls.check(result, "cuFuncSetAttribute of " + kernel, "MAX_DYNAMIC_SHARED_SIZE_BYTES", sharedBytes);
             sharedLimits.put(kernel, sharedBytes);
         }
-        int result = JCudaDriver.cuLaunchKernel(
-                function,
-                Math.toIntExact(blocks),
-                blocksY,
-                1,
-                threads,
-                1,
-                1,
-                sharedBytes,
-                on,
-                Pointer.to(pointers),
-                null);
-        if (result != 0) {
-            calls.check(
-                    result, "cuLaunchKernel of " + kernel + " in " + blocks + " x " + blocksY + " blocks", arguments);
+        Runnable launch = () -> {
+            int result = JCudaDriver.cuLaunchKernel(
+                    function,
+                    Math.toIntExact(blocks),
+                    blocksY,
+                    1,
+                    threads,
+                    1,
+                    1,
+                    sharedBytes,
+                    on,
+                    Pointer.to(pointers),
+                    null);
+            if (result != 0) {
+                calls.check(
+                        result,
+                        "cuLaunchKernel of " + kernel + " in " + blocks + " x " + blocksY + " blocks",
+                        arguments);
+            }
+        };
+        if (timer != null && on == stream) {
+            timer.around(kernel, on, launch);
+        } else {
+            launch.run();
         }
     }
 

@@ -22,6 +22,7 @@ import org.shardloom.kernels.tensor.Tensor;
 class CommunicationStreamTest {
     private static final int DELAY_MICROS = 2000;
 
+    @OnlySimulated("delays, and a wait left out")
     @Test
     void aCopyInAThirdStreamComesAfterAnOperation() {
         int early = 0;
@@ -94,6 +95,7 @@ class CommunicationStreamTest {
         }
     }
 
+    @OnlySimulated("the identities of its devices")
     @Test
     void devicesAreToldApart() {
         SimulatedDriver.start(2, 1 << 24, 1, 0);

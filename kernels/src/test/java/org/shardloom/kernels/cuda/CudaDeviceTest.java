@@ -18,14 +18,15 @@ import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
-/** The device over the simulated driver: what goes up comes down, memory runs out, calls fail. */
+/** The device over the simulated driver or on a GPU: what goes up comes down, memory runs out, calls fail. */
 class CudaDeviceTest {
     private static final long MEGABYTE = 1 << 20;
 
     @Test
     void tensorsGoUpAreAddedAndComeDown() {
-        SimulatedDriver.start(2, 64 * MEGABYTE, 1, 100);
-        for (int index = 0; index < 2; index++) {
+        int devices = SimulatedDriver.simulated() ? 2 : Math.max(1, GpuTier.count());
+        SimulatedDriver.start(devices, 64 * MEGABYTE, 1, 100);
+        for (int index = 0; index < devices; index++) {
             try (CudaDevice device = new CudaDevice(index, SimulatedDriver.images());
                     Memory memory = device.memory(Purpose.ACTIVATIONS)) {
                 assertEquals("cuda:" + index, device.name());
@@ -89,6 +90,7 @@ class CudaDeviceTest {
         assertTrue(e.getMessage().startsWith("cuda:99: cuDeviceGet(99) returned 101"), e.getMessage());
     }
 
+    @OnlySimulated("a device of 8 MB")
     @Test
     void whoAsksForTooMuchIsToldWhatHoldsTheRest() {
         SimulatedDriver.start(1, 8 * MEGABYTE, 1, 0);
@@ -106,6 +108,7 @@ class CudaDeviceTest {
         assertEquals(List.of(), SimulatedDriver.reports());
     }
 
+    @OnlySimulated("a failing allocation")
     @Test
     void theCacheIsGivenBackBeforeMemoryRunsOut() {
         SimulatedDriver.start(1, 8 * MEGABYTE, 1, 0);
@@ -126,6 +129,7 @@ class CudaDeviceTest {
         assertEquals(List.of(), SimulatedDriver.reports());
     }
 
+    @OnlySimulated("a failing launch")
     @Test
     void aFailedLaunchNamesTheKernelAndItsArguments() {
         SimulatedDriver.start(1, 8 * MEGABYTE, 1, 0);

@@ -1,5 +1,7 @@
 package org.shardloom.kernels.cuda;
 
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
@@ -16,8 +18,20 @@ public final class SimulatedDriver {
 
     private SimulatedDriver() {}
 
-    /** Loads the simulation before JCuda looks for the real libraries, and begins anew. */
+    /** Whether the simulation is what tests run on; else it is never loaded, and its faults and counters must not be asked for. */
+    public static boolean simulated() {
+        return !GpuTier.real();
+    }
+
+    /**
+     * Loads the simulation before JCuda looks for the real libraries, and begins anew. Where tests run on GPUs, only skips the calling test
+     * when there are not so many.
+     */
     public static synchronized void start(int devices, long bytesPerDevice, long seed, int longestDelayMicros) {
+        if (!simulated()) {
+            GpuTier.missing(devices).ifPresent(reason -> assumeTrue(false, "not run on a GPU: " + reason));
+            return;
+        }
         if (!loaded) {
             Path directory =
                     Path.of(System.getProperty("shardloom.cuda.simulation")).toAbsolutePath();
@@ -36,13 +50,20 @@ public final class SimulatedDriver {
         configure(devices, bytesPerDevice, seed, longestDelayMicros);
     }
 
-    /** Any image stands for the kernels that g++ compiled. */
+    /** Any image stands for the kernels that g++ compiled; on a GPU they are compiled for it. */
     public static KernelImages images() {
+        if (!simulated()) {
+            return CachedImages.in(
+                    Path.of(System.getProperty("shardloom.root"), "kernels", "target", "gpu-test-kernels"));
+        }
         return architecture -> "simulated".getBytes(StandardCharsets.UTF_8);
     }
 
-    /** Ends the run: what was written out of bounds or after it was freed, what was not freed, what kernels did wrong. */
+    /** Ends the run: what was written out of bounds or after it was freed, what was not freed, what kernels did wrong. Of a GPU nothing is known. */
     public static List<String> reports() {
+        if (!simulated()) {
+            return List.of();
+        }
         long address = NativeCpu.allocate(CAPACITY);
         try {
             byte[] text = new byte[(int) finish(address, CAPACITY)];

@@ -22,6 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.shardloom.kernels.device.CachingAllocator;
 
 /** The simulation itself: it finds the faults that it is there to find. */
+@OnlySimulated("the subject")
 class SimulationTest {
     private static final Calls CALLS = new Calls("simulated");
     private static final int DELAY_MICROS = 2000;

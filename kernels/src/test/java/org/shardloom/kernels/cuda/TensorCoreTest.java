@@ -15,6 +15,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  * The simulation's tensor cores: operands laid out as the PTX ISA documents it give the product of the matrices. Factors are eighths of small
  * integers, so that every product and sum is exact.
  */
+@OnlySimulated("the subject")
 class TensorCoreTest {
     private static final int M = 16, N = 8, K = 16;
 

@@ -1,6 +1,5 @@
 package org.shardloom.worker.loop;
 
-import java.nio.file.Path;
 import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cuda.CachedImages;
@@ -37,19 +36,11 @@ final class WorkerDevice implements AutoCloseable {
         }
         GpuClaim claim = GpuClaim.take();
         try {
-            return new WorkerDevice(new CudaDevice(claim.gpu().ordinal(), CachedImages.in(kernelCache())), claim);
+            return new WorkerDevice(new CudaDevice(claim.gpu().ordinal(), CachedImages.ofUser()), claim);
         } catch (RuntimeException | Error e) {
             claim.close();
             throw e;
         }
-    }
-
-    /** Where a user's caches are, by the XDG base directory specification. */
-    private static Path kernelCache() {
-        String given = System.getenv("XDG_CACHE_HOME");
-        Path root =
-                given != null && !given.isBlank() ? Path.of(given) : Path.of(System.getProperty("user.home"), ".cache");
-        return root.resolve("shardloom").resolve("kernels");
     }
 
     Device get() {

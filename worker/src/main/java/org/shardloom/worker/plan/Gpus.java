@@ -3,6 +3,8 @@ package org.shardloom.worker.plan;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -55,6 +57,39 @@ public record Gpus(int count, long memoryBytes, Card card, boolean named) {
             new Card("a100-80gb", 80, 312, 19.5, 2039, 24, 280),
             new Card("h100-80gb", 80, 989, 67, 3350, 50, 420),
             new Card("h200-141gb", 141, 989, 67, 4800, 50, 420));
+
+    /** Names that NVIDIA's driver gives cards, without its makers' words; cards of other forms (PCIe, Ti, ...) have other rates. */
+    private static final Map<String, String> NAMES = Map.ofEntries(
+            Map.entry("T4", "t4"),
+            Map.entry("RTX 3090", "rtx3090"),
+            Map.entry("A10", "a10"),
+            Map.entry("RTX 4090", "rtx4090"),
+            Map.entry("V100-SXM2-32GB", "v100-32gb"),
+            Map.entry("A100-SXM4-40GB", "a100-40gb"),
+            Map.entry("A100-PCIE-40GB", "a100-40gb"),
+            Map.entry("A100-SXM4-80GB", "a100-80gb"),
+            Map.entry("L40S", "l40s"),
+            Map.entry("H100 80GB HBM3", "h100-80gb"),
+            Map.entry("H200", "h200-141gb"));
+
+    /** The card that the driver calls so, as in {@code NVIDIA A100-SXM4-80GB}; nothing where its rates are not known. */
+    public static Optional<Card> cardNamed(String driversName) {
+        String name = driversName.strip();
+        for (String word : List.of("NVIDIA ", "Tesla ", "GeForce ")) {
+            name = name.startsWith(word) ? name.substring(word.length()) : name;
+        }
+        return Optional.ofNullable(NAMES.get(name)).flatMap(Gpus::card);
+    }
+
+    /** The card of the key, as a user writes it. */
+    public static Optional<Card> card(String key) {
+        return CARDS.stream().filter(card -> card.key.equals(key)).findFirst();
+    }
+
+    /** Keys of all cards. */
+    public static List<String> cardKeys() {
+        return CARDS.stream().map(Card::key).toList();
+    }
 
     /** So many GPUs of that memory, with the rates of the slowest card that has as much. */
     public static Gpus of(int count, long memoryBytes) {

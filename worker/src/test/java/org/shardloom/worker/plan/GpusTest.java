@@ -34,4 +34,21 @@ class GpusTest {
                 .getMessage();
         assertTrue(message.contains("4x24GiB") && message.contains("rtx4090"), message);
     }
+
+    @Test
+    void cardsAreKnownByTheNamesOfTheDriver() {
+        assertEquals(
+                "a100-80gb",
+                Gpus.cardNamed("NVIDIA A100-SXM4-80GB").orElseThrow().key());
+        assertEquals(
+                "h100-80gb",
+                Gpus.cardNamed("NVIDIA H100 80GB HBM3").orElseThrow().key());
+        assertEquals("t4", Gpus.cardNamed("Tesla T4").orElseThrow().key());
+        assertEquals(
+                "rtx4090",
+                Gpus.cardNamed("NVIDIA GeForce RTX 4090").orElseThrow().key());
+        for (String other : new String[] {"NVIDIA H100 PCIe", "NVIDIA GeForce RTX 3090 Ti", "simulated device 0", ""}) {
+            assertTrue(Gpus.cardNamed(other).isEmpty(), other);
+        }
+    }
 }

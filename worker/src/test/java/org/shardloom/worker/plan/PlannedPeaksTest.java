@@ -10,6 +10,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.shardloom.kernels.collective.nccl.AloneOnDevice;
 import org.shardloom.kernels.cuda.CudaDevice;
+import org.shardloom.kernels.cuda.OnlySimulated;
 import org.shardloom.kernels.cuda.SimulatedDriver;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
@@ -26,6 +27,7 @@ import org.shardloom.worker.zero.ZeroEngine;
  * What a plan finds is what the engine asks a CUDA driver for, to the byte: measured by the simulated driver, which also counts what must not
  * happen within steps. No GPU takes part.
  */
+@OnlySimulated("what it counts")
 @Timeout(300)
 class PlannedPeaksTest {
     @ParameterizedTest

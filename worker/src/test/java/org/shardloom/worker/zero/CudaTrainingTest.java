@@ -17,7 +17,7 @@ import org.shardloom.worker.zero.TinyTrainer.Sharding;
 
 /**
  * Training on the CUDA device over the simulated driver and simulated NCCL, against the reference's trace: streams are threads there, which
- * dawdle at random, so that a missing wait is a wrong number. No GPU takes part.
+ * dawdle at random, so that a missing wait is a wrong number. A GPU takes part in profile gpu only.
  */
 @Timeout(600)
 class CudaTrainingTest {
@@ -96,8 +96,10 @@ class CudaTrainingTest {
                 allocations = takes;
             }
         }
-        assertEquals(0, SimulatedDriver.pageableCopies(), "copies of memory that is not page-locked");
-        assertEquals(0, SimulatedDriver.deviceWaits(group.rank()), "waits for a whole device");
+        if (SimulatedDriver.simulated()) {
+            assertEquals(0, SimulatedDriver.pageableCopies(), "copies of memory that is not page-locked");
+            assertEquals(0, SimulatedDriver.deviceWaits(group.rank()), "waits for a whole device");
+        }
         return losses;
     }
 }

@@ -19,7 +19,7 @@ class AloneOnDeviceTest extends CollectivesContract {
 
     @AfterAll
     void close() {
-        devices.close();
+        SimulatedDevices.close(devices);
     }
 
     @Override

@@ -22,7 +22,7 @@ class NcclCollectivesTest extends CollectivesContract {
 
     @AfterAll
     void close() {
-        devices.close();
+        SimulatedDevices.close(devices);
     }
 
     @Override

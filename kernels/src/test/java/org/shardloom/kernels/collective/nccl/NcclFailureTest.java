@@ -20,7 +20,7 @@ class NcclFailureTest extends FailureContract {
 
     @AfterAll
     void close() {
-        devices.close();
+        SimulatedDevices.close(devices);
     }
 
     @Override

@@ -7,7 +7,7 @@ import java.util.List;
 import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.cuda.SimulatedDriver;
 
-/** A simulated GPU for every rank, all in this process. */
+/** A GPU for every rank, simulated unless tests run on real ones, all in this process. */
 final class SimulatedDevices implements AutoCloseable {
     private final List<CudaDevice> devices = new ArrayList<>();
     /** Page-locked bytes that a device itself has. */
@@ -24,6 +24,13 @@ final class SimulatedDevices implements AutoCloseable {
 
     CudaDevice of(int rank) {
         return devices.get(rank);
+    }
+
+    /** Closes them where there are any: not where the test is skipped. */
+    static void close(SimulatedDevices devices) {
+        if (devices != null) {
+            devices.close();
+        }
     }
 
     /** Fails where a device still counts memory, or the simulation has found a fault. */

@@ -1,0 +1,198 @@
+package org.shardloom.deploy.bench;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.EnumSet;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.shardloom.kernels.cuda.KernelCosts;
+
+/** Benchmarks of GPUs over the simulated driver: that what they print is complete and labelled. Nothing is said of speed: no GPU takes part. */
+@Timeout(value = 120, unit = TimeUnit.SECONDS)
+class CudaBenchTest {
+    @TempDir
+    private Path directory;
+
+    private static void labelled(JsonNode json) {
+        assertTrue(json.path("gpu").asText().startsWith("simulated"), json.toString());
+        assertTrue(json.path("simulated").asBoolean());
+        assertTrue(json.path("note").asText().startsWith("SIMULATED"), json.toString());
+    }
+
+    /** A job of a ChatGLM-6B of a few thousand parameters. */
+    private static Path firstGlmJob(Path directory) throws IOException {
+        Path job = Bench.tinyJob(directory);
+        Files.writeString(
+                directory.resolve("config.json"),
+                """
+                {"model_type": "chatglm", "position_encoding_2d": true, "vocab_size": 96, "hidden_size": 32, "num_layers": 2,
+                 "num_attention_heads": 4, "inner_hidden_size": 64, "max_sequence_length": 64, "layernorm_epsilon": 1e-05,
+                 "bos_token_id": 94, "eos_token_id": 95, "mask_token_id": 90, "gmask_token_id": 91, "pad_token_id": 3}
+                """);
+        return job;
+    }
+
+    @Test
+    void everyFamilyOfKernelsIsReportedAgainstItsFloor() throws Exception {
+        String job = Bench.tinyJob(directory).toString();
+        JsonNode json = SimulatedBench.run(
+                directory,
+                1,
+                "kernels",
+                "--device",
+                "cuda",
+                "--config",
+                job + "," + firstGlmJob(Files.createDirectory(directory.resolve("first"))),
+                "--tokens",
+                "20",
+                "--card",
+                "a100-80gb",
+                "--steps",
+                "2",
+                "--warmup",
+                "1",
+                "--flush",
+                "1");
+        labelled(json);
+        assertEquals("a100-80gb", json.path("card").asText());
+        Set<String> reported = new TreeSet<>();
+        for (JsonNode row : json.path("results")) {
+            String kernel = row.path("kernel").asText();
+            String text = row.toString();
+            reported.add(KernelCosts.named(kernel).orElseThrow().prefix());
+            for (String figure : new String[] {"micros", "micros_min", "micros_max", "launches"}) {
+                assertTrue(row.path(figure).asDouble() > 0, text);
+            }
+            for (String figure : new String[] {"bytes_per_second", "floor_micros", "share_of_floor"}) {
+                assertTrue(row.path(figure).asDouble() > 0, text);
+            }
+            assertTrue(row.path("gflops_per_second").isNumber(), text);
+            double share =
+                    row.path("floor_micros").asDouble() / row.path("micros").asDouble();
+            assertEquals(share, row.path("share_of_floor").asDouble(), 1e-9, text);
+            assertTrue(
+                    Set.of("memory", "arithmetic").contains(row.path("bound_by").asText()), text);
+        }
+        // Those of collectives and of generation; and heads of 8 elements do not go to tensor cores.
+        Set<KernelCosts> others = EnumSet.of(
+                KernelCosts.SUM_RANKS,
+                KernelCosts.CACHE_APPEND,
+                KernelCosts.FLASH_ATTENTION,
+                KernelCosts.FLASH_ATTENTION_GRAD_QUERY,
+                KernelCosts.FLASH_ATTENTION_GRAD_KEY,
+                KernelCosts.FLASH_SUM_PARTS);
+        Set<String> expected = new TreeSet<>();
+        EnumSet.complementOf(EnumSet.copyOf(others)).forEach(family -> expected.add(family.prefix()));
+        assertEquals(expected, reported);
+    }
+
+    @Test
+    void aCardWhoseRatesAreNotKnownHasNoFloor() throws Exception {
+        String job = Bench.tinyJob(directory).toString();
+        JsonNode json = SimulatedBench.run(
+                directory,
+                1,
+                "kernels",
+                "--config",
+                job,
+                "--tokens",
+                "3",
+                "--steps",
+                "1",
+                "--warmup",
+                "0",
+                "--flush",
+                "0");
+        labelled(json);
+        assertTrue(json.path("card").asText().startsWith("unknown"), json.toString());
+        json.path("results")
+                .forEach(row -> assertEquals("-", row.path("share_of_floor").asText()));
+        assertTrue(json.path("results").size() > 20);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2})
+    void stepsReportUtilisationOfTheCard(int workers) throws Exception {
+        String job = Bench.tinyJob(directory).toString(), number = String.valueOf(workers);
+        JsonNode json = SimulatedBench.run(
+                directory,
+                workers,
+                "step",
+                "--device",
+                "cuda",
+                "--config",
+                job,
+                "--workers",
+                number,
+                "--card",
+                "a100-80gb",
+                "--threads",
+                "1",
+                "--steps",
+                "2",
+                "--warmup",
+                "1");
+        labelled(json);
+        assertEquals("cuda", json.path("device").asText());
+        assertEquals(workers == 1 ? "local" : "nccl", json.path("transport").asText());
+        assertEquals(Math.log(96), json.path("loss").asDouble(), 0.3);
+        assertTrue(json.path("tokens_per_second").asDouble() > 0);
+        assertTrue(json.path("allocated_bytes_at_peak").path("parameters_bytes").asLong() > 0, json.toString());
+        double perSecond = json.path("model_gflops_per_step_of_a_worker").asDouble()
+                / json.path("step_ms").asDouble()
+                * 1e3;
+        assertEquals(perSecond, json.path("model_gflops_per_second_of_a_worker").asDouble(), 1e-6 * perSecond);
+        // The job is of fp32.
+        assertEquals(perSecond / 19500, json.path("mfu").asDouble(), 1e-6 * perSecond / 19500);
+    }
+
+    @Test
+    void aModelsFlopsAreThoseOfItsMatricesAndItsAttention() throws IOException {
+        BenchModel model = BenchModel.of(Bench.tinyJob(directory).toString());
+        // qkv [64, 32], attention's output [32, 32], gate and up [96, 32], down [32, 48], twice; the head [96, 32].
+        double weights = 2 * (64 * 32 + 32 * 32 + 96 * 32 + 32 * 48) + 96 * 32;
+        // Three sequences of 16; each token is held against half of its sequence, in two products forward and five
+        // backward.
+        double attention = 2 * 3 * (16.0 * 16 * 32) * (2 + 5);
+        double flops = ModelFlops.ofStep(model, "full");
+        assertEquals(6 * weights * 48 + attention, flops, 1);
+        double frozen = ModelFlops.ofStep(model, "lora");
+        assertTrue(frozen < 0.85 * flops && frozen > 0.6 * flops, frozen + " of " + flops);
+    }
+
+    @Test
+    void productsAreReportedAgainstThePeak() throws Exception {
+        String job = Bench.tinyJob(directory).toString();
+        JsonNode json = SimulatedBench.run(
+                directory, 1, "gemm", "--device", "cuda", "--config", job, "--card", "h100-80gb", "--steps", "2");
+        labelled(json);
+        assertEquals(5 * 3 * 2, json.path("results").size());
+        for (JsonNode row : json.path("results")) {
+            double peak = row.path("precision").asText().equals("fp32") ? 67e3 : 989e3;
+            double share = row.path("gflops_per_second").asDouble() / peak;
+            assertTrue(share > 0, row.toString());
+            assertEquals(share, row.path("share_of_peak").asDouble(), 1e-6 * share);
+        }
+    }
+
+    @Test
+    void whoNamesNoSuchCardOrDeviceIsTold() {
+        Bench.Outcome unknown = Bench.run("kernels", "--card", "abacus");
+        assertEquals(2, unknown.status());
+        assertTrue(unknown.error().contains("--card is one of t4, "), unknown.error());
+        assertEquals(2, Bench.run("step", "--device", "tpu").status());
+        assertEquals(2, Bench.run("gemm", "--device", "tpu").status());
+        assertEquals(2, Bench.run("kernels", "--device", "cpu").status());
+    }
+}
