@@ -10,7 +10,7 @@ if [ -f "$out/complete" ] && [ -z "$(find "$here" "$cuda" -type f -newer "$out/c
 rm -f "$out/complete"
 # No contraction: a multiply and an add that the source separates are rounded separately, as fp32 references expect.
 flags="-std=c++17 -O2 -g -fPIC -fvisibility=hidden -ffp-contract=off -pthread -Wall -Werror -I$here -I$cuda"
-for f in executor device environment driver identity faulty probes cublas nvrtc nccl ncclworld nvml; do g++ $flags -c "$here/$f.cpp" -o "$out/$f.o"; done
+for f in executor device races environment driver identity faulty probes cublas nvrtc nccl ncclworld nvml; do g++ $flags -c "$here/$f.cpp" -o "$out/$f.o"; done
 g++ $flags -x c++ -c "$cuda/kernels.cu" -o "$out/kernels.o"
 # What JCuda binds and the simulation does not have.
 nm --defined-only "$out/driver.o" "$out/identity.o" | awk '{print $3}' | sort -u > "$out/defined.txt"
@@ -18,7 +18,7 @@ grep -v '^#' "$here/jcuda-symbols.txt" | sort | comm -23 - "$out/defined.txt" | 
 g++ -fPIC -c "$out/stubs.cpp" -o "$out/stubs.o"
 # Name, then objects and libraries.
 library() { g++ -shared -pthread -Wl,-soname,"$1" -Wl,--no-undefined -o "$out/$1" "${@:2}"; }
-library libcuda.so.1 "$out"/{executor,device,environment,driver,identity,faulty,probes,kernels,stubs}.o
+library libcuda.so.1 "$out"/{executor,device,races,environment,driver,identity,faulty,probes,kernels,stubs}.o
 library libcudart.so.12 -x c++ /dev/null
 library libcublasLt.so.12 -x c++ /dev/null
 library libnvrtc-builtins.so.12.6 -x c++ /dev/null

@@ -8,6 +8,7 @@
 #define API extern "C" __attribute__((visibility("default"))) int
 enum { F32 = 0, F16 = 2, BF16 = 14, NOT_INITIALIZED = 1, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15, COMPUTE_32F = 68 };
 extern "C" int cuLaunchHostFunc(void* stream, void (*f)(void*), void* data);
+extern "C" void simTouches(void* stream, const void* p, uint64_t bytes, int write, const char* what);
 
 struct Handle { void* stream = nullptr; };
 
@@ -32,6 +33,11 @@ API cublasGemmEx(Handle* handle, int ta, int tb, int m, int n, int k, const void
     if (!handle) return NOT_INITIALIZED;
     if (m < 0 || n < 0 || k < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) return INVALID_VALUE;
     if (at_ != bt || (ct != at_ && ct != F32) || compute != COMPUTE_32F || (at_ != F32 && at_ != F16 && at_ != BF16)) return NOT_SUPPORTED;
+    if (m > 0 && n > 0) {
+        simTouches(handle->stream, a, 1, 0, "cublasGemmEx");
+        simTouches(handle->stream, b, 1, 0, "cublasGemmEx");
+        simTouches(handle->stream, c, 1, 1, "cublasGemmEx");
+    }
     const float x = *static_cast<const float*>(alpha), y = *static_cast<const float*>(beta);
     auto* task = new std::function<void()>([=] {
         for (int j = 0; j < n; j++)

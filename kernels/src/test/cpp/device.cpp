@@ -90,7 +90,11 @@ bool allocated(uint64_t address, uint64_t bytes) {
 void drain(Device& device) {
     std::set<Stream*> streams;
     { std::lock_guard<std::mutex> lock(device.mutex); streams = device.streams; }
-    for (Stream* stream : streams) stream->drain();
+    for (Stream* stream : streams) {
+        const Clock clock = clockOf(*stream);
+        stream->drain();
+        hostKnows(clock);
+    }
 }
 
 static bool holds(uint64_t from, uint64_t bytes, unsigned char value) {
@@ -145,6 +149,12 @@ static void finish() {
         device->used = device->peak = 0;
         device->error = 0;
     }
+    forgetAccesses();
+    for (auto& [block, bytes] : world().freedHost) {
+        if (!holds(reinterpret_cast<uint64_t>(block), bytes, FREED)) world().report("use after free: written to freed page-locked memory");
+        free(block);
+    }
+    world().freedHost.clear();
 }
 }  // namespace sim
 

@@ -19,12 +19,16 @@ namespace sim {
 
 enum Result { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
 
+/** How much of every stream, by its number, comes before. */
+typedef std::vector<uint32_t> Clock;
+
 /** One recording of an event: who waits for it is not concerned by later ones. */
 struct Recorded {
     std::mutex mutex;
     std::condition_variable changed;
     bool reached = false;
     std::chrono::steady_clock::time_point at;
+    Clock clock;
     void reach();
     void await();
     bool isReached();
@@ -36,6 +40,8 @@ struct Event {
     std::shared_ptr<Recorded> get() { std::lock_guard<std::mutex> lock(mutex); return last; }
 };
 
+int nextStream();
+
 /** A queue and the thread that runs it; between tasks it sleeps at random. */
 struct Stream {
     Stream(uint64_t seed, int place);
@@ -46,6 +52,8 @@ struct Stream {
     bool drain(int millis);
     bool idle();
 
+    const int id = nextStream();
+    Clock clock;             // of what was issued to it so far; races.cpp's
     const int place;         // among its device's, in the order of creation
     bool destroyed = false;  // still at work, perhaps
 
@@ -81,6 +89,7 @@ struct World {
     std::vector<Device*> devices;
     std::mutex mutex;
     std::vector<std::string> reports;
+    std::vector<std::pair<void*, size_t>> freedHost;  // page-locked
     uint64_t seed = 1;
     std::atomic<int> delayMicros{0};
     /** The stream of each device that takes so much longer over every task; -1: none. */
@@ -110,6 +119,13 @@ void checkFreed(Device& device);
 void addDevices(int devices, uint64_t bytes);
 /** Where no test has set up devices: sets up what the environment asks for, once. */
 void takeEnvironment();
+// Who waits for whom, for races.cpp.
+void touches(Stream& stream, uint64_t address, uint64_t bytes, bool write, const char* what);
+void records(const Stream& stream, Recorded& point);
+void waitsFor(Stream& stream, const Recorded& point);
+void hostKnows(const Clock& clock);
+Clock clockOf(const Stream& stream);
+void forgetAccesses();
 /** To be asked in the end for what is still held; another library's. */
 extern void (*heldByOthers)();
 

@@ -143,8 +143,12 @@ API cuMemHostUnregister(void* block) {
 API cuMemFreeHost(void* block) {
     if (!context) return INVALID_CONTEXT;
     std::lock_guard<std::mutex> lock(pinnedMutex);
-    if (!pinned.erase(block)) return INVALID_VALUE;
-    free(block);
+    auto found = pinned.find(block);
+    if (found == pinned.end()) return INVALID_VALUE;
+    // Kept, and checked in the end, as the device's is.
+    memset(block, FREED, found->second);
+    world().freedHost.emplace_back(block, found->second);
+    pinned.erase(found);
     return OK;
 }
 
@@ -174,7 +178,13 @@ API cuStreamDestroy_v2(Stream* stream) {
     stream->destroyed = true;
     return OK;
 }
-API cuStreamSynchronize(Stream* stream) { DEVICE; stream->drain(); return device->error; }
+API cuStreamSynchronize(Stream* stream) {
+    DEVICE;
+    const Clock clock = clockOf(*stream);
+    stream->drain();
+    hostKnows(clock);
+    return device->error;
+}
 API cuStreamQuery(Stream* stream) { DEVICE; return stream->idle() ? OK : NOT_READY; }
 
 API cuEventCreate(Event** out, unsigned) { *out = new Event; return OK; }
@@ -182,6 +192,7 @@ API cuEventDestroy_v2(Event*) { return OK; }  // a stream may still be on its wa
 API cuEventRecord(Event* event, Stream* stream) {
     DEVICE;
     auto recorded = std::make_shared<Recorded>();
+    records(*stream, *recorded);
     { std::lock_guard<std::mutex> lock(event->mutex); event->last = recorded; }
     stream->put([=] { recorded->reach(); });
     return OK;
@@ -189,7 +200,10 @@ API cuEventRecord(Event* event, Stream* stream) {
 /** An event that was never recorded is reached, as CUDA has it. */
 API cuEventSynchronize(Event* event) {
     DEVICE;
-    if (auto recorded = event->get()) recorded->await();
+    if (auto recorded = event->get()) {
+        recorded->await();
+        hostKnows(recorded->clock);
+    }
     return device->error;
 }
 /** Of the host's threads that stand for streams: it says nothing of a GPU. */
@@ -202,13 +216,18 @@ API cuEventElapsedTime(float* millis, Event* first, Event* last) {
 }
 API cuEventQuery(Event* event) {
     auto recorded = event->get();
-    return !recorded || recorded->isReached() ? OK : NOT_READY;
+    if (recorded && !recorded->isReached()) return NOT_READY;
+    if (recorded) hostKnows(recorded->clock);
+    return OK;
 }
 API cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
     DEVICE;
     World& w = world();
-    if (w.waitsUntilDrop < 0 || (w.waitsUntilDrop > 0 && --w.waitsUntilDrop == 0)) return OK;
-    if (auto recorded = event->get()) stream->put([=] { recorded->await(); });
+    const bool drop = w.waitsUntilDrop < 0 || (w.waitsUntilDrop > 0 && --w.waitsUntilDrop == 0);
+    if (auto recorded = event->get()) {
+        waitsFor(*stream, *recorded);  // one that is left out on demand is none that was forgotten
+        if (!drop) stream->put([=] { recorded->await(); });
+    }
     return OK;
 }
 
@@ -216,6 +235,8 @@ API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Stream* str
     DEVICE;
     INSIDE(to, bytes);
     if (!isPinned(from, bytes)) world().pageableCopies++;
+    touches(*stream, reinterpret_cast<Address>(from), bytes, false, "a copy to the device");
+    touches(*stream, to, bytes, true, "a copy to the device");
     stream->put([=] { memcpy(reinterpret_cast<void*>(to), from, bytes); });
     return OK;
 }
@@ -223,6 +244,8 @@ API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
     DEVICE;
     INSIDE(from, bytes);
     if (!isPinned(to, bytes)) world().pageableCopies++;
+    touches(*stream, from, bytes, false, "a copy to the host");
+    touches(*stream, reinterpret_cast<Address>(to), bytes, true, "a copy to the host");
     stream->put([=] { memcpy(to, reinterpret_cast<void*>(from), bytes); });
     return OK;
 }
@@ -230,12 +253,15 @@ API cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Stream* stream)
     DEVICE;
     INSIDE(to, bytes);
     INSIDE(from, bytes);
+    touches(*stream, from, bytes, false, "a copy");
+    touches(*stream, to, bytes, true, "a copy");
     stream->put([=] { memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
     return OK;
 }
 API cuMemsetD8Async(Address to, unsigned char value, size_t bytes, Stream* stream) {
     DEVICE;
     INSIDE(to, bytes);
+    touches(*stream, to, bytes, true, "a fill");
     stream->put([=] { memset(reinterpret_cast<void*>(to), value, bytes); });
     return OK;
 }
@@ -282,6 +308,9 @@ API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, 
     // Arguments are copied at the launch, as the driver does.
     auto values = std::make_shared<std::vector<uint64_t>>(kernel->sizes.size());
     for (size_t i = 0; i < values->size(); i++) memcpy(&(*values)[i], arguments[i], kernel->sizes[i]);
+    for (size_t i = 0; i < values->size(); i++) {
+        if (kernel->uses[i] != NUMBER) touches(*stream, (*values)[i], 1, kernel->uses[i] == WRITTEN, kernel->name);
+    }
     const uint64_t seed = w.seed;
     stream->put([=] {
         if (device->error) return;
@@ -300,6 +329,9 @@ API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, 
 #define FOR_OTHERS extern "C" __attribute__((visibility("default")))
 FOR_OTHERS void simReport(const char* what) { world().report(what); }
 FOR_OTHERS int simOperand(int device, Address address, uint64_t bytes) { return allocatedOn(*world().devices.at(device), address, bytes) || world().hostMemoryToo; }
+FOR_OTHERS void simTouches(void* stream, const void* p, uint64_t bytes, int write, const char* what) {
+    touches(*static_cast<Stream*>(stream), reinterpret_cast<Address>(p), bytes, write != 0, what);
+}
 FOR_OTHERS int simDelayMicros() { return world().delayMicros; }
 FOR_OTHERS uint64_t simSeed() { return world().seed; }
 FOR_OTHERS void simHeldByOthers(void (*ask)()) { heldByOthers = ask; }

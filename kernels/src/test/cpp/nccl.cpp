@@ -68,6 +68,8 @@ static int enqueue(Comm* handle, void* stream, std::shared_ptr<Operation> operat
     cuCtxGetCurrent(&context);
     auto issue = [=] {
         cuCtxSetCurrent(context);
+        for (auto& [address, bytes] : operation->operands) simTouches(stream, reinterpret_cast<void*>(address), bytes, 0, operation->name);
+        for (auto& [address, bytes] : operation->written) simTouches(stream, address, bytes, 1, operation->name);
         auto* task = new std::function<void()>([=] {
             run(*state, *operation);
             state->outstanding--;

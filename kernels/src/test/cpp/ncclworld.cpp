@@ -99,6 +99,7 @@ void Operation::add(const Operation& other) {
     sends.insert(sends.end(), other.sends.begin(), other.sends.end());
     receives.insert(receives.end(), other.receives.begin(), other.receives.end());
     operands.insert(operands.end(), other.operands.begin(), other.operands.end());
+    written.insert(written.end(), other.written.begin(), other.written.end());
 }
 
 bool operands(const State& state, const Operation& operation) {

@@ -21,6 +21,7 @@ void simReport(const char* what);
 int simOperand(int device, uint64_t address, uint64_t bytes);
 int simDelayMicros();
 uint64_t simSeed();
+void simTouches(void* stream, const void* p, uint64_t bytes, int write, const char* what);
 void simHeldByOthers(void (*ask)());
 }
 
@@ -66,11 +67,12 @@ struct Operation {
     bool hangs = false;
     std::vector<Transfer> sends, receives;
     std::vector<std::pair<uint64_t, uint64_t>> operands;
+    std::vector<std::pair<void*, uint64_t>> written;
     std::vector<std::shared_ptr<std::vector<char>>> owned;
     std::function<void()> then = [] {};
 
     Operation& reads(const void* p, uint64_t bytes) { operands.emplace_back(reinterpret_cast<uint64_t>(p), bytes); return *this; }
-    Operation& writes(void* p, uint64_t bytes) { return reads(p, bytes); }
+    Operation& writes(void* p, uint64_t bytes) { written.emplace_back(p, bytes); return reads(p, bytes); }
     Operation& send(int peer, const void* p, uint64_t bytes) { sends.push_back({peer, static_cast<char*>(const_cast<void*>(p)), bytes}); return *this; }
     Operation& receive(int peer, void* p, uint64_t bytes) { receives.push_back({peer, static_cast<char*>(p), bytes}); return *this; }
     std::vector<const char*> temporary(int count, uint64_t bytes);

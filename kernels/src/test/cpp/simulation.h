@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #define __device__
@@ -38,12 +39,19 @@ Dim& blockIndex();
 Dim& blockSize();
 Dim& gridSize();
 
+/** What a kernel does with an argument: where it leads to a constant, it is only read. */
+enum Use : char { NUMBER, READ, WRITTEN };
+template <class A> constexpr Use use() {
+    return !std::is_pointer_v<A> ? NUMBER : std::is_const_v<std::remove_pointer_t<A>> ? READ : WRITTEN;
+}
+
 /** One kernel: its name, how to call it, and the sizes of its arguments. */
 struct Kernel {
     const char* name;
     void* function;
     void (*call)(void* function, void** arguments);
     std::vector<int> sizes;
+    std::vector<Use> uses;
 };
 std::vector<Kernel>& kernels();
 
@@ -52,7 +60,7 @@ struct Register {
     template <class... A> Register(const char* name, void (*f)(A...)) {
         kernels().push_back({name, reinterpret_cast<void*>(f),
                              [](void* g, void** a) { unpack(reinterpret_cast<void (*)(A...)>(g), a, std::index_sequence_for<A...>{}); },
-                             {int(sizeof(A))...}});
+                             {int(sizeof(A))...}, {use<A>()...}});
     }
 };
 

@@ -300,11 +300,12 @@ class StreamOrderTest {
     @Test
     void memoryGoesBackToTheDriverWhenNothingUsesItAnyMore() {
         for (Lane lane : new Lane[] {Lane.COMPUTE, Lane.COMMUNICATION}) {
-            Tensor a = filled(3);
+            Tensor a = filled(3), b = filled(3);
             slow(lane);
             device.ops().scale(a, 2);
-            communication.clear(a.address(), a.bytes());
+            communication.clear(b.address(), b.bytes());
             memory.free(a);
+            memory.free(b);
             device.trim();
         }
     }

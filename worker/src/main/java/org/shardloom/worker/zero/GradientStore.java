@@ -195,16 +195,13 @@ final class GradientStore implements AutoCloseable {
     /**
      * Starts the unit's reduce-scatter.
      *
-     * @param nothing take part with nothing to add
+     * @param nothing take part with nothing to add; what is under way from the buffer comes before it, as all of the group's does
      */
     void reduce(int unit, boolean nothing) {
         if (fillsSums() && !nothing) {
             return;
         }
         int b = bufferOf[unit];
-        if (nothing) {
-            finish(b);
-        }
         Tensor gradient = nothing ? null : buffer(b).slice(0, plan.paddedElements(unit));
         pending[b] = staged
                 ? reduceThroughDevice(unit, b, gradient)

@@ -131,6 +131,25 @@ class SlowStreamTest {
         });
     }
 
+    @Test
+    void whatIsOnItsWayComesBeforeTheEnd() throws Exception {
+        CudaRanks.run(1, 1, 0, (device, group) -> {
+            try (Memory host = device.hostMemory(Purpose.GRADIENTS);
+                    Memory memory = device.memory(Purpose.GRADIENTS)) {
+                Tensor gradient = Inputs.floats(device, memory, new float[] {3, 3, 3}, 3);
+                Tensor sum = host.allocate(DType.F32, 3);
+                SimulatedDriver.slow(Lane.TO_HOST, SLOW_MICROS);
+                GradientArrivals arrivals = new GradientArrivals(device, host, new Tensor[] {sum});
+                arrivals.beginRound(true, true);
+                arrivals.take(0, gradient, device.issued());
+                arrivals.close();
+                assertEquals(3, HostBytes.view(sum.address(), sum.bytes()).getFloat(0));
+                assertEquals(27, arrivals.sumOfSquares(0));
+            }
+            return null;
+        });
+    }
+
     /** Weights come through page-locked memory that serves one matrix after the other. */
     @ParameterizedTest
     @EnumSource(Quantization.class)
