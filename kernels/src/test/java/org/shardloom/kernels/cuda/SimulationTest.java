@@ -255,8 +255,9 @@ class SimulationTest {
         free(block);
         JCudaDriver.cuStreamDestroy(first);
         JCudaDriver.cuStreamDestroy(second);
-        String race = "unsynchronised: a copy to the host in the to-host stream, which reads, does not wait for a fill in the"
-                + " compute stream, which writes";
+        String race =
+                "unsynchronised: a copy to the host in the to-host stream, which reads, does not wait for a fill in the"
+                        + " compute stream, which writes";
         assertEquals(wait ? List.of() : List.of(race), SimulatedDriver.reports(), "places go by the order of creation");
         return result.get(0);
     }
