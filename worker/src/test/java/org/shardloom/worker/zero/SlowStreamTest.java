@@ -90,9 +90,10 @@ class SlowStreamTest {
     @Test
     void aUnitThatWasPrefetchedForNothingKeepsItsPlaceUntilItHasCome() throws Exception {
         offloaded((device, parameters, gathered) -> {
+            long elements = parameters.slice(UNIT).elements(); // later it would wait for the copy
             parameters.prefetch(UNIT);
             parameters.release(UNIT);
-            Tensor next = gathered.allocate(DType.F32, parameters.slice(UNIT).elements());
+            Tensor next = gathered.allocate(DType.F32, elements);
             device.ops().zero(next);
             device.synchronize();
             assertAll(0, Inputs.toFloats(device, next));
@@ -145,6 +146,32 @@ class SlowStreamTest {
                 arrivals.close();
                 assertEquals(3, HostBytes.view(sum.address(), sum.bytes()).getFloat(0));
                 assertEquals(27, arrivals.sumOfSquares(0));
+            }
+            return null;
+        });
+    }
+
+    @Test
+    void aBufferIsFilledAnewWhenItsGradientHasCome() throws Exception {
+        TunedModel model = TunedModel.full(ModelConfigReader.read(base));
+        ShardPlan plan = ZeroEngine.planOf(model.units(), 1);
+        CudaRanks.run(1, 1, 0, (device, group) -> {
+            try (Memory host = device.hostMemory(Purpose.GRADIENTS);
+                    Memory memory = device.memory(Purpose.GRADIENTS);
+                    GradientStore store =
+                            new GradientStore(group, plan, model, device, true, memory, host, DType.F32)) {
+                float[] ones = new float[(int) plan.paddedElements(UNIT)];
+                Arrays.fill(ones, 1);
+                Tensor gradient = Inputs.floats(device, memory, ones, ones.length);
+                SimulatedDriver.slow(Lane.TO_HOST, SLOW_MICROS);
+                store.beginRound(true, true);
+                Tensor buffer = store.acquire(UNIT);
+                device.ops().zero(buffer);
+                device.ops().add(buffer, buffer, gradient);
+                store.reduce(UNIT, false);
+                device.ops().zero(store.acquire(UNIT));
+                store.finishAll();
+                assertEquals(ones.length, store.sumOfSquares(UNIT));
             }
             return null;
         });
