@@ -7,9 +7,13 @@ import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.ShardPlan;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** ZeRO-3 between memories that are not shared: a unit is all-gathered before it is used, the next one meanwhile, and freed after. */
 final class GatheredParameters implements ParameterStore {
+    private static final Logger LOG = LoggerFactory.getLogger(GatheredParameters.class);
+
     private final Collectives group;
     /** Brings slices from the host; null where they are on the device. */
     private final Device fetching;
@@ -103,5 +107,24 @@ final class GatheredParameters implements ParameterStore {
             bytes += slice.bytes();
         }
         return bytes;
+    }
+
+    /** Waits for copies that are under way, also where a step has failed: their places are about to be others'. */
+    @Override
+    public void close() {
+        for (Device.Transfer arriving : fetched) {
+            if (arriving != null) {
+                await(arriving);
+            }
+        }
+    }
+
+    private static void await(Device.Transfer arriving) {
+        try {
+            arriving.await();
+        } catch (RuntimeException e) {
+            // It has ended, and what it brought is of no use any more.
+            LOG.debug("a copy ended with a failed step", e);
+        }
     }
 }

@@ -100,6 +100,22 @@ class SlowStreamTest {
         });
     }
 
+    @Test
+    void aCopyUnderWayAtTheEndKeepsItsPlaceUntilItHasCome() throws Exception {
+        offloaded((device, parameters, gathered) -> {
+            long elements = parameters.slice(UNIT).elements();
+            parameters.prefetch(UNIT);
+            parameters.close();
+            gathered.close();
+            try (Memory next = device.memory(Purpose.GATHERED)) {
+                Tensor other = next.allocate(DType.F32, elements);
+                device.ops().zero(other);
+                device.synchronize();
+                assertAll(0, Inputs.toFloats(device, other));
+            }
+        });
+    }
+
     /** A gradient of three pieces, which come to two places by turns. */
     @Test
     void piecesOfAGradientAreAddedWhenTheyHaveCome() throws Exception {
