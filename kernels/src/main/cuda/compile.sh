@@ -1,5 +1,5 @@
 #!/bin/bash
-# Where nvcc is there: compiles the kernels for sm_80 and sm_90, writes a table of registers, shared memory, spills and occupancy, and fails
+# Where nvcc is there: compiles the kernels for sm_80 and sm_90, and to PTX for the newest architecture that it knows, writes a table of registers, shared memory, spills and occupancy, and fails
 # on spills. Occupancy is what the limits of a multiprocessor leave (CUDA C++ Programming Guide, "Compute Capabilities"; registers are given
 # to a warp in units of 256, warps in units of 4, shared memory to a block in units of 128 bytes beside 1 KiB that the driver takes):
 # blocks at once, the share of warps that run, and what is exhausted first. It says nothing of how fast a kernel is.
@@ -17,7 +17,8 @@ rm -f "$out/kernels.txt"
 for arch in 80 90; do
     nvcc -std=c++17 -cubin -arch=sm_$arch -Xptxas -v -o "$out/kernels.sm_$arch.cubin" "$here/kernels.cu" 2> "$out/sm_$arch.log" || { cat "$out/sm_$arch.log" >&2; exit 1; }
 done
-nvcc -std=c++17 -ptx -arch=compute_90 -o "$out/kernels.compute_90.ptx" "$here/kernels.cu"
+newest=$(nvcc --list-gpu-arch | sort -V | tail -1)
+nvcc -std=c++17 -ptx -arch="$newest" -o "$out/kernels.$newest.ptx" "$here/kernels.cu"
 table=$out/kernels.txt.new
 printf '%-40s %-6s %9s %12s %13s %7s %11s %6s %9s %s\n' kernel arch registers static-bytes dynamic-bytes threads spill-bytes blocks occupancy limit > "$table"
 for arch in 80 90; do

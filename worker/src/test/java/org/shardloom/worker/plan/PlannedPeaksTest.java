@@ -19,6 +19,7 @@ import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.weights.SharedFixtures;
+import org.shardloom.worker.zero.CudaRanks;
 import org.shardloom.worker.zero.StartWeights;
 import org.shardloom.worker.zero.StepInput;
 import org.shardloom.worker.zero.ZeroEngine;
@@ -43,13 +44,8 @@ class PlannedPeaksTest {
             })
     void planEqualsTheDriver(String fixture, String method, String precision, int samples, String setting)
             throws IOException {
-        Path directory = SharedFixtures.require(fixture).resolve("safetensors-fp32");
-        String yaml =
-                "model: {path: " + directory + "}\ndata: {train: /none.jsonl, max_length: 24}\noutput_dir: /none\n"
-                        + "train: {micro_batch_size: 1, global_batch_size: " + samples + "}\nprecision: " + precision
-                        + "\nworkers: 1\nmethod: " + method + "\n";
-        JobConfig job = JobFile.parse(yaml, "job.yaml", List.of(setting)).config();
-        DecoderConfig model = ModelConfigReader.read(directory);
+        JobConfig job = job(fixture, method, precision, samples, setting, 1);
+        DecoderConfig model = ModelConfigReader.read(job.model().path());
         RankPlan planned = Planner.plan(job, model).ranks().get(0);
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         SimulatedDriver.start(1, 256L << 20, 3, 0);
@@ -74,5 +70,42 @@ class PlannedPeaksTest {
             assertEquals(0, SimulatedDriver.deviceWaits(0), "waits for the whole device");
         }
         assertEquals(List.of(), SimulatedDriver.reports());
+    }
+
+    /** With NCCL between the ranks, whose pieces are the largest part of so small a model's memory. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "tiny-chatglm3|zero.stage=3|bf16",
+                "tiny-chatglm1|zero.stage=2|bf16",
+                "tiny-chatglm2|zero.offload_params=true|fp32"
+            })
+    void planOfSeveralRanksEqualsTheirDrivers(String fixture, String setting, String precision) throws Exception {
+        JobConfig job = job(fixture, "{type: full}", precision, 6, setting, 4);
+        DecoderConfig model = ModelConfigReader.read(job.model().path());
+        List<RankPlan> planned = Planner.plan(job, model).ranks();
+        TunedModel tuned = Tuning.of(model, job.method().tuning());
+        List<Long> peaks = CudaRanks.run(4, 3, 0, (device, group) -> {
+            try (ZeroEngine engine = new ZeroEngine(tuned, Planner.engine(job, 24), device, group)) {
+                StartWeights.fillAll(job.model(), 1, engine);
+                engine.publishMaster();
+                StepInput step = Planner.step(job, group.rank(), Planner.batch(model, 1, 24));
+                engine.step(step);
+                engine.step(step);
+                return SimulatedDriver.peakBytes(group.rank());
+            }
+        });
+        assertEquals(planned.stream().map(RankPlan::devicePeakBytes).toList(), peaks);
+    }
+
+    private static JobConfig job(
+            String fixture, String method, String precision, int samples, String setting, int workers) {
+        Path directory = SharedFixtures.require(fixture).resolve("safetensors-fp32");
+        String yaml =
+                "model: {path: " + directory + "}\ndata: {train: /none.jsonl, max_length: 24}\noutput_dir: /none\n"
+                        + "train: {micro_batch_size: 1, global_batch_size: " + samples + "}\nprecision: " + precision
+                        + "\nworkers: " + workers + "\nmethod: " + method + "\n";
+        return JobFile.parse(yaml, "job.yaml", List.of(setting)).config();
     }
 }

@@ -12,19 +12,19 @@ import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.cuda.SimulatedDriver;
 
 /** Ranks as threads of this process, each on a simulated GPU, with simulated NCCL between them. No GPU takes part. */
-final class CudaRanks {
+public final class CudaRanks {
     private static final long DEVICE_BYTES = 256L << 20;
 
     private CudaRanks() {}
 
     /** What one rank does. The group and the device are closed after it, in that order. */
     @FunctionalInterface
-    interface Work<T> {
+    public interface Work<T> {
         T run(CudaDevice device, Collectives group) throws Exception;
     }
 
     /** Results by rank; fails where the simulation has found a fault. */
-    static <T> List<T> run(int world, long seed, int delayMicros, Work<T> work) throws Exception {
+    public static <T> List<T> run(int world, long seed, int delayMicros, Work<T> work) throws Exception {
         SimulatedDriver.start(world, DEVICE_BYTES, seed, delayMicros);
         Ranks.Meeting meeting = new Ranks.Meeting();
         AbortSignal signal = new AbortSignal();

@@ -180,14 +180,16 @@ class SlowStreamTest {
                 Arrays.fill(ones, 1);
                 Tensor gradient = Inputs.floats(device, memory, ones, ones.length);
                 SimulatedDriver.slow(Lane.TO_HOST, SLOW_MICROS);
-                store.beginRound(true, true);
-                Tensor buffer = store.acquire(UNIT);
-                device.ops().zero(buffer);
-                device.ops().add(buffer, buffer, gradient);
-                store.reduce(UNIT, false);
-                device.ops().zero(store.acquire(UNIT));
-                store.finishAll();
-                assertEquals(ones.length, store.sumOfSquares(UNIT));
+                for (int round = 1; round <= 2; round++) {
+                    store.beginRound(round == 1, true);
+                    Tensor buffer = store.acquire(UNIT);
+                    device.ops().zero(buffer);
+                    device.ops().add(buffer, buffer, gradient);
+                    store.reduce(UNIT, false);
+                    device.ops().zero(store.acquire(UNIT));
+                    store.finishAll();
+                    assertEquals(round * round * ones.length, store.sumOfSquares(UNIT), "round " + round);
+                }
             }
             return null;
         });
