@@ -84,12 +84,14 @@ class CudaRunIT {
         Path job = TinyJob.write(directory, model, workers, 3);
         try (CleanRoom room = new CleanRoom(directory);
                 TensorSource reference = SafetensorsFile.open(TinyJob.file(model, "train.safetensors"))) {
-            start(room, job, "--set", setting).await(LIMIT).expect(0);
+            start(room, job, "--set", setting, "--set", "train.max_steps=10")
+                    .await(LIMIT)
+                    .expect(0);
             float[] losses = reference.readAll("accum4/loss");
             float[] norms = reference.readAll("accum4/grad_norm");
             List<JsonNode> metrics = Commands.metrics(room.output);
-            assertEquals(20, metrics.size());
-            for (int i = 0; i < 20; i++) {
+            assertEquals(10, metrics.size());
+            for (int i = 0; i < 10; i++) {
                 JsonNode step = metrics.get(i);
                 assertEquals(workers, step.path("workers").asInt());
                 assertEquals(losses[i], step.path("loss").asDouble(), 1e-4 * losses[i], "loss of step " + (i + 1));
@@ -106,13 +108,13 @@ class CudaRunIT {
     void workersComeGoAndDie() throws Exception {
         Path job = TinyJob.write(directory, "tiny-chatglm3", 4, 3);
         Path calm = directory.resolve("calm");
-        String[] common = {"--set", "train.max_steps=44", "--set", "checkpoint.every_steps=10"};
+        String[] common = {"--set", "train.max_steps=28", "--set", "checkpoint.every_steps=10"};
         try (CleanRoom room = new CleanRoom(directory)) {
             start(room, job, with(common, "--workers", "1", "--set", "output_dir=" + calm))
                     .await(LIMIT)
                     .expect(0);
-            Running run = start(room, job, with(common, "--set", "train.min_step_seconds=0.4"));
-            awaitStep(room, run, 4);
+            Running run = start(room, job, with(common, "--set", "train.min_step_seconds=1"));
+            awaitStep(room, run, 2);
             for (int workers : new int[] {2, 4}) {
                 room.run("scale.sh", String.valueOf(workers), "--run", room.output.toString())
                         .expect(0);
@@ -123,7 +125,7 @@ class CudaRunIT {
                 assertEquals(workers, devices.stream().distinct().count(), devices.toString());
                 assertTrue(devices.stream().allMatch(d -> d.matches("cuda:[0-3]")), devices.toString());
             }
-            JsonNode before = awaitStep(room, run, 24);
+            JsonNode before = awaitStep(room, run, 18);
             long pid = room.commands
                     .status(room.output)
                     .path("workers")
@@ -140,8 +142,8 @@ class CudaRunIT {
             run.await(LIMIT).expect(0);
             double[] expected = Commands.losses(calm);
             double[] actual = Commands.losses(room.output);
-            assertEquals(44, actual.length);
-            for (int i = 0; i < 44; i++) {
+            assertEquals(28, actual.length);
+            for (int i = 0; i < 28; i++) {
                 assertEquals(expected[i], actual[i], 1e-5 * expected[i], "loss of step " + (i + 1));
             }
             assertNoFaults(5);

@@ -41,7 +41,7 @@ class ElasticMethodsIT {
             start(room, job, "--workers", "1", "--set", "output_dir=" + calm)
                     .await(LIMIT)
                     .expect(0);
-            Running run = start(room, job, "--set", "train.min_step_seconds=0.2");
+            Running run = start(room, job, "--set", "train.min_step_seconds=0.5");
             Commands.awaitMetrics(output, LIMIT, run, m -> m.path("step").asInt() >= 3);
             room.run("scale.sh", "3", "--run", output.toString()).expect(0);
             int scaled = Commands.awaitMetrics(

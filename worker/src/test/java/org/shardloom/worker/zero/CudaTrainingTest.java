@@ -33,7 +33,7 @@ class CudaTrainingTest {
     })
     void stepsEqualTheReference(int world, Sharding sharding, boolean recompute) throws Exception {
         List<List<Double>> byRank = CudaRanks.run(
-                world, 7, 50, (device, group) -> losses(device, group, DType.F32, sharding, recompute, 10));
+                world, 7, 50, (device, group) -> losses(device, group, DType.F32, sharding, recompute, 6));
         byRank.forEach(losses -> assertEquals(byRank.get(0), losses));
     }
 
@@ -44,7 +44,7 @@ class CudaTrainingTest {
         List<Double> first = null;
         for (int seed = 1; seed <= SEEDS; seed++) {
             List<Double> losses = CudaRanks.run(
-                            4, seed, 200, (device, group) -> losses(device, group, DType.F32, sharding, true, 2))
+                            4, seed, 60, (device, group) -> losses(device, group, DType.F32, sharding, true, 2))
                     .get(0);
             first = first == null ? losses : first;
             assertEquals(first, losses, "losses with seed " + seed);
