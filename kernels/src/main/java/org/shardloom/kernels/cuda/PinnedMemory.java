@@ -11,12 +11,15 @@ import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.OutOfMemoryException;
 import org.shardloom.kernels.device.Purpose;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Page-locked host memory, which a device copies to and from without the processor. Freed blocks of a size wait for the next of it: locking
  * pages takes long. Thread-safe.
  */
 final class PinnedMemory implements Memory.Allocator, AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(PinnedMemory.class);
     private static final long PAGE = 4096;
     private static final long GRANULE = 512;
 
@@ -97,7 +100,10 @@ final class PinnedMemory implements Memory.Allocator, AutoCloseable {
         JCudaDriver.cuCtxSynchronize();
         free.forEach((size, blocks) -> blocks.forEach(address -> {
             // On a failed device as well: the pages go back all the same.
-            JCudaDriver.cuMemHostUnregister(HostPointer.direct(address));
+            int result = JCudaDriver.cuMemHostUnregister(HostPointer.direct(address));
+            if (result != CUresult.CUDA_SUCCESS) {
+                LOG.warn("{}: cuMemHostUnregister returned {}", calls.device(), CUresult.stringFor(result));
+            }
             NativeCpu.release(origins.remove(address), size + PAGE);
         }));
         free.clear();
