@@ -287,7 +287,10 @@ struct Blocks {
     bool keep;  // sums stay between blocks of terms
     int64_t commonCount, ownCount, piece, commonMost, ownMost;
 
-    Blocks(int64_t m, int64_t n, int64_t k, int threads) : left(m < n), once(k <= NEAR), keep(k > TERMS), commonCount(left ? m : n), ownCount(left ? n : m) {
+    /** @param rightIsSlow whether the right side's terms are apart: packing it takes longer, and costs least while tiles are multiplied */
+    Blocks(int64_t m, int64_t n, int64_t k, bool rightIsSlow, int threads)
+        : left(rightIsSlow ? m <= n : m < n), once(k <= NEAR), keep(k > TERMS), commonCount(left ? m : n),
+          ownCount(left ? n : m) {
         piece = once ? 128 : 256;
         while (piece > PANEL && ownCount < 2 * threads * piece) piece /= 2;
         commonMost = least(panels(commonCount) * PANEL, once ? 1024 : 512);
@@ -305,7 +308,7 @@ struct Blocks {
  */
 void gemm(int64_t m, int64_t n, int64_t k, const Side& a, const Side& b, const Out& out) {
     const int threads = omp_in_parallel() || double(m) * n * k < 1e6 ? 1 : omp_get_max_threads();
-    const Blocks cut(m, n, k, threads);
+    const Blocks cut(m, n, k, b.term != 1, threads);
     const Side &common = cut.left ? a : b, &own = cut.left ? b : a;
     char* shared = reinterpret_cast<char*>(scratch(0, size_t(cut.commonMost / PANEL * stepsOf(least(k, TERMS)) * STEP_BYTES / 4)));
     float* kept = cut.keep ? scratch(1, size_t((cut.ownMost + cut.piece - 1) / cut.piece * cut.sumsOfPiece())) : nullptr;

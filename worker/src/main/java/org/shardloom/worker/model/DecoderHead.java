@@ -15,10 +15,12 @@ import org.shardloom.kernels.tensor.Tensor;
  * exist; the gradient of a chunk is taken at once, while its logits are there.
  */
 final class DecoderHead {
-    /** Bytes of fp32 logits that may exist at a time, where that is enough rows: up to a vocabulary of 8,192. */
-    private static final long CHUNK_BYTES = 8L << 20;
+    /** Bytes of fp32 logits that may exist at a time, between the least and the most rows. */
+    private static final long CHUNK_BYTES = 128L << 20;
     /** Fewer rows would read the weights, and read and write their gradients, too often. */
     private static final long LEAST_ROWS = 256;
+    /** More rows gain nothing. */
+    private static final long MOST_ROWS = 512;
 
     private final DecoderConfig config;
     private final Device device;
@@ -34,7 +36,7 @@ final class DecoderHead {
 
     /** Rows whose logits are computed at a time. */
     static long chunkRows(long vocabulary) {
-        return Math.max(LEAST_ROWS, CHUNK_BYTES / (4L * vocabulary));
+        return Math.max(LEAST_ROWS, Math.min(MOST_ROWS, CHUNK_BYTES / (4L * vocabulary) / 32 * 32));
     }
 
     /**
