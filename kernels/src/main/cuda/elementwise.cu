@@ -48,22 +48,25 @@ PER_DTYPE(DROPOUT)
 KERNEL(tanh_forward, float* out, const float* x, i64 n) { FOR_ALL(i, n) out[i] = tanhf(x[i]); }
 KERNEL(tanh_backward, float* gradX, const float* gradY, const float* y, i64 n) { FOR_ALL(i, n) gradX[i] = gradY[i] * (1.0f - y[i] * y[i]); }
 
-#define SWIGLU(S, T)                                                                        \
-    KERNEL(swiglu_##S, T* out, const T* gateUp, i64 rows, i64 n) {                          \
-        FOR_ALL(i, rows * n) {                                                              \
-            const i64 at = i / n * 2 * n + i % n;                                           \
-            const float gate = widen(gateUp[at]), up = widen(gateUp[at + n]);               \
-            narrow(gate / (1.0f + expf(-gate)) * up, out[i]);                               \
-        }                                                                                   \
-    }                                                                                       \
-    KERNEL(swiglu_backward_##S, T* gradGateUp, const T* gradOut, const T* gateUp, i64 rows, i64 n) { \
-        FOR_ALL(i, rows * n) {                                                              \
-            const i64 at = i / n * 2 * n + i % n;                                           \
-            const float gate = widen(gateUp[at]), up = widen(gateUp[at + n]), g = widen(gradOut[i]); \
-            const float sigmoid = 1.0f / (1.0f + expf(-gate)), silu = gate * sigmoid;       \
-            narrow(g * silu, gradGateUp[at + n]);                                           \
-            narrow(g * up * (sigmoid + silu * (1.0f - sigmoid)), gradGateUp[at]);           \
-        }                                                                                   \
+/** Element of a row's bias; 0 where there is none. */
+template <class T> __device__ __forceinline__ float biasAt(const T* bias, i64 at) { return bias ? widen(bias[at]) : 0.0f; }
+
+#define SWIGLU(S, T)                                                                                                            \
+    KERNEL(swiglu_##S, T* out, const T* gateUp, const T* bias, i64 rows, i64 n) {                                               \
+        FOR_ALL(i, rows * n) {                                                                                                  \
+            const i64 column = i % n, at = i / n * 2 * n + column;                                                              \
+            const float gate = widen(gateUp[at]) + biasAt(bias, column), up = widen(gateUp[at + n]) + biasAt(bias, column + n); \
+            narrow(gate / (1.0f + expf(-gate)) * up, out[i]);                                                                   \
+        }                                                                                                                       \
+    }                                                                                                                           \
+    KERNEL(swiglu_backward_##S, T* gradGateUp, const T* gradOut, const T* gateUp, const T* bias, i64 rows, i64 n) {             \
+        FOR_ALL(i, rows * n) {                                                                                                  \
+            const i64 column = i % n, at = i / n * 2 * n + column;                                                              \
+            const float gate = widen(gateUp[at]) + biasAt(bias, column), up = widen(gateUp[at + n]) + biasAt(bias, column + n); \
+            const float g = widen(gradOut[i]), sigmoid = 1.0f / (1.0f + expf(-gate)), silu = gate * sigmoid;                    \
+            narrow(g * silu, gradGateUp[at + n]);                                                                               \
+            narrow(g * up * (sigmoid + silu * (1.0f - sigmoid)), gradGateUp[at]);                                               \
+        }                                                                                                                       \
     }
 PER_DTYPE(SWIGLU)
 
@@ -74,11 +77,14 @@ __device__ __forceinline__ float geluSlope(float x) {
     const float t = geluTanh(x), inner = GELU_SCALE * (1.0f + 3.0f * GELU_CUBE * x * x);
     return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * inner;
 }
-#define GELU(S, T)                                                                                                    \
-    KERNEL(gelu_##S, T* out, const T* x, i64 n) {                                                                     \
-        FOR_ALL(i, n) { const float v = widen(x[i]); narrow(0.5f * v * (1.0f + geluTanh(v)), out[i]); }               \
-    }                                                                                                                 \
-    KERNEL(gelu_backward_##S, T* gradX, const T* gradOut, const T* x, i64 n) {                                        \
-        FOR_ALL(i, n) narrow(widen(gradOut[i]) * geluSlope(widen(x[i])), gradX[i]);                                   \
+#define GELU(S, T)                                                                                               \
+    KERNEL(gelu_##S, T* out, const T* x, const T* bias, i64 rows, i64 n) {                                       \
+        FOR_ALL(i, rows * n) {                                                                                   \
+            const float v = widen(x[i]) + biasAt(bias, i % n);                                                   \
+            narrow(0.5f * v * (1.0f + geluTanh(v)), out[i]);                                                     \
+        }                                                                                                        \
+    }                                                                                                            \
+    KERNEL(gelu_backward_##S, T* gradX, const T* gradOut, const T* x, const T* bias, i64 rows, i64 n) {          \
+        FOR_ALL(i, rows * n) narrow(widen(gradOut[i]) * geluSlope(widen(x[i]) + biasAt(bias, i % n)), gradX[i]); \
     }
 PER_DTYPE(GELU)

@@ -94,9 +94,11 @@ void addBias(int64_t x, int64_t bias, int dtype, int64_t rows, int64_t n) {
 void addScaled(int64_t out, int64_t a, int64_t b, int dtype, int64_t n, float factor) {
     FOR_TYPE(dtype, T, ON_ISA(addScaled(at<T>(out), at<T>(a), at<T>(b), n, factor)));
 }
-void geluForward(int64_t out, int64_t x, int dtype, int64_t n) { FOR_TYPE(dtype, T, ON_ISA(geluForward(at<T>(out), at<T>(x), n))); }
-void geluBackward(int64_t gradX, int64_t gradOut, int64_t x, int dtype, int64_t n) {
-    FOR_TYPE(dtype, T, ON_ISA(geluBackward(at<T>(gradX), at<T>(gradOut), at<T>(x), n)));
+void geluForward(int64_t out, int64_t x, int64_t bias, int dtype, int64_t rows, int64_t n) {
+    FOR_TYPE(dtype, T, ON_ISA(geluForward(at<T>(out), at<T>(x), at<T>(bias), rows, n)));
+}
+void geluBackward(int64_t gradX, int64_t gradOut, int64_t x, int64_t bias, int dtype, int64_t rows, int64_t n) {
+    FOR_TYPE(dtype, T, ON_ISA(geluBackward(at<T>(gradX), at<T>(gradOut), at<T>(x), at<T>(bias), rows, n)));
 }
 void rotary(int64_t qkv, int64_t bias, int dtype, int64_t table, int64_t positions, int64_t tokens, int heads, int groups, int headSize,
             bool byHead, int rotaryDim, int rotation, bool inverse) {
@@ -124,11 +126,11 @@ void attentionBackward(int64_t gradQkv, int64_t gradContext, int64_t context, in
         amx::attentionBackward(at<bf16>(gradQkv), at<bf16>(gradContext), at<bf16>(context), at<float>(logSums), at<bf16>(qkv), shape);
     else FOR_TYPE(dtype, T, ON_ISA(attentionBackward(at<T>(gradQkv), at<T>(gradContext), at<T>(context), at<float>(logSums), at<T>(qkv), shape)));
 }
-void swigluForward(int64_t out, int64_t gateUp, int dtype, int64_t rows, int64_t n) {
-    FOR_TYPE(dtype, T, ON_ISA(swigluForward(at<T>(out), at<T>(gateUp), rows, n)));
+void swigluForward(int64_t out, int64_t gateUp, int64_t bias, int dtype, int64_t rows, int64_t n) {
+    FOR_TYPE(dtype, T, ON_ISA(swigluForward(at<T>(out), at<T>(gateUp), at<T>(bias), rows, n)));
 }
-void swigluBackward(int64_t gradGateUp, int64_t gradOut, int64_t gateUp, int dtype, int64_t rows, int64_t n) {
-    FOR_TYPE(dtype, T, ON_ISA(swigluBackward(at<T>(gradGateUp), at<T>(gradOut), at<T>(gateUp), rows, n)));
+void swigluBackward(int64_t gradGateUp, int64_t gradOut, int64_t gateUp, int64_t bias, int dtype, int64_t rows, int64_t n) {
+    FOR_TYPE(dtype, T, ON_ISA(swigluBackward(at<T>(gradGateUp), at<T>(gradOut), at<T>(gateUp), at<T>(bias), rows, n)));
 }
 void columnSum(int64_t out, int outType, bool accumulate, int64_t x, int dtype, int64_t rows, int64_t n) {
     FOR_TYPE(dtype, T, FOR_TYPE(outType, G, ON_ISA(columnSum(at<G>(out), accumulate, at<T>(x), rows, n))));

@@ -164,24 +164,24 @@ final class KernelCases {
         Size size = Size.of(tokens, f, dtype.bytes);
         if (model.firstGlm()) {
             add("gelu", GELU, size, m -> {
-                Tensor x = zeros(m, dtype, tokens, f), out = zeros(m, dtype, tokens, f);
-                return () -> ops().gelu(out, x);
+                Tensor x = zeros(m, dtype, tokens, f), bias = zeros(m, dtype, f), out = zeros(m, dtype, tokens, f);
+                return () -> ops().gelu(out, x, bias);
             });
             add("gelu_backward", GELU_BACKWARD, size, m -> {
                 Tensor x = zeros(m, dtype, tokens, f), grad = zeros(m, dtype, tokens, f);
-                Tensor out = zeros(m, dtype, tokens, f);
-                return () -> ops().geluBackward(out, grad, x);
+                Tensor bias = zeros(m, dtype, f), out = zeros(m, dtype, tokens, f);
+                return () -> ops().geluBackward(out, grad, x, bias);
             });
             return;
         }
         add("swiglu", SWIGLU, size, m -> {
             Tensor x = zeros(m, dtype, tokens, 2 * f), out = zeros(m, dtype, tokens, f);
-            return () -> ops().swiglu(out, x);
+            return () -> ops().swiglu(out, x, null);
         });
         add("swiglu_backward", SWIGLU_BACKWARD, size, m -> {
             Tensor x = zeros(m, dtype, tokens, 2 * f), grad = zeros(m, dtype, tokens, f);
             Tensor out = zeros(m, dtype, tokens, 2 * f);
-            return () -> ops().swigluBackward(out, grad, x);
+            return () -> ops().swigluBackward(out, grad, x, null);
         });
     }
 

@@ -56,15 +56,16 @@ abstract class CpuFirstGlmOps extends CpuQuantizedOps implements FirstGlmOps {
     }
 
     @Override
-    public void gelu(Tensor out, Tensor x) {
-        OpShapes.alike(out, x);
-        NativeCpu.geluForward(out.address(), x.address(), out.dtype().code, out.elements());
+    public void gelu(Tensor out, Tensor x, Tensor bias) {
+        OpShapes.gelu(bias, x, out);
+        NativeCpu.geluForward(out.address(), x.address(), address(bias), x.dtype().code, x.rows(), x.columns());
     }
 
     @Override
-    public void geluBackward(Tensor gradX, Tensor gradOut, Tensor x) {
-        OpShapes.alike(gradX, gradOut, x);
-        NativeCpu.geluBackward(gradX.address(), gradOut.address(), x.address(), x.dtype().code, x.elements());
+    public void geluBackward(Tensor gradX, Tensor gradOut, Tensor x, Tensor bias) {
+        OpShapes.gelu(bias, x, gradX, gradOut);
+        NativeCpu.geluBackward(
+                gradX.address(), gradOut.address(), x.address(), address(bias), x.dtype().code, x.rows(), x.columns());
     }
 
     @Override

@@ -206,18 +206,20 @@ final class CpuOps extends CpuFirstGlmOps implements Ops {
     }
 
     @Override
-    public void swiglu(Tensor out, Tensor gateUp) {
-        OpShapes.swiglu(out, gateUp);
-        NativeCpu.swigluForward(out.address(), gateUp.address(), out.dtype().code, out.rows(), out.columns());
+    public void swiglu(Tensor out, Tensor gateUp, Tensor bias) {
+        OpShapes.swiglu(out, gateUp, bias);
+        NativeCpu.swigluForward(
+                out.address(), gateUp.address(), address(bias), out.dtype().code, out.rows(), out.columns());
     }
 
     @Override
-    public void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp) {
-        OpShapes.swigluBackward(gradGateUp, gradOut, gateUp);
+    public void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp, Tensor bias) {
+        OpShapes.swigluBackward(gradGateUp, gradOut, gateUp, bias);
         NativeCpu.swigluBackward(
                 gradGateUp.address(),
                 gradOut.address(),
                 gateUp.address(),
+                address(bias),
                 gradOut.dtype().code,
                 gradOut.rows(),
                 gradOut.columns());

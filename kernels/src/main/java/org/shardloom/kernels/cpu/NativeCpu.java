@@ -126,9 +126,9 @@ public final class NativeCpu {
 
     public static native void addScaled(long out, long a, long b, int dtype, long n, float factor);
 
-    public static native void geluForward(long out, long x, int dtype, long n);
+    public static native void geluForward(long out, long x, long bias, int dtype, long rows, long n);
 
-    public static native void geluBackward(long gradX, long gradOut, long x, int dtype, long n);
+    public static native void geluBackward(long gradX, long gradOut, long x, long bias, int dtype, long rows, long n);
 
     public static native void attentionForward(
             long context,
@@ -173,9 +173,10 @@ public final class NativeCpu {
             int headSize,
             boolean byHead);
 
-    public static native void swigluForward(long out, long gateUp, int dtype, long rows, long n);
+    public static native void swigluForward(long out, long gateUp, long bias, int dtype, long rows, long n);
 
-    public static native void swigluBackward(long gradGateUp, long gradOut, long gateUp, int dtype, long rows, long n);
+    public static native void swigluBackward(
+            long gradGateUp, long gradOut, long gateUp, long bias, int dtype, long rows, long n);
 
     public static native void columnSum(
             long out, int outType, boolean accumulate, long x, int dtype, long rows, long n);

@@ -53,15 +53,16 @@ abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
     }
 
     @Override
-    public void gelu(Tensor out, Tensor x) {
-        OpShapes.alike(out, x);
-        stream.each("gelu" + Stream.suffix(x.dtype()), x.elements(), out, x, x.elements());
+    public void gelu(Tensor out, Tensor x, Tensor bias) {
+        OpShapes.gelu(bias, x, out);
+        stream.each("gelu" + Stream.suffix(x.dtype()), x.elements(), out, x, bias, x.rows(), x.columns());
     }
 
     @Override
-    public void geluBackward(Tensor gradX, Tensor gradOut, Tensor x) {
-        OpShapes.alike(gradX, gradOut, x);
-        stream.each("gelu_backward" + Stream.suffix(x.dtype()), x.elements(), gradX, gradOut, x, x.elements());
+    public void geluBackward(Tensor gradX, Tensor gradOut, Tensor x, Tensor bias) {
+        OpShapes.gelu(bias, x, gradX, gradOut);
+        String kernel = "gelu_backward" + Stream.suffix(x.dtype());
+        stream.each(kernel, x.elements(), gradX, gradOut, x, bias, x.rows(), x.columns());
     }
 
     @Override

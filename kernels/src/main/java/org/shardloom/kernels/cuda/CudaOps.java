@@ -102,17 +102,18 @@ final class CudaOps extends CudaAttentionOps implements Ops {
     }
 
     @Override
-    public void swiglu(Tensor out, Tensor gateUp) {
-        OpShapes.swiglu(out, gateUp);
-        stream.each("swiglu" + Stream.suffix(out.dtype()), out.elements(), out, gateUp, out.rows(), out.columns());
+    public void swiglu(Tensor out, Tensor gateUp, Tensor bias) {
+        OpShapes.swiglu(out, gateUp, bias);
+        String kernel = "swiglu" + Stream.suffix(out.dtype());
+        stream.each(kernel, out.elements(), out, gateUp, bias, out.rows(), out.columns());
     }
 
     @Override
-    public void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp) {
-        OpShapes.swigluBackward(gradGateUp, gradOut, gateUp);
+    public void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp, Tensor bias) {
+        OpShapes.swigluBackward(gradGateUp, gradOut, gateUp, bias);
         long t = gradOut.rows(), f = gradOut.columns();
         String kernel = "swiglu_backward" + Stream.suffix(gradOut.dtype());
-        stream.each(kernel, gradOut.elements(), gradGateUp, gradOut, gateUp, t, f);
+        stream.each(kernel, gradOut.elements(), gradGateUp, gradOut, gateUp, bias, t, f);
     }
 
     @Override

@@ -25,9 +25,10 @@ public enum KernelCosts {
     DROPOUT("dropout_", s -> s.each(2 * s.width), s -> s.each(14)),
     TANH("tanh_forward", s -> s.each(8), s -> s.each(1)),
     TANH_BACKWARD("tanh_backward", s -> s.each(12), s -> s.each(3)),
-    GELU("gelu_", s -> s.each(2 * s.width), s -> s.each(8)),
-    GELU_BACKWARD("gelu_backward_", s -> s.each(3 * s.width), s -> s.each(16)),
-    /** Rows of columns outputs from twice as many inputs. */
+    /** Of sums with a bias. */
+    GELU("gelu_", s -> s.each(2 * s.width) + s.columns * s.width, s -> s.each(9)),
+    GELU_BACKWARD("gelu_backward_", s -> s.each(3 * s.width) + s.columns * s.width, s -> s.each(17)),
+    /** Rows of columns outputs from twice as many inputs, without biases. */
     SWIGLU("swiglu_", s -> s.each(3 * s.width), s -> s.each(5)),
     SWIGLU_BACKWARD("swiglu_backward_", s -> s.each(5 * s.width), s -> s.each(11)),
 

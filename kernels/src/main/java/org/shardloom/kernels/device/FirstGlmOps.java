@@ -33,11 +33,15 @@ public interface FirstGlmOps {
     /** x[T, N] += bias[N], in place. */
     void addBias(Tensor x, Tensor bias);
 
-    /** out = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel, 2016); may alias. */
-    void gelu(Tensor out, Tensor x);
+    /**
+     * out[T, N] = z / 2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) with z = x + bias (Hendrycks and Gimpel, 2016); out may alias x.
+     *
+     * @param bias [N]; null for none
+     */
+    void gelu(Tensor out, Tensor x, Tensor bias);
 
-    /** gradX is overwritten; it may alias gradOut or x. */
-    void geluBackward(Tensor gradX, Tensor gradOut, Tensor x);
+    /** gradX[T, N] is overwritten; it may alias gradOut or x. That of the bias is the sum of its rows. */
+    void geluBackward(Tensor gradX, Tensor gradOut, Tensor x, Tensor bias);
 
     /** out = a + factor * b; may alias. */
     void addScaled(Tensor out, Tensor a, Tensor b, float factor);

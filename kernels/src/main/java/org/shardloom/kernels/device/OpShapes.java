@@ -133,12 +133,13 @@ public final class OpShapes {
                 starts.count() - 1);
     }
 
-    public static void swiglu(Tensor out, Tensor gateUp) {
+    public static void swiglu(Tensor out, Tensor gateUp, Tensor bias) {
         shape("gateUp", gateUp, out.dtype(), out.rows(), 2 * out.columns());
+        optionalBias(bias, gateUp);
     }
 
-    public static void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp) {
-        shape("gateUp", gateUp, gradOut.dtype(), gradOut.rows(), 2 * gradOut.columns());
+    public static void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp, Tensor bias) {
+        swiglu(gradOut, gateUp, bias);
         shape("gradGateUp", gradGateUp, gradOut.dtype(), gradOut.rows(), 2 * gradOut.columns());
     }
 
@@ -200,7 +201,19 @@ public final class OpShapes {
         shape("bias", bias, x.dtype(), x.columns());
     }
 
-    /** Operands of {@link FirstGlmOps#gelu}, its gradient and {@link FirstGlmOps#addScaled}: as many elements of one dtype, in any shape. */
+    private static void optionalBias(Tensor bias, Tensor x) {
+        if (bias != null) {
+            addBias(x, bias);
+        }
+    }
+
+    /** Of GELU and of its gradient. */
+    public static void gelu(Tensor bias, Tensor x, Tensor... others) {
+        alike(x, others);
+        optionalBias(bias, x);
+    }
+
+    /** Operands of {@link FirstGlmOps#addScaled}: as many elements of one dtype, in any shape. */
     public static void alike(Tensor first, Tensor... others) {
         for (Tensor other : others) {
             require(

@@ -145,11 +145,15 @@ public interface Ops extends AdapterOps, FirstGlmOps, QuantizedOps {
         attentionBackward(gradQkv, gradContext, context, logSums, qkv, starts, null, shape);
     }
 
-    /** out[T, F] = silu(gateUp[T, :F]) * gateUp[T, F:] (Shazeer, 2020). */
-    void swiglu(Tensor out, Tensor gateUp);
+    /**
+     * out[T, F] = silu(z[T, :F]) * z[T, F:] with z = gateUp + bias (Shazeer, 2020).
+     *
+     * @param bias [2F]; null for none
+     */
+    void swiglu(Tensor out, Tensor gateUp, Tensor bias);
 
-    /** gradGateUp[T, 2F] is overwritten; it may alias gateUp. */
-    void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp);
+    /** gradGateUp[T, 2F] is overwritten; it may alias gateUp. That of the bias is the sum of its rows. */
+    void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp, Tensor bias);
 
     /** out[N] (+)= sum over rows of x[T, N]: the gradient of a bias. */
     void columnSum(Tensor out, Tensor x, boolean accumulate);

@@ -165,22 +165,22 @@ final class PlanOps implements Ops {
     }
 
     @Override
-    public void swiglu(Tensor out, Tensor gateUp) {
+    public void swiglu(Tensor out, Tensor gateUp, Tensor bias) {
         touch(out, gateUp);
     }
 
     @Override
-    public void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp) {
+    public void swigluBackward(Tensor gradGateUp, Tensor gradOut, Tensor gateUp, Tensor bias) {
         touch(gradGateUp, gradOut, gateUp);
     }
 
     @Override
-    public void gelu(Tensor out, Tensor x) {
+    public void gelu(Tensor out, Tensor x, Tensor bias) {
         touch(out, x);
     }
 
     @Override
-    public void geluBackward(Tensor gradX, Tensor gradOut, Tensor x) {
+    public void geluBackward(Tensor gradX, Tensor gradOut, Tensor x, Tensor bias) {
         touch(gradX, gradOut, x);
     }
 

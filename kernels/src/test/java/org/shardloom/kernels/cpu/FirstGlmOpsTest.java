@@ -145,25 +145,36 @@ class FirstGlmOpsTest {
     @EnumSource
     void geluAndItsGradientAreTheirDefinitions(DType dtype) {
         for (double range : new double[] {0.01, 1, 6, 60}) {
-            for (int n : new int[] {1, 3, 17, 65, 2049, 5000}) {
+            for (int n : new int[] {1, 3, 17, 65, 511, 513, 2049, 5000}) {
                 try (Guarded memory = new Guarded()) {
-                    Tensor x = memory.random(dtype, range, 1, n), out = memory.empty(dtype, 1, n);
-                    Tensor gradOut = memory.random(dtype, 1, 1, n), grad = memory.empty(dtype, 1, n);
-                    double[] xs = Guarded.read(x), gs = Guarded.read(gradOut);
-                    Bounded values = new Bounded(n), slopes = new Bounded(n);
-                    for (int i = 0; i < n; i++) {
-                        values.add(i, gelu(xs[i]), Math.abs(xs[i]));
-                        slopes.add(i, gs[i] * geluSlope(xs[i]), Math.abs(gs[i]) * (1 + xs[i] * xs[i]));
-                    }
-                    ops.gelu(out, x);
-                    values.check("gelu of " + x + ", seed " + memory.seed, 24, out);
-                    ops.geluBackward(grad, gradOut, x);
-                    slopes.check("gradient of " + x + ", seed " + memory.seed, 48, grad);
-                    ops.geluBackward(x, gradOut, x);
-                    assertArrayEquals(Guarded.bytes(grad), Guarded.bytes(x));
+                    checkGelu(memory, memory.random(dtype, range, 3, n), null);
+                }
+                try (Guarded memory = new Guarded()) {
+                    Tensor bias = memory.random(dtype, range, n);
+                    checkGelu(memory, memory.random(dtype, range, 3, n), bias);
                 }
             }
         }
+    }
+
+    private void checkGelu(Guarded memory, Tensor x, Tensor bias) {
+        long rows = x.rows(), n = x.columns();
+        Tensor out = memory.empty(x.dtype(), rows, n), grad = memory.empty(x.dtype(), rows, n);
+        Tensor gradOut = memory.random(x.dtype(), 1, rows, n);
+        double[] xs = Reference.addBias(Guarded.read(x), bias == null ? null : Guarded.read(bias));
+        double[] gs = Guarded.read(gradOut);
+        Bounded values = new Bounded(xs.length), slopes = new Bounded(xs.length);
+        for (int i = 0; i < xs.length; i++) {
+            values.add(i, gelu(xs[i]), Math.abs(xs[i]));
+            slopes.add(i, gs[i] * geluSlope(xs[i]), Math.abs(gs[i]) * (1 + xs[i] * xs[i]));
+        }
+        String what = x + (bias == null ? "" : " with a bias") + ", seed " + memory.seed;
+        ops.gelu(out, x, bias);
+        values.check("gelu of " + what, 24, out);
+        ops.geluBackward(grad, gradOut, x, bias);
+        slopes.check("gradient of " + what, 48, grad);
+        ops.geluBackward(x, gradOut, x, bias);
+        assertArrayEquals(Guarded.bytes(grad), Guarded.bytes(x));
     }
 
     @ParameterizedTest

@@ -102,6 +102,15 @@ final class Reference {
         return 1 / (1 + Math.exp(-x));
     }
 
+    /** x + bias, rounded to fp32 as every implementation does; the bias is repeated for each row, and none where null. */
+    static double[] addBias(double[] x, double[] bias) {
+        double[] sums = x.clone();
+        for (int i = 0; bias != null && i < x.length; i++) {
+            sums[i] = (float) (x[i] + bias[i % bias.length]);
+        }
+        return sums;
+    }
+
     static Bounded swiglu(double[] gateUp, int n) {
         Bounded out = new Bounded(gateUp.length / 2);
         for (int i = 0; i < out.values.length; i++) {

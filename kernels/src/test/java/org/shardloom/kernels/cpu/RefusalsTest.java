@@ -142,10 +142,13 @@ class RefusalsTest {
     @Test
     void elementwiseOperandsThatDiffer() {
         refused(
-                () -> ops.swiglu(f32(5, 7), f32(5, 13)),
-                () -> ops.swiglu(f32(5, 7), bf16(5, 14)),
-                () -> ops.swigluBackward(f32(5, 7), f32(5, 7), f32(5, 14)),
-                () -> ops.swigluBackward(f32(5, 14), f32(4, 7), f32(5, 14)),
+                () -> ops.swiglu(f32(5, 7), f32(5, 13), null),
+                () -> ops.swiglu(f32(5, 7), bf16(5, 14), null),
+                () -> ops.swiglu(f32(5, 7), f32(5, 14), f32(7)),
+                () -> ops.swigluBackward(f32(5, 7), f32(5, 7), f32(5, 14), null),
+                () -> ops.swigluBackward(f32(5, 14), f32(4, 7), f32(5, 14), null),
+                () -> ops.gelu(f32(5, 7), f32(5, 7), f32(5)),
+                () -> ops.geluBackward(f32(5, 7), f32(5, 7), f32(5, 7), bf16(7)),
                 () -> ops.columnSum(f32(6), f32(5, 7), false),
                 () -> ops.softmaxCrossEntropy(f32(4), null, f32(5, 7), indices(5), 1),
                 () -> ops.softmaxCrossEntropy(f32(5), null, bf16(5, 7), indices(5), 1),
@@ -160,6 +163,6 @@ class RefusalsTest {
     void aTensorWithoutRowsKeepsItsWidth() {
         assertEquals(7, f32(5, 7).slice(2, 0).columns());
         ops.linear(f32(0, 9), f32(0, 7), f32(9, 7));
-        ops.swiglu(f32(0, 7), f32(0, 14));
+        ops.swiglu(f32(0, 7), f32(0, 14), f32(14));
     }
 }

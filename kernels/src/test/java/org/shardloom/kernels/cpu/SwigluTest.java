@@ -26,11 +26,15 @@ class SwigluTest {
     @ParameterizedTest
     @EnumSource
     void theFunctionAndItsGradientAreTheirDefinitionsAtAnyWidth(DType dtype) {
-        for (int n : new int[] {1, 2, 3, 7, 17, 31, 33, 63, 65, 255, 257}) {
+        for (int n : new int[] {1, 2, 3, 7, 17, 31, 33, 63, 65, 255, 257, 511, 513, 1025}) {
             for (double range : new double[] {1, 20, 100}) {
                 NativeCpu.useThreads(1 + n % 3);
                 try (Guarded memory = new Guarded()) {
-                    check(memory, memory.random(dtype, range, 5, 2 * n));
+                    check(memory, memory.random(dtype, range, 5, 2 * n), null);
+                }
+                try (Guarded memory = new Guarded()) {
+                    Tensor bias = memory.random(dtype, range, 2 * n);
+                    check(memory, memory.random(dtype, range, 5, 2 * n), bias);
                 }
             }
         }
@@ -48,22 +52,22 @@ class SwigluTest {
             gateUp[extremes.length + i] = i % 2 == 0 ? 0.75 : -0.5;
         }
         try (Guarded memory = new Guarded()) {
-            check(memory, memory.of(dtype, gateUp, 1, gateUp.length));
+            check(memory, memory.of(dtype, gateUp, 1, gateUp.length), null);
         }
     }
 
-    private void check(Guarded memory, Tensor gateUp) {
+    private void check(Guarded memory, Tensor gateUp, Tensor bias) {
         long rows = gateUp.rows(), n = gateUp.columns() / 2;
         Tensor out = memory.empty(gateUp.dtype(), rows, n), gradOut = memory.random(gateUp.dtype(), 1, rows, n);
-        double[] inputs = Guarded.read(gateUp);
-        String what = gateUp + ", seed " + memory.seed;
-        ops.swiglu(out, gateUp);
+        double[] inputs = Reference.addBias(Guarded.read(gateUp), bias == null ? null : Guarded.read(bias));
+        String what = gateUp + (bias == null ? "" : " with a bias") + ", seed " + memory.seed;
+        ops.swiglu(out, gateUp, bias);
         Reference.swiglu(inputs, (int) n).check("swiglu of " + what, ROUNDINGS, out);
         Bounded expected = Reference.swigluBackward(Guarded.read(gradOut), inputs, (int) n);
         Tensor grad = memory.empty(gateUp.dtype(), rows, 2 * n);
-        ops.swigluBackward(grad, gradOut, gateUp);
+        ops.swigluBackward(grad, gradOut, gateUp, bias);
         expected.check("gradient of " + what, ROUNDINGS, grad);
-        ops.swigluBackward(gateUp, gradOut, gateUp);
+        ops.swigluBackward(gateUp, gradOut, gateUp, bias);
         expected.check("gradient in place of " + what, ROUNDINGS, gateUp);
     }
 
@@ -72,7 +76,7 @@ class SwigluTest {
         try (Guarded memory = new Guarded()) {
             Tensor gateUp = memory.random(DType.F32, 4, 3, 34), gradOut = memory.random(DType.F32, 1, 3, 17);
             Tensor grad = memory.empty(DType.F32, 3, 34);
-            ops.swigluBackward(grad, gradOut, gateUp);
+            ops.swigluBackward(grad, gradOut, gateUp, null);
             FiniteDifferences.check(
                     "seed " + memory.seed,
                     memory.random,
@@ -89,7 +93,7 @@ class SwigluTest {
         try (Guarded memory = new Guarded()) {
             Tensor gateUp = memory.of(DType.F32, new double[] {Double.NaN, 1, 2, 3}, 1, 4);
             Tensor out = memory.empty(DType.F32, 1, 2);
-            ops.swiglu(out, gateUp);
+            ops.swiglu(out, gateUp, null);
             assertTrue(Double.isNaN(Guarded.read(out)[0]));
         }
     }

@@ -183,8 +183,8 @@ class ThreadsTest {
             ops.attention(context, logSums, qkv, starts, shape);
             Tensor gradQkv = out(out, "gradQkv", dtype, TOKENS, shape.qkvWidth());
             ops.attentionBackward(gradQkv, x, context, logSums, qkv, starts, shape);
-            ops.swiglu(out(out, "swiglu", dtype, TOKENS, HIDDEN), gateUp);
-            ops.swigluBackward(out(out, "gradGateUp", dtype, TOKENS, 2 * HIDDEN), x, gateUp);
+            ops.swiglu(out(out, "swiglu", dtype, TOKENS, HIDDEN), gateUp, null);
+            ops.swigluBackward(out(out, "gradGateUp", dtype, TOKENS, 2 * HIDDEN), x, gateUp, null);
             ops.columnSum(out(out, "columnSum", DType.F32, 257), logits, false);
             Tensor losses = out(out, "losses", DType.F32, TOKENS);
             ops.softmaxCrossEntropy(losses, out(out, "gradLogits", dtype, TOKENS, 257), logits, ids, 1);

@@ -43,7 +43,7 @@ final class DecoderLayer implements Layer {
             linears.forward(p, "gate_up.weight", call, state.gateUp, normed, state, kept);
             if (out != null) {
                 Tensor activated = work.allocate(type, tokens, config.feedForward());
-                ops.swiglu(activated, state.gateUp);
+                ops.swiglu(activated, state.gateUp, null);
                 linears.forward(p, "down.weight", call, normed, activated, state, kept);
                 ops.add(out, state.middle, normed);
             }
@@ -62,10 +62,10 @@ final class DecoderLayer implements Layer {
             try (Memory wide = device.memory(Purpose.WORKSPACE)) {
                 Tensor activated = wide.allocate(type, tokens, config.feedForward());
                 if (linears.readsInput(g, "down.weight")) {
-                    ops.swiglu(activated, state.gateUp);
+                    ops.swiglu(activated, state.gateUp, null);
                 }
                 linears.backward(p, g, "down.weight", call, activated, grad, activated, state);
-                ops.swigluBackward(state.gateUp, activated, state.gateUp);
+                ops.swigluBackward(state.gateUp, activated, state.gateUp, null);
             }
             ops.rmsNorm(normed, inverse, null, state.middle, null, p.get("norm2.weight"), config.normEpsilon());
             linears.backward(p, g, "gate_up.weight", call, gradNormed, state.gateUp, normed, state);

@@ -47,10 +47,9 @@ final class FirstGlmLayer implements Layer {
             norm.forward(p, "norm2", normed, statistics, state.middle);
             state.gateUp = kept.allocate(type, tokens, config.feedForward());
             linears.forward(p, "up.weight", call, state.gateUp, normed, state, kept);
-            ops.addBias(state.gateUp, p.get("up.bias"));
             if (out != null) {
                 Tensor activated = work.allocate(type, tokens, config.feedForward());
-                ops.gelu(activated, state.gateUp);
+                ops.gelu(activated, state.gateUp, p.get("up.bias"));
                 linears.forward(p, "down.weight", call, out, activated, state, kept);
                 ops.addBias(out, p.get("down.bias"));
                 ops.addScaled(out, out, normed, RESIDUAL);
@@ -71,10 +70,10 @@ final class FirstGlmLayer implements Layer {
             try (Memory wide = device.memory(Purpose.WORKSPACE)) {
                 Tensor activated = wide.allocate(type, tokens, config.feedForward());
                 if (linears.readsInput(g, "down.weight")) {
-                    ops.gelu(activated, state.gateUp);
+                    ops.gelu(activated, state.gateUp, p.get("up.bias"));
                 }
                 linears.backward(p, g, "down.weight", call, activated, grad, activated, state);
-                ops.geluBackward(state.gateUp, activated, state.gateUp);
+                ops.geluBackward(state.gateUp, activated, state.gateUp, p.get("up.bias"));
             }
             biasGradient(g, "up.bias", state.gateUp);
             norm.forward(p, "norm2", normed, statistics, state.middle);
