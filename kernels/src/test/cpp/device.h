@@ -17,7 +17,7 @@
 
 namespace sim {
 
-enum Result { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
+enum Result { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719, UNAVAILABLE = 46 };
 
 /** How much of every stream, by its number, comes before. */
 typedef std::vector<uint32_t> Clock;
@@ -95,6 +95,9 @@ struct World {
     /** The stream of each device that takes so much longer over every task; -1: none. */
     std::atomic<int> slowPlace{-1}, slowMicros{0};
     std::atomic<long> allocationsUntilFailure{0}, launchesUntilFailure{0};  // 0: never
+    /** Physical number of the device that is lost at the k-th launch of the process that has it, and stays lost while the file exists. */
+    struct { int device = -1; std::atomic<long> launches{0}; std::string mark; } loss;
+    bool isLost(const Device& device) const;
     /** What must not happen within a training step. */
     std::atomic<long> allocations{0}, pageableCopies{0};
     std::atomic<long> waitsUntilDrop{0};     // 0: never; below: all

@@ -58,6 +58,7 @@ API cuDeviceGetAttribute(int* value, int attribute, int) {
 
 API cuDevicePrimaryCtxRetain(Context** out, int device) {
     if (device < 0 || device >= int(world().devices.size())) return INVALID_DEVICE;
+    if (world().isLost(*world().devices[device])) return UNAVAILABLE;
     *out = &world().devices[device]->context;
     return OK;
 }
@@ -304,6 +305,11 @@ API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, 
     DEVICE;
     World& w = world();
     if (w.launchesUntilFailure > 0 && --w.launchesUntilFailure == 0) { device->error = LAUNCH_FAILED; return LAUNCH_FAILED; }
+    if (device->physical == w.loss.device && --w.loss.launches == 0) {
+        if (FILE* mark = fopen(w.loss.mark.c_str(), "w")) fclose(mark);
+        device->error = UNAVAILABLE;
+        return UNAVAILABLE;
+    }
     if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx == 0 || bx > 1024 || bx % 32 || by != 1 || bz != 1 || sharedBytes > sharedLimit(device, kernel)) return INVALID_VALUE;
     // Arguments are copied at the launch, as the driver does.
     auto values = std::make_shared<std::vector<uint64_t>>(kernel->sizes.size());

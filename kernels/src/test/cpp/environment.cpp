@@ -5,6 +5,7 @@
 //   SHARDLOOM_SIM_SEED           of the delays (1)
 //   SHARDLOOM_SIM_DELAY_MICROS   longest delay before each task of a stream (0)
 //   SHARDLOOM_SIM_FAIL_ALLOCATION, SHARDLOOM_SIM_FAIL_LAUNCH   the k-th of each process fails (0: none)
+//   SHARDLOOM_SIM_LOSE           N:K:FILE: device N is gone from the K-th launch on, also for other processes: FILE says so
 //   SHARDLOOM_SIM_REPORT         a file that gets, when the process ends, a line for each fault and a last one; processes may share it
 #include "device.h"
 #include <cstdio>
@@ -21,6 +22,15 @@ constexpr int PATIENCE_MILLIS = 2000;
 long number(const char* name, long otherwise) {
     const char* value = getenv(name);
     return value && *value ? atol(value) : otherwise;
+}
+
+void lose(const std::string& what) {
+    const size_t first = what.find(':'), second = what.find(':', first + 1);
+    if (second == std::string::npos) return;
+    auto& loss = world().loss;
+    loss.device = atoi(what.c_str());
+    loss.launches = atol(what.c_str() + first + 1);
+    loss.mark = what.substr(second + 1);
 }
 
 void seeOnly(const char* ordinals) {
@@ -46,6 +56,7 @@ void writeReport() {
         std::set<Stream*> streams;
         { std::lock_guard<std::mutex> lock(device->mutex); streams = device->streams; }
         const std::string name = " device " + std::to_string(device->physical);
+        if (device->error) continue;  // what was there went with it
         for (Stream* stream : streams) {
             if (!stream->drain(PATIENCE_MILLIS)) w.report("not through in the end: a stream of" + name);
         }
@@ -69,6 +80,8 @@ void writeReport() {
 
 }  // namespace
 
+bool World::isLost(const Device& device) const { return device.physical == loss.device && access(loss.mark.c_str(), F_OK) == 0; }
+
 void takeEnvironment() {
     static std::mutex once;
     std::lock_guard<std::mutex> lock(once);
@@ -80,6 +93,7 @@ void takeEnvironment() {
     w.delayMicros = int(number("SHARDLOOM_SIM_DELAY_MICROS", 0));
     w.allocationsUntilFailure = number("SHARDLOOM_SIM_FAIL_ALLOCATION", 0);
     w.launchesUntilFailure = number("SHARDLOOM_SIM_FAIL_LAUNCH", 0);
+    if (const char* what = getenv("SHARDLOOM_SIM_LOSE")) lose(what);
     if (const char* file = getenv("SHARDLOOM_SIM_REPORT"); file && *file && !w.devices.empty()) atexit(writeReport);
 }
 }  // namespace sim

@@ -28,6 +28,8 @@ final class Losses {
     private final Ending ending;
     private int setbacks;
     private long settledAt;
+    /** The last loss of a device since the last step that was new. */
+    private String lostDevice;
 
     Losses(
             RunSettings settings,
@@ -60,6 +62,7 @@ final class Losses {
     /** A step was done that was never done before. */
     void overcome() {
         setbacks = 0;
+        lostDevice = null;
     }
 
     /** A worker that the roster has just forgotten is gone. */
@@ -118,18 +121,38 @@ final class Losses {
             roster.remove(id);
             status.want(new Effect.Kill(id));
             lost(id, false, failure.message(), now);
-        } else if (failure.fatal()) {
-            ending.giveUp(failure.message());
-        } else if (!status.waiting()) {
-            status.notice(true, "worker " + id + ": " + failure.message());
-            recover("worker " + id + " failed", true, FAILURE_SETTLE_MILLIS << Math.min(setbacks, MOST_SETBACKS), now);
+            return;
         }
+        switch (failure.severity()) {
+            case FATAL -> ending.giveUp(failure.message());
+            case PASSING -> {
+                if (!status.waiting()) {
+                    failedInPassing(id, failure.message(), now);
+                }
+            }
+            case DEVICE_LOST -> {
+                // Peers that waited for this one may have failed, and been heard, before; this is why.
+                lostDevice = failure.message();
+                if (status.waiting()) {
+                    status.notice(true, "worker " + id + ": " + failure.message());
+                } else {
+                    failedInPassing(id, failure.message(), now);
+                }
+            }
+        }
+    }
+
+    private void failedInPassing(int id, String message, long now) {
+        status.notice(true, "worker " + id + ": " + message);
+        long settleMillis = FAILURE_SETTLE_MILLIS << Math.min(setbacks, MOST_SETBACKS);
+        recover("worker " + id + " failed: " + message, true, settleMillis, now);
     }
 
     /** Gives the generation up and waits, for other losses to show and for replacements; then loads the last checkpoint. */
     private void recover(String why, boolean setback, long settleMillis, long now) {
         if (setback && ++setbacks > MOST_SETBACKS) {
-            ending.giveUp(why + "; " + MOST_SETBACKS + " setbacks without a new step in between");
+            ending.giveUp((lostDevice == null ? why : lostDevice) + "; " + MOST_SETBACKS
+                    + " setbacks without a new step in between");
             return;
         }
         members.abort(why);

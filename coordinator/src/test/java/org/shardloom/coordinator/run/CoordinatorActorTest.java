@@ -14,6 +14,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.shardloom.protocol.message.CoordinatorMessage;
+import org.shardloom.protocol.message.CoordinatorMessage.Severity;
 import org.shardloom.protocol.message.EvaluationReport;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.TrainingState;
@@ -125,7 +126,7 @@ class CoordinatorActorTest extends CoordinatorFixture {
         WorkerMessage.RunStep third = zero.expectMessageClass(WorkerMessage.RunStep.class, PATIENCE);
         assertEquals(3, third.step());
         assertNull(outcome.getNow(null));
-        coordinator.tell(new CoordinatorMessage.WorkerFailed(1, 0, true, "the loss is not finite"));
+        coordinator.tell(new CoordinatorMessage.WorkerFailed(1, 0, Severity.FATAL, "the loss is not finite"));
         assertEquals("the loss is not finite", outcome.get(10, TimeUnit.SECONDS).message());
     }
 

@@ -8,6 +8,7 @@ import static org.shardloom.coordinator.run.SimulatedRun.settings;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.shardloom.protocol.message.CoordinatorMessage.Severity;
 import org.shardloom.protocol.message.CoordinatorMessage.WorkerFailed;
 import org.shardloom.protocol.message.WorkerMessage.Origin;
 
@@ -225,17 +226,54 @@ class RunMachineLossTest {
     void aFatalFailureEndsTheRunAtOnce() {
         SimulatedRun run = begin(3, true, 2, 60);
         run.untilStep(3);
-        run.apply(t -> run.machine.failed(new WorkerFailed(1, 1, true, "the loss is not finite"), t));
+        run.apply(t -> run.machine.failed(new WorkerFailed(1, 1, Severity.FATAL, "the loss is not finite"), t));
         assertFalse(run.finish().success());
         assertEquals("the loss is not finite", run.end.message());
+    }
+
+    @Test
+    void aWorkerWhoseDeviceIsLostIsReplaced() {
+        SimulatedRun run = begin(3, true, 2, 30);
+        run.untilStep(5);
+        loseDevice(run, run.rank(1));
+        run.finishDone();
+        assertEquals(2, run.generations.size());
+        assertEquals(3, run.generations.get(1).members().size());
+    }
+
+    private static void loseDevice(SimulatedRun run, int id) {
+        long generation = run.machine.view().generation();
+        run.apply(t -> run.machine.failed(new WorkerFailed(generation, id, Severity.DEVICE_LOST, "cuda:1 is gone"), t));
+        if (run.end == null) {
+            run.kill(id);
+        }
+    }
+
+    @Test
+    void devicesThatAreLostAgainAndAgainAreTheReasonWhyTheRunFails() {
+        SimulatedRun run = begin(2, true, 0, 30);
+        for (int i = 0; i < 10 && run.end == null; i++) {
+            run.until(() -> run.end != null || run.state() == RunState.LOADING);
+            if (run.end == null) {
+                long generation = run.machine.view().generation();
+                int peer = run.rank(0), loser = run.rank(1);
+                // The peer's failure is often heard first.
+                run.apply(
+                        t -> run.machine.failed(new WorkerFailed(generation, peer, Severity.PASSING, "peer gone"), t));
+                loseDevice(run, loser);
+            }
+        }
+        Effect.End end = run.finish();
+        assertFalse(end.success());
+        assertTrue(end.message().startsWith("cuda:1 is gone; 5 setbacks"), end.message());
     }
 
     @Test
     void failuresOfLostWorkersAndOfOtherGenerationsAreDropped() {
         SimulatedRun run = begin(3, true, 2, 30);
         run.untilStep(3);
-        run.apply(t -> run.machine.failed(new WorkerFailed(0, 1, true, "old"), t));
-        run.apply(t -> run.machine.failed(new WorkerFailed(1, 77, true, "unknown"), t));
+        run.apply(t -> run.machine.failed(new WorkerFailed(0, 1, Severity.FATAL, "old"), t));
+        run.apply(t -> run.machine.failed(new WorkerFailed(1, 77, Severity.FATAL, "unknown"), t));
         run.finishDone();
         assertEquals(1, run.generations.size());
     }
@@ -246,7 +284,7 @@ class RunMachineLossTest {
         for (int i = 0; i < 10 && run.end == null; i++) {
             run.until(() -> run.end != null || run.state() == RunState.LOADING);
             long generation = run.machine.view().generation();
-            run.apply(t -> run.machine.failed(new WorkerFailed(generation, 0, false, "no peers"), t));
+            run.apply(t -> run.machine.failed(new WorkerFailed(generation, 0, Severity.PASSING, "no peers"), t));
         }
         Effect.End end = run.finish();
         assertFalse(end.success());

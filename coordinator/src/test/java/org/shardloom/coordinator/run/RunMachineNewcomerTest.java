@@ -8,6 +8,7 @@ import static org.shardloom.coordinator.run.SimulatedRun.settings;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.shardloom.protocol.message.CoordinatorMessage.Severity;
 import org.shardloom.protocol.message.CoordinatorMessage.WorkerFailed;
 
 /** Workers that come, or should come, while a run goes on or begins. */
@@ -73,12 +74,12 @@ class RunMachineNewcomerTest {
         SimulatedRun run = begin(2, true, 0, 60);
         run.untilStep(3);
         int id = run.joinByHand();
-        run.apply(t -> run.machine.failed(new WorkerFailed(-1, id, true, "no such file"), t));
+        run.apply(t -> run.machine.failed(new WorkerFailed(-1, id, Severity.FATAL, "no such file"), t));
         run.until(() -> run.living() == 2);
         run.finishDone();
         SimulatedRun first = begin(2, true, 0, 60);
         first.untilState(RunState.LOADING);
-        first.apply(t -> first.machine.failed(new WorkerFailed(-1, 0, true, "no such file"), t));
+        first.apply(t -> first.machine.failed(new WorkerFailed(-1, 0, Severity.FATAL, "no such file"), t));
         assertEquals("no such file", first.finish().message());
     }
 }

@@ -12,6 +12,7 @@ import java.util.stream.Collectors;
 import org.shardloom.protocol.message.CoordinatorMessage.ExportFailed;
 import org.shardloom.protocol.message.CoordinatorMessage.Exported;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
+import org.shardloom.protocol.message.CoordinatorMessage.Severity;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardFailed;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
 import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
@@ -117,7 +118,10 @@ final class SimulatedWorker {
     private void failed() {
         holds = -1;
         long of = failedGeneration;
-        done(of, "failed", () -> run.apply(t -> run.machine.failed(new WorkerFailed(of, id, false, "peer gone"), t)));
+        done(
+                of,
+                "failed",
+                () -> run.apply(t -> run.machine.failed(new WorkerFailed(of, id, Severity.PASSING, "peer gone"), t)));
     }
 
     private void together(String key, long ofGeneration, Set<Integer> with, long millis, Runnable success) {

@@ -151,6 +151,36 @@ class CudaRunIT {
         }
     }
 
+    /** A GPU that falls off its bus: its worker's process ends, another takes over on a GPU that is left, and the losses are the same. */
+    @Test
+    void aWorkerWhoseGpuIsLostIsReplacedOnAnother() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        Path calm = directory.resolve("calm");
+        String[] common = {"--set", "train.max_steps=12", "--set", "checkpoint.every_steps=3"};
+        try (CleanRoom room = new CleanRoom(directory)) {
+            start(room, job, with(common, "--workers", "1", "--set", "output_dir=" + calm))
+                    .await(LIMIT)
+                    .expect(0);
+            Path lost = directory.resolve("lost");
+            String[] arguments = with(common, "--config", job.toString(), "--device", "cuda");
+            String text = room.startIn(
+                            environment(3, 2L << 30, "SHARDLOOM_SIM_LOSE=1:1500:" + lost), "start.sh", arguments)
+                    .await(LIMIT)
+                    .expect(0)
+                    .output();
+            assertTrue(Files.exists(lost), text);
+            CleanRoom.assertSays(text, List.of("worker 1: cuda:1: cu", "returned 46"));
+            double[] expected = Commands.losses(calm);
+            double[] actual = Commands.losses(room.output);
+            assertEquals(12, actual.length);
+            for (int i = 0; i < 12; i++) {
+                assertEquals(expected[i], actual[i], 1e-5 * expected[i], "loss of step " + (i + 1));
+            }
+            assertNoFaults(4);
+            room.assertNoProcesses();
+        }
+    }
+
     private static JsonNode awaitStep(CleanRoom room, Running run, int step) throws Exception {
         return Commands.awaitMetrics(
                 room.output, LIMIT, run, m -> m.path("step").asInt() >= step);

@@ -1,20 +1,67 @@
 package org.shardloom.kernels.cuda;
 
 import java.util.Arrays;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
 import jcuda.driver.CUresult;
 
-/**
- * Checks return codes.
- *
- * @param device as messages name it
- */
-record Calls(String device) {
+/** Checks return codes, and remembers whether the device is of any use still. Any thread. */
+final class Calls {
+    /**
+     * After these every call that has to do with the process's context fails, and the context cannot be made anew within the process (CUDA
+     * Driver API, "Data types used by CUDA driver": "the process must be terminated and relaunched"). By number: JCuda does not know all.
+     */
+    private static final Set<Integer> FINAL = Set.of(
+            4, // CUDA_ERROR_DEINITIALIZED
+            46, // CUDA_ERROR_DEVICE_UNAVAILABLE
+            214, // CUDA_ERROR_ECC_UNCORRECTABLE
+            220, // CUDA_ERROR_NVLINK_UNCORRECTABLE
+            700, // CUDA_ERROR_ILLEGAL_ADDRESS
+            702, // CUDA_ERROR_LAUNCH_TIMEOUT
+            709, // CUDA_ERROR_CONTEXT_IS_DESTROYED
+            710, // CUDA_ERROR_ASSERT
+            714, // CUDA_ERROR_HARDWARE_STACK_ERROR
+            715, // CUDA_ERROR_ILLEGAL_INSTRUCTION
+            716, // CUDA_ERROR_MISALIGNED_ADDRESS
+            717, // CUDA_ERROR_INVALID_ADDRESS_SPACE
+            718, // CUDA_ERROR_INVALID_PC
+            719, // CUDA_ERROR_LAUNCH_FAILED
+            721, // CUDA_ERROR_TENSOR_MEMORY_LEAK
+            911, // CUDA_ERROR_EXTERNAL_DEVICE
+            999); // CUDA_ERROR_UNKNOWN
+
+    private final String device;
+    private final AtomicReference<String> lost = new AtomicReference<>();
+
+    /** @param device as messages name it */
+    Calls(String device) {
+        this.device = device;
+    }
+
+    String device() {
+        return device;
+    }
 
     /** Fails unless the code is 0. Arguments are for the message. */
     void check(int code, String call, Object... arguments) {
         if (code != CUresult.CUDA_SUCCESS) {
-            throw failure(code, CUresult.stringFor(code), call, arguments);
+            CudaException failure = failure(code, CUresult.stringFor(code), call, arguments);
+            if (FINAL.contains(code)) {
+                lose(failure.getMessage());
+            }
+            throw failure;
         }
+    }
+
+    /** From now on the device is of no use to this process. */
+    void lose(String why) {
+        lost.compareAndSet(null, why);
+    }
+
+    /** Why the device is of no use any more, if so: what was noticed first. */
+    Optional<String> lost() {
+        return Optional.ofNullable(lost.get());
     }
 
     CudaException failure(int code, String name, String call, Object... arguments) {

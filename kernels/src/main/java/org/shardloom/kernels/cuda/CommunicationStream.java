@@ -43,6 +43,11 @@ public final class CommunicationStream implements AutoCloseable {
         return calls.device();
     }
 
+    /** What is issued here does not come to its end, and nothing can make it: the device is lost to this process. */
+    public void lose(String why) {
+        calls.lose(why);
+    }
+
     /** The stream as other libraries take it, a cudaStream_t. */
     public long handle() {
         return stream.address();

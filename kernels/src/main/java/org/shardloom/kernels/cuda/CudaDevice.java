@@ -5,6 +5,7 @@ import static org.shardloom.kernels.device.Shapes.require;
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.Optional;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
@@ -168,6 +169,14 @@ public final class CudaDevice implements Device {
         stream.synchronize();
         copies.finish();
         communication.finish();
+    }
+
+    @Override
+    public Optional<String> lost() {
+        if (calls.lost().isEmpty()) {
+            stream.look();
+        }
+        return calls.lost();
     }
 
     /** The stream that collectives run in. */

@@ -8,6 +8,7 @@ import jcuda.driver.CUcontext;
 import jcuda.driver.CUfunction;
 import jcuda.driver.CUfunction_attribute;
 import jcuda.driver.CUmodule;
+import jcuda.driver.CUresult;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
@@ -16,6 +17,7 @@ import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
+import org.slf4j.LoggerFactory;
 
 /** The compute stream: launches of kernels, copies and fills, in the order in which they are issued. */
 final class Stream implements AutoCloseable {
@@ -187,6 +189,19 @@ final class Stream implements AutoCloseable {
         enter();
         calls.check(JCudaDriver.cuStreamSynchronize(stream), "cuStreamSynchronize");
         events.validate();
+    }
+
+    /** Has what failed on the device remembered, without waiting for anything. */
+    void look() {
+        try {
+            enter();
+            int result = JCudaDriver.cuStreamQuery(stream);
+            if (result != CUresult.CUDA_ERROR_NOT_READY) {
+                calls.check(result, "cuStreamQuery");
+            }
+        } catch (CudaException e) {
+            LoggerFactory.getLogger(Stream.class).warn("{}", e.getMessage());
+        }
     }
 
     /** A context is current for a thread: whichever thread calls has this device's from now on. */

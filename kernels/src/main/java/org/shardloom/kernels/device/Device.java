@@ -1,6 +1,7 @@
 package org.shardloom.kernels.device;
 
 import java.nio.ByteBuffer;
+import java.util.Optional;
 import org.shardloom.kernels.tensor.Tensor;
 
 /**
@@ -60,6 +61,14 @@ public interface Device extends AutoCloseable {
 
     /** Waits for all that was issued. */
     void synchronize();
+
+    /**
+     * Why this process can compute nothing on it any more, if so: only another process can go on then. Asks the device, but does not wait for
+     * it. The engine's thread.
+     */
+    default Optional<String> lost() {
+        return Optional.empty();
+    }
 
     /** Gives memory that is not in use, and is kept for later, back to where it came from. */
     default void trim() {}

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.device.Device;
@@ -136,12 +137,16 @@ class CudaDeviceTest {
         CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
         Memory memory = device.memory(Purpose.ACTIVATIONS);
         Tensor x = memory.allocate(DType.BF16, 3, 5);
+        assertEquals(Optional.empty(), device.lost());
+        assertThrows(OutOfMemoryException.class, () -> memory.allocate(DType.F32, 1 << 22));
+        assertEquals(Optional.empty(), device.lost(), "a block that is not to be had is no loss");
         SimulatedDriver.failLaunch(1);
         CudaException e = assertThrows(CudaException.class, () -> device.ops().scale(x, 2));
         assertEquals(719, e.code());
         assertTrue(e.getMessage().contains("cuLaunchKernel of scale_bf16"), e.getMessage());
         assertTrue(e.getMessage().contains("BF16[3, 5]"), e.getMessage());
         assertThrows(CudaException.class, device::synchronize, "the failure stays");
+        assertEquals(Optional.of(e.getMessage()), device.lost());
         memory.close();
         assertThrows(CudaException.class, device::close);
         SimulatedDriver.reports();

@@ -84,9 +84,20 @@ public sealed interface CoordinatorMessage extends WireMessage {
     /**
      * A worker could not do what it was told.
      *
-     * @param fatal true when trying again cannot help: bad input, a loss that is not finite
+     * @param generation of the order; -1 where the worker could not even prepare
      */
-    record WorkerFailed(long generation, int workerId, boolean fatal, String message) implements CoordinatorMessage {}
+    record WorkerFailed(long generation, int workerId, Severity severity, String message)
+            implements CoordinatorMessage {}
+
+    /** What may be done about a failure. */
+    enum Severity {
+        /** A new generation may do better: a peer has gone. */
+        PASSING,
+        /** The worker's process ends, for its device is of no use to it any more; another process may do better. */
+        DEVICE_LOST,
+        /** Trying again cannot help: bad input, a loss that is not finite. */
+        FATAL
+    }
 
     /** What the coordinator says to itself; never on the wire. */
     non-sealed interface Local extends CoordinatorMessage {}

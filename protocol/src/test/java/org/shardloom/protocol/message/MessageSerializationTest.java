@@ -27,6 +27,7 @@ import org.shardloom.protocol.message.CoordinatorMessage.Exported;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.Register;
 import org.shardloom.protocol.message.CoordinatorMessage.RendezvousOffer;
+import org.shardloom.protocol.message.CoordinatorMessage.Severity;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardFailed;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
 import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
@@ -74,7 +75,7 @@ class MessageSerializationTest {
                 new ShardFailed(2, 1, 8, true, "No space left on device"),
                 new Exported(2, 1, "/out/final"),
                 new ExportFailed(2, 1, "no space for the model"),
-                new WorkerFailed(-1, 1, true, "bad input\n第二行"),
+                new WorkerFailed(-1, 1, Severity.FATAL, "bad input\n第二行"),
                 new WorkerMessage.Job("model: {path: /m}\n"),
                 new WorkerMessage.Registered(4),
                 new WorkerMessage.Refused("no"),

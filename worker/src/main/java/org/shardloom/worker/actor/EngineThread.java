@@ -1,5 +1,6 @@
 package org.shardloom.worker.actor;
 
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
@@ -60,13 +61,17 @@ final class EngineThread {
                             throw new IllegalStateException("the worker is not prepared yet");
                         }
                         return work.run(session);
-                    } catch (RuntimeException e) {
-                        throw e;
                     } catch (Exception e) {
-                        throw new CompletionException(e);
+                        throw new CompletionException(deviceLost()
+                                .map(why -> (Exception) new DeviceLostException(why, e))
+                                .orElse(e));
                     }
                 },
                 thread);
+    }
+
+    private Optional<String> deviceLost() {
+        return session == null ? Optional.empty() : session.deviceLost();
     }
 
     /** What went wrong, without what it was wrapped in on its way from the thread. */

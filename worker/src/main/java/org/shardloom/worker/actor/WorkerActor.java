@@ -19,6 +19,7 @@ import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.disk.NoSpaceException;
 import org.shardloom.protocol.message.CoordinatorMessage;
+import org.shardloom.protocol.message.CoordinatorMessage.Severity;
 import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.protocol.message.WorkerMessage;
 import org.shardloom.worker.loop.Session;
@@ -194,7 +195,7 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
         phase = Phase.REGISTERED;
         workerId = m.workerId();
         if (problem != null) {
-            setup.coordinator().tell(new CoordinatorMessage.WorkerFailed(-1, workerId, true, problem));
+            setup.coordinator().tell(new CoordinatorMessage.WorkerFailed(-1, workerId, Severity.FATAL, problem));
         }
         return this;
     }
@@ -260,6 +261,14 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
             setup.coordinator().tell(m.message);
             return this;
         }
+        if (m.failure instanceof DeviceLostException lost) {
+            // Another process may get the GPU to work again, or find another one.
+            LOG.error("generation {}: this worker ends, its device is lost", generation, lost);
+            setup.coordinator()
+                    .tell(new CoordinatorMessage.WorkerFailed(
+                            generation, workerId, Severity.DEVICE_LOST, lost.getMessage()));
+            return stop(lost.getMessage());
+        }
         boolean fatal = !(m.failure instanceof CollectiveException) && !(m.failure instanceof IllegalStateException);
         if (fatal) {
             LOG.error("generation {} failed", generation, m.failure);
@@ -268,7 +277,10 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
         }
         setup.coordinator()
                 .tell(new CoordinatorMessage.WorkerFailed(
-                        generation, workerId, fatal, EngineThread.describe(m.failure)));
+                        generation,
+                        workerId,
+                        fatal ? Severity.FATAL : Severity.PASSING,
+                        EngineThread.describe(m.failure)));
         return this;
     }
 

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Function;
 import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
@@ -88,6 +89,11 @@ public final class Session implements AutoCloseable {
         this.schedule = new LearningRate(job.train().learningRate(), job.train().schedule(), data.totalSteps());
     }
 
+    /** Why this process can compute nothing any more, if so. */
+    public Optional<String> deviceLost() {
+        return device.lost();
+    }
+
     /** What this worker computes on: {@code cpu}, {@code cuda:1}. */
     public String deviceName() {
         return device.name();
@@ -136,6 +142,10 @@ public final class Session implements AutoCloseable {
                 before.group().close();
                 before.retire();
                 device.trim();
+            }
+            Optional<String> lost = device.lost();
+            if (lost.isPresent()) {
+                throw new IllegalStateException(lost.get());
             }
             if (self.rank() >= 0) {
                 next = newEngine(Groups.ofDevices(

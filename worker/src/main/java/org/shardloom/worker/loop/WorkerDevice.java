@@ -1,16 +1,23 @@
 package org.shardloom.worker.loop;
 
+import java.util.ArrayList;
+import java.util.List;
 import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cuda.CachedImages;
 import org.shardloom.kernels.cuda.CudaDevice;
+import org.shardloom.kernels.cuda.CudaException;
 import org.shardloom.kernels.cuda.GpuClaim;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.protocol.config.DeviceChoice;
 import org.shardloom.protocol.config.JobConfig;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** What a worker computes on, from the beginning of its process to the end: the processors, or a GPU of its own. */
 final class WorkerDevice implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(WorkerDevice.class);
+
     private final Device device;
     private final GpuClaim claim;
 
@@ -34,12 +41,27 @@ final class WorkerDevice implements AutoCloseable {
                 throw new IllegalStateException(problem);
             });
         }
-        GpuClaim claim = GpuClaim.take();
+        List<GpuClaim> unusable = new ArrayList<>();
+        CudaException failure = null;
         try {
-            return new WorkerDevice(new CudaDevice(claim.gpu().ordinal(), CachedImages.ofUser()), claim);
-        } catch (RuntimeException | Error e) {
-            claim.close();
-            throw e;
+            while (true) {
+                GpuClaim claim = GpuClaim.take();
+                try {
+                    return new WorkerDevice(new CudaDevice(claim.gpu().ordinal(), CachedImages.ofUser()), claim);
+                } catch (CudaException e) {
+                    // Held meanwhile, so that the next one is taken.
+                    unusable.add(claim);
+                    LOG.warn("GPU {} cannot be opened: {}", claim.gpu().ordinal(), e.getMessage());
+                    failure = failure == null ? e : failure;
+                } catch (RuntimeException | Error e) {
+                    claim.close();
+                    throw e;
+                }
+            }
+        } catch (CudaException noOther) {
+            throw failure == null ? noOther : failure;
+        } finally {
+            unusable.forEach(GpuClaim::close);
         }
     }
 

@@ -28,6 +28,7 @@ import org.shardloom.protocol.message.CoordinatorMessage.AskJob;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
 import org.shardloom.protocol.message.CoordinatorMessage.Register;
 import org.shardloom.protocol.message.CoordinatorMessage.RendezvousOffer;
+import org.shardloom.protocol.message.CoordinatorMessage.Severity;
 import org.shardloom.protocol.message.CoordinatorMessage.WorkerFailed;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.RunSecret;
@@ -127,7 +128,8 @@ class WorkerActorTest {
         worker.tell(new WorkerMessage.Registered(3));
         WorkerFailed failure = expect(WorkerFailed.class);
         assertEquals(-1, failure.generation());
-        assertTrue(failure.fatal() && failure.message().contains("train.jsonl:1"), failure.message());
+        assertTrue(
+                failure.severity() == Severity.FATAL && failure.message().contains("train.jsonl:1"), failure.message());
         assertFalse(outcome.isDone());
     }
 
@@ -158,7 +160,7 @@ class WorkerActorTest {
         WorkerFailed failure = expect(WorkerFailed.class);
         assertTrue(System.nanoTime() - asked < 2_000_000_000L, "not at once");
         assertEquals(generation, failure.generation());
-        assertFalse(failure.fatal());
+        assertFalse(failure.severity() == Severity.FATAL);
         assertTrue(failure.message().contains("worker 1 was lost"), failure.message());
     }
 

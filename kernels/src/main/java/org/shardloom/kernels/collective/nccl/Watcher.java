@@ -137,7 +137,9 @@ final class Watcher {
             Thread.currentThread().interrupt();
         }
         if (!streamIsFree) {
-            LOG.warn("{}: collectives still run after their communicator was aborted", stream.device());
+            String why = stream.device() + ": collectives still run after their communicator was aborted";
+            LOG.warn(why);
+            stream.lose(why);
         }
         synchronized (this) {
             issued.forEach(one -> {
