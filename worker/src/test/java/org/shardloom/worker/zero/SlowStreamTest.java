@@ -199,7 +199,7 @@ class SlowStreamTest {
     @ParameterizedTest
     @EnumSource(Quantization.class)
     void weightsAreLoadedWhole(Quantization how) throws Exception {
-        assertEquals(loss(how, 0), loss(how, 5000));
+        assertEquals(loss(how, 0), loss(how, 20_000));
     }
 
     private double loss(Quantization how, int slowMicros) throws Exception {
