@@ -37,7 +37,10 @@
     }
 PER_DTYPE(COLUMN_PARTIALS)
 
-/** partials[block] = sum of the squares of the block's elements; blocks of 256 threads. */
+/**
+ * partials[block] = sum of the squares of the block's elements; blocks of 256 threads. In double, where no square of a float overflows: a
+ * sum is not finite exactly where an element is not, which is how gradients that are not finite are found.
+ */
 KERNEL(sum_of_squares, double* partials, const float* x, i64 n) {
     __shared__ double sums[256];
     const i64 first = blockIdx.x * i64(SQUARES), end = first + SQUARES < n ? first + SQUARES : n;

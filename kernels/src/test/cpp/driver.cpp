@@ -293,6 +293,15 @@ API cuModuleGetFunction(const Kernel** out, void*, const char* name) {
     }
     return NOT_FOUND;
 }
+API cuFuncGetParamInfo(const Kernel* kernel, size_t index, size_t* offset, size_t* bytes) {
+    if (index >= kernel->sizes.size()) return INVALID_VALUE;
+    *offset = 0;
+    for (size_t i = 0; i <= index; i++) {
+        *bytes = size_t(kernel->sizes[i]);
+        *offset = (*offset + *bytes - 1) / *bytes * *bytes + (i < index ? *bytes : 0);
+    }
+    return OK;
+}
 API cuFuncSetAttribute(const Kernel* kernel, int attribute, int value) {
     DEVICE;
     if (attribute != 8 || value < 0 || unsigned(value) > MOST_SHARED) return INVALID_VALUE;  // 8: most dynamic shared memory

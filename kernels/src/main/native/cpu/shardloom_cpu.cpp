@@ -8,3 +8,4 @@ void gemmOwn(int64_t, int64_t, int64_t, int64_t, int, int64_t, int64_t, int64_t,
 #include "amx.cpp"
 #include "sharedmemory.cpp"
 #include "dispatch.cpp"
+#include "launches.cpp"

@@ -199,6 +199,8 @@ public final class NativeCpu {
 
     public static native double sumOfSquares(long x, long n);
 
+    public static native long kernelParameterBytes(long function, int index);
+
     public static native void adamw(
             long master,
             long first,

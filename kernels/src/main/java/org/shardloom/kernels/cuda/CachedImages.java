@@ -9,11 +9,12 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Set;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Kernels compiled where they run, once: a cubin is kept under a hash of all that it depends on, the sources, the architecture, the options
+ * Kernels compiled where they run, once: a cubin (or PTX, for a GPU newer than the compiler) is kept under a hash of all that it depends on, the sources, the architecture, the options
  * and the compiler's version. Processes may share the directory.
  */
 public final class CachedImages implements KernelImages {
@@ -23,9 +24,12 @@ public final class CachedImages implements KernelImages {
     private final KernelSources sources;
     private final Path directory;
 
-    /** What makes a cubin of sources. */
+    /** What makes an image of sources: a cubin for the architecture sm_90, PTX for compute_90. */
     interface Compiler {
         String version();
+
+        /** Compute capabilities that it knows, as 90 for 9.0. */
+        Set<Integer> capabilities();
 
         byte[] compile(KernelSources sources, List<String> options);
     }
@@ -51,8 +55,9 @@ public final class CachedImages implements KernelImages {
 
     @Override
     public byte[] image(String architecture) {
-        List<String> options = List.of("--std=c++17", "--gpu-architecture=" + architecture);
-        Path file = directory.resolve(architecture + "-" + hash(options) + ".cubin");
+        String target = target(architecture);
+        List<String> options = List.of("--std=c++17", "--gpu-architecture=" + target);
+        Path file = directory.resolve(target + "-" + hash(options) + (target.equals(architecture) ? ".cubin" : ".ptx"));
         try {
             if (Files.exists(file)) {
                 return Files.readAllBytes(file);
@@ -71,6 +76,22 @@ public final class CachedImages implements KernelImages {
             LOG.warn("compiled kernels are not kept for the next start: {}", e.toString());
         }
         return image;
+    }
+
+    /** The architecture, or, where it is newer than the compiler, PTX of the newest that this knows: the driver takes it from there. */
+    private String target(String architecture) {
+        int wanted = Integer.parseInt(architecture.substring("sm_".length()));
+        Set<Integer> known = compiler.capabilities();
+        int newest = known.stream().mapToInt(i -> i).max().orElse(wanted);
+        if (known.contains(wanted) || newest > wanted) {
+            return architecture;
+        }
+        LOG.warn(
+                "the CUDA compiler, version {}, does not know {} yet: the driver makes what it runs from code for compute_{}",
+                compiler.version(),
+                architecture,
+                newest);
+        return "compute_" + newest;
     }
 
     private String hash(List<String> options) {

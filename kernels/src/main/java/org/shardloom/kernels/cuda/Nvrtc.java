@@ -1,6 +1,10 @@
 package org.shardloom.kernels.cuda;
 
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
 import jcuda.nvrtc.JNvrtc;
 import jcuda.nvrtc.nvrtcProgram;
 
@@ -17,6 +21,16 @@ final class Nvrtc implements CachedImages.Compiler {
     }
 
     @Override
+    public Set<Integer> capabilities() {
+        Natives.loadCompiler();
+        int[] count = new int[1];
+        check(JNvrtc.nvrtcGetNumSupportedArchs(count), "nvrtcGetNumSupportedArchs");
+        int[] all = new int[count[0]];
+        check(JNvrtc.nvrtcGetSupportedArchs(all), "nvrtcGetSupportedArchs");
+        return Arrays.stream(all).boxed().collect(Collectors.toUnmodifiableSet());
+    }
+
+    @Override
     public byte[] compile(KernelSources sources, List<String> options) {
         nvrtcProgram program = new nvrtcProgram();
         String[] names = sources.headers().keySet().toArray(String[]::new);
@@ -30,6 +44,11 @@ final class Nvrtc implements CachedImages.Compiler {
                 String[] log = new String[1];
                 JNvrtc.nvrtcGetProgramLog(program, log);
                 check(result, "nvrtcCompileProgram", options, "log:\n" + log[0]);
+            }
+            if (options.stream().anyMatch(option -> option.contains("=compute_"))) {
+                String[] text = new String[1];
+                check(JNvrtc.nvrtcGetPTX(program, text), "nvrtcGetPTX");
+                return (text[0] + "\0").getBytes(StandardCharsets.US_ASCII); // the driver takes it to end with a zero
             }
             long[] size = new long[1];
             check(JNvrtc.nvrtcGetCUBINSize(program, size), "nvrtcGetCUBINSize");

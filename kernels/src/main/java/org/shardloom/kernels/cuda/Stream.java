@@ -5,7 +5,6 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
-import jcuda.driver.CUfunction;
 import jcuda.driver.CUfunction_attribute;
 import jcuda.driver.CUmodule;
 import jcuda.driver.CUresult;
@@ -33,7 +32,7 @@ final class Stream implements AutoCloseable {
     private final Events events;
     private final Staging staging;
     private final CUmodule module = new CUmodule();
-    private final ConcurrentMap<String, CUfunction> functions = new ConcurrentHashMap<>();
+    private final ConcurrentMap<String, Kernel> functions = new ConcurrentHashMap<>();
     /** What kernels were given beyond the usual. */
     private final ConcurrentMap<String, Integer> sharedLimits = new ConcurrentHashMap<>();
     /** Whoever times launches; null nearly always. */
@@ -100,11 +99,8 @@ final class Stream implements AutoCloseable {
             return;
         }
         enter();
-        Pointer[] pointers = new Pointer[arguments.length];
-        for (int i = 0; i < arguments.length; i++) {
-            pointers[i] = argument(arguments[i]);
-        }
-        CUfunction function = functions.computeIfAbsent(kernel, this::find);
+        Kernel function = functions.computeIfAbsent(kernel, name -> new Kernel(calls, module, name));
+        Pointer parameters = function.arguments(arguments);
         if (sharedBytes > sharedLimits.getOrDefault(kernel, USUAL_SHARED)) {
             int attribute = CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             int result = JCudaDriver.cuFuncSetAttribute(function, attribute, sharedBytes);
@@ -122,7 +118,7 @@ final class Stream implements AutoCloseable {
                     1,
                     sharedBytes,
                     on,
-                    Pointer.to(pointers),
+                    parameters,
                     null);
             if (result != 0) {
                 calls.check(
@@ -136,27 +132,6 @@ final class Stream implements AutoCloseable {
         } else {
             launch.run();
         }
-    }
-
-    private static Pointer argument(Object value) {
-        if (value == null) {
-            return Pointer.to(new long[1]);
-        } else if (value instanceof Tensor tensor) {
-            return Pointer.to(new long[] {tensor.address()});
-        } else if (value instanceof Long number) {
-            return Pointer.to(new long[] {number});
-        } else if (value instanceof Integer number) {
-            return Pointer.to(new int[] {number});
-        } else if (value instanceof Float number) {
-            return Pointer.to(new float[] {number});
-        }
-        throw new IllegalArgumentException("no kernel takes " + value);
-    }
-
-    private CUfunction find(String kernel) {
-        CUfunction function = new CUfunction();
-        calls.check(JCudaDriver.cuModuleGetFunction(function, module, kernel), "cuModuleGetFunction", kernel);
-        return function;
     }
 
     void fill(long address, long bytes, int value) {

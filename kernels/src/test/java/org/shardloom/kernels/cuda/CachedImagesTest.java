@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -28,6 +29,11 @@ class CachedImagesTest {
             @Override
             public String version() {
                 return version;
+            }
+
+            @Override
+            public Set<Integer> capabilities() {
+                return Set.of(80, 86, 90);
             }
 
             @Override
@@ -56,6 +62,18 @@ class CachedImagesTest {
         image("12.6", new KernelSources("main", Map.of("a.cu", "other")), "sm_90");
         image("12.4", SOURCES, "sm_90");
         assertEquals(4, compiled.size());
+    }
+
+    @Test
+    void aGpuNewerThanTheCompilerGetsPtxOfTheNewestThatItKnows() throws Exception {
+        byte[] first = image("12.6", SOURCES, "sm_120");
+        assertArrayEquals(first, image("12.6", SOURCES, "sm_120"));
+        assertEquals(List.of(List.of("--std=c++17", "--gpu-architecture=compute_90")), compiled);
+        try (Stream<Path> files = Files.list(directory.resolve("kernels"))) {
+            assertTrue(files.allMatch(f -> f.toString().endsWith(".ptx")));
+        }
+        image("12.6", SOURCES, "sm_89");
+        assertEquals("--gpu-architecture=sm_89", compiled.get(1).get(1), "an older one is the compiler's to refuse");
     }
 
     @Test

@@ -207,6 +207,19 @@ class SimulationTest {
         }));
     }
 
+    @Test
+    void argumentsThatDoNotHaveTheSizesOfTheKernelsParametersAreRefused() {
+        assertEquals(List.of(), reports(stream -> {
+            for (Object[] wrong : new Object[][] {{}, {0L}, {0, 0}}) {
+                IllegalArgumentException e = assertThrows(
+                        IllegalArgumentException.class, () -> stream.launch("faulty_barrier", 1, 1, 32, 0, wrong));
+                assertTrue(
+                        e.getMessage().contains("kernel faulty_barrier takes parameters of [4] bytes"), e.getMessage());
+            }
+            stream.launch("faulty_barrier", 1, 1, 32, 0, 0);
+        }));
+    }
+
     private static void divergent(String kernel, String expected, Object argument) {
         List<String> found = reports(stream -> {
             stream.launch(kernel, 1, 1, 64, 0, argument);
