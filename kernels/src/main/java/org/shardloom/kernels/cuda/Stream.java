@@ -15,7 +15,6 @@ import org.shardloom.kernels.device.CachingAllocator;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
-import org.shardloom.kernels.tensor.Tensor;
 import org.slf4j.LoggerFactory;
 
 /** The compute stream: launches of kernels, copies and fills, in the order in which they are issued. */
@@ -109,17 +108,7 @@ final class Stream implements AutoCloseable {
         }
         Runnable launch = () -> {
             int result = JCudaDriver.cuLaunchKernel(
-                    function,
-                    Math.toIntExact(blocks),
-                    blocksY,
-                    1,
-                    threads,
-                    1,
-                    1,
-                    sharedBytes,
-                    on,
-                    parameters,
-                    null);
+                    function, Math.toIntExact(blocks), blocksY, 1, threads, 1, 1, sharedBytes, on, parameters, null);
             if (result != 0) {
                 calls.check(
                         result,
