@@ -3,14 +3,12 @@ package org.shardloom.kernels.cuda;
 import org.shardloom.kernels.device.FirstGlmOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.OpShapes;
-import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.device.OpWorkspace;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** {@link FirstGlmOps} on the stream, and the sums over rows that norms and biases share. */
 abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
     /** Rows that the kernels of sums.cu sum before blocks are summed. */
-    static final int ROWS = 64;
-
     private static final int COLUMN_THREADS = 128;
 
     CudaFirstGlmOps(Stream stream) {
@@ -76,7 +74,7 @@ abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
         long n = x.columns();
         int blocks = blocks(x);
         try (Memory scope = stream.workspace()) {
-            Tensor partials = scope.allocate(DType.F32, blocks, n);
+            Tensor partials = OpWorkspace.rowSums(scope, x);
             String kernel = "column_partials" + Stream.suffix(x.dtype());
             stream.launch(kernel, columnBlocks(n), blocks, COLUMN_THREADS, 0, partials, x, x.rows(), n);
             total(out, accumulate, partials);
@@ -93,7 +91,7 @@ abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
         long n = x.columns();
         int blocks = blocks(x);
         try (Memory scope = stream.workspace()) {
-            Tensor partials = scope.allocate(DType.F32, blocks, n);
+            Tensor partials = OpWorkspace.rowSums(scope, x);
             stream.launch(
                     "norm_partials" + Stream.suffix(x.dtype()),
                     columnBlocks(n),
@@ -119,7 +117,7 @@ abstract class CudaFirstGlmOps extends CudaAdapterOps implements FirstGlmOps {
     }
 
     private static int blocks(Tensor x) {
-        return Math.toIntExact((x.rows() + ROWS - 1) / ROWS);
+        return Math.toIntExact((x.rows() + OpWorkspace.ROWS - 1) / OpWorkspace.ROWS);
     }
 
     private static long columnBlocks(long n) {

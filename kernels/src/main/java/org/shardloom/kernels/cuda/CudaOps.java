@@ -6,13 +6,13 @@ import org.shardloom.kernels.cuda.MatrixProducts.Operand;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.OpShapes;
+import org.shardloom.kernels.device.OpWorkspace;
 import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** {@link Ops} on the stream: checks shapes and dtypes, then launches. */
 final class CudaOps extends CudaAttentionOps implements Ops {
-    private static final int SQUARES_BLOCK = 4096;
     private static final int SQUARES_THREADS = 256;
 
     CudaOps(Stream stream) {
@@ -151,10 +151,9 @@ final class CudaOps extends CudaAttentionOps implements Ops {
     @Override
     public double sumOfSquares(Tensor x) {
         OpShapes.sumOfSquares(x);
-        int blocks = Math.toIntExact((x.elements() + SQUARES_BLOCK - 1) / SQUARES_BLOCK);
         try (Memory scope = stream.workspace()) {
-            // Doubles, in the room of two fp32 each.
-            Tensor partials = scope.allocate(DType.F32, blocks, 2);
+            Tensor partials = OpWorkspace.squares(scope, x);
+            int blocks = Math.toIntExact(partials.rows());
             stream.launch("sum_of_squares", blocks, 1, SQUARES_THREADS, 0, partials, x, x.elements());
             ByteBuffer bytes = ByteBuffer.allocateDirect(8 * blocks).order(ByteOrder.nativeOrder());
             stream.read(partials.address(), bytes);

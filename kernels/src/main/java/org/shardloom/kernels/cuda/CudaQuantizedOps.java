@@ -5,6 +5,7 @@ import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.OpShapes;
+import org.shardloom.kernels.device.OpWorkspace;
 import org.shardloom.kernels.device.QuantizedOps;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
@@ -32,8 +33,8 @@ abstract class CudaQuantizedOps implements QuantizedOps, AutoCloseable {
         OpShapes.dequantizeAbsmax(absmax, codes, nested);
         long n = absmax.elements();
         if (levels == null) {
-            levels = constants.allocate(DType.F32, 256);
-            ByteBuffer bytes = ByteBuffer.allocateDirect(1024).order(ByteOrder.nativeOrder());
+            levels = constants.allocate(DType.F32, OpWorkspace.LEVELS);
+            ByteBuffer bytes = ByteBuffer.allocateDirect(4 * OpWorkspace.LEVELS).order(ByteOrder.nativeOrder());
             bytes.asFloatBuffer().put(dynamicLevels());
             stream.write(levels.address(), bytes);
         }
@@ -42,7 +43,7 @@ abstract class CudaQuantizedOps implements QuantizedOps, AutoCloseable {
 
     /** Dettmers's signed dynamic map of 8 bits: exponents from 10^-6 to 1, each twice as finely divided as the one below, and 0 and 1. */
     static float[] dynamicLevels() {
-        float[] values = new float[256];
+        float[] values = new float[OpWorkspace.LEVELS];
         values[1] = 1;
         int count = 2;
         for (int exponent = 0; exponent < 7; exponent++) {

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.ToDoubleFunction;
 import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.device.OpWorkspace;
 
 /**
  * What each family of kernels cannot do without: bytes of device memory, every input read once and every output written once, and
@@ -43,7 +44,7 @@ public enum KernelCosts {
     LAYER_NORM_BACKWARD(
             "layer_norm_backward_", s -> s.each(3 * s.width) + s.columns * s.width + 8 * s.rows, s -> s.each(13)),
 
-    /** Sums of {@link CudaFirstGlmOps#ROWS} rows each, in fp32. */
+    /** Sums of {@link OpWorkspace#ROWS} rows each, in fp32. */
     COLUMN_PARTIALS("column_partials_", s -> s.each(s.width) + 4 * s.blocks() * s.columns, s -> s.each(1)),
     NORM_PARTIALS("norm_partials_", s -> s.each(2 * s.width) + 4 * s.blocks() * s.columns + 8 * s.rows, s -> s.each(4)),
     /** Of so many rows of partial sums, without adding to what is there. */
@@ -124,7 +125,7 @@ public enum KernelCosts {
         }
 
         private double blocks() {
-            return (rows + CudaFirstGlmOps.ROWS - 1) / CudaFirstGlmOps.ROWS;
+            return (rows + OpWorkspace.ROWS - 1) / OpWorkspace.ROWS;
         }
 
         /** Multiplications of one product of all that see each other, in all heads. */

@@ -14,6 +14,7 @@ import jcuda.jcublas.cublasHandle;
 import jcuda.jcublas.cublasStatus;
 import jcuda.runtime.cudaStream_t;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.OpWorkspace;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -33,6 +34,10 @@ final class MatrixProducts implements AutoCloseable {
     record Operand(long address, DType dtype, long rows, long columns, long stride) {
         static Operand of(Tensor tensor) {
             return new Operand(tensor.address(), tensor.dtype(), tensor.rows(), tensor.columns(), tensor.columns());
+        }
+
+        OpWorkspace.Side side() {
+            return new OpWorkspace.Side(dtype, rows, columns);
         }
 
         static Operand of(Tensor matrix, long from, long count) {
@@ -72,13 +77,13 @@ final class MatrixProducts implements AutoCloseable {
             return;
         }
         try (Memory scope = stream.workspace()) {
-            boolean alike = a.dtype() == b.dtype();
-            Operand left = alike ? a : fp32(scope, a), right = alike ? b : fp32(scope, b);
-            if (c.dtype() == DType.F32 || c.dtype() == left.dtype()) {
+            OpWorkspace.Product copies = OpWorkspace.product(scope, c.side(), a.side(), b.side());
+            Operand left = copied(a, copies.left()), right = copied(b, copies.right());
+            if (copies.sum() == null) {
                 multiply(c, left, transposeA, right, transposeB, k, accumulate);
                 return;
             }
-            Operand sum = Operand.of(scope.allocate(DType.F32, c.rows(), c.columns()));
+            Operand sum = Operand.of(copies.sum());
             if (accumulate) {
                 convert(sum, c);
             }
@@ -87,13 +92,13 @@ final class MatrixProducts implements AutoCloseable {
         }
     }
 
-    private Operand fp32(Memory scope, Operand operand) {
-        if (operand.dtype() == DType.F32) {
+    private Operand copied(Operand operand, Tensor copy) {
+        if (copy == null) {
             return operand;
         }
-        Operand copy = Operand.of(scope.allocate(DType.F32, operand.rows(), operand.columns()));
-        convert(copy, operand);
-        return copy;
+        Operand out = Operand.of(copy);
+        convert(out, operand);
+        return out;
     }
 
     private void convert(Operand out, Operand in) {

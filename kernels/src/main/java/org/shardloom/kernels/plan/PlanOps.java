@@ -1,18 +1,24 @@
 package org.shardloom.kernels.plan;
 
+import java.util.function.Consumer;
 import org.shardloom.kernels.device.AttentionShape;
 import org.shardloom.kernels.device.AttentionTiles;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.OpWorkspace;
+import org.shardloom.kernels.device.OpWorkspace.Side;
 import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
-/** Counts operations of matrix products and bytes that the others move, and asks for the memory that attention takes; computes nothing. */
+/** Counts operations of matrix products and bytes that the others move, and asks for the memory that they take; computes nothing. */
 final class PlanOps implements Ops {
     private final Work work;
 
     private final Memory.Allocator memory;
+    /** Whether there is memory for what 8-bit scales stand for, which stays. */
+    private boolean levels;
 
     /** For a GPU with that memory; null for a processor, which works in the host's. */
     PlanOps(Work work, Memory.Allocator memory) {
@@ -26,34 +32,48 @@ final class PlanOps implements Ops {
         }
     }
 
+    /** A product and the copies that a GPU's needs. */
+    private void product(Side out, Side left, Side right, long terms) {
+        work.product(out.rows(), out.columns(), terms);
+        workspace(scope -> OpWorkspace.product(scope, out, left, right));
+    }
+
+    private void workspace(Consumer<Memory> taken) {
+        if (memory != null) {
+            try (Memory scope = new Memory(memory, Purpose.WORKSPACE)) {
+                taken.accept(scope);
+            }
+        }
+    }
+
     @Override
     public void linear(Tensor y, Tensor x, Tensor weight) {
-        work.product(x.rows(), weight.rows(), weight.columns());
+        product(Side.of(y), Side.of(x), Side.of(weight), x.columns());
     }
 
     @Override
     public void linearBackwardInput(Tensor gradX, Tensor gradY, Tensor weight, boolean accumulate) {
-        work.product(gradY.rows(), weight.rows(), weight.columns());
+        product(Side.of(gradX), Side.of(gradY), Side.of(weight), gradY.columns());
     }
 
     @Override
     public void linearBackwardWeight(Tensor gradWeight, Tensor gradY, Tensor x, boolean accumulate) {
-        work.product(gradY.rows(), gradWeight.rows(), gradWeight.columns());
+        product(Side.of(gradWeight), Side.of(gradY), Side.of(x), x.rows());
     }
 
     @Override
     public void linearAdd(Columns y, Tensor x, Tensor weight) {
-        work.product(x.rows(), weight.rows(), weight.columns());
+        product(Side.of(y), Side.of(x), Side.of(weight), x.columns());
     }
 
     @Override
     public void linearBackwardInput(Tensor gradX, Columns gradY, Tensor weight, boolean accumulate) {
-        work.product(gradY.matrix().rows(), weight.rows(), weight.columns());
+        product(Side.of(gradX), Side.of(gradY), Side.of(weight), gradY.count());
     }
 
     @Override
     public void linearBackwardWeight(Tensor gradWeight, Columns gradY, Tensor x) {
-        work.product(x.rows(), gradWeight.rows(), gradWeight.columns());
+        product(Side.of(gradWeight), Side.of(gradY), Side.of(x), x.rows());
     }
 
     @Override
@@ -87,6 +107,14 @@ final class PlanOps implements Ops {
             Tensor weight,
             Tensor skip) {
         touch(gradX, gradOut, x, skip);
+        rowSums(gradWeight, x);
+    }
+
+    /** Of the rows, where a gradient is wanted. */
+    private void rowSums(Tensor gradient, Tensor rows) {
+        if (gradient != null) {
+            workspace(scope -> OpWorkspace.rowSums(scope, rows));
+        }
     }
 
     @Override
@@ -104,6 +132,8 @@ final class PlanOps implements Ops {
             Tensor statistics,
             Tensor weight) {
         touch(gradX, gradOut, x);
+        rowSums(gradWeight, x);
+        rowSums(gradBias, gradOut);
     }
 
     @Override
@@ -153,11 +183,7 @@ final class PlanOps implements Ops {
             IndexTensor contexts,
             AttentionShape shape) {
         work.product(2.5 * qkv.rows(), length(qkv, starts), shape.contextWidth());
-        if (memory != null) {
-            try (Memory scope = new Memory(memory, Purpose.WORKSPACE)) {
-                AttentionTiles.workspace(scope, qkv, starts, shape, gradQkv, gradContext, context);
-            }
-        }
+        workspace(scope -> AttentionTiles.workspace(scope, qkv, starts, shape, gradQkv, gradContext, context));
     }
 
     private static double length(Tensor qkv, IndexTensor starts) {
@@ -197,6 +223,7 @@ final class PlanOps implements Ops {
     @Override
     public void columnSum(Tensor out, Tensor x, boolean accumulate) {
         touch(x);
+        rowSums(out, x);
     }
 
     @Override
@@ -218,6 +245,7 @@ final class PlanOps implements Ops {
     @Override
     public double sumOfSquares(Tensor x) {
         touch(x);
+        workspace(scope -> OpWorkspace.squares(scope, x));
         return 1;
     }
 
@@ -254,5 +282,9 @@ final class PlanOps implements Ops {
     @Override
     public void dequantizeAbsmax(Tensor absmax, Tensor codes, Tensor nested, float offset) {
         touch(absmax, codes);
+        if (memory != null && !levels) {
+            levels = true;
+            new Memory(memory, Purpose.WORKSPACE).allocate(DType.F32, OpWorkspace.LEVELS);
+        }
     }
 }

@@ -54,6 +54,9 @@ class PlannedPeaksTest {
                 ZeroEngine engine = new ZeroEngine(tuned, Planner.engine(job, 24), device, group)) {
             StartWeights.fillAll(job.model(), 1, engine);
             device.hostStatistics().resetPeak();
+            device.statistics().resetPeak();
+            PeakRecorder peaks = new PeakRecorder(device.statistics());
+            engine.observePhases(peaks::begin);
             engine.publishMaster();
             StepInput step = Planner.step(job, 0, Planner.batch(model, 1, 24));
             engine.step(step);
@@ -63,6 +66,8 @@ class PlannedPeaksTest {
                     planned.pinnedHostBytes() + (1 << 20),
                     device.hostStatistics().peakBytes(),
                     "page-locked memory");
+            assertEquals(planned.devicePeakByPhase(), peaks.byPhase(), "device memory by phase");
+            assertEquals(planned.devicePeakByPurpose(), peaks.byPurpose(), "device memory by purpose");
             long allocations = SimulatedDriver.allocations();
             engine.step(step);
             assertEquals(allocations, SimulatedDriver.allocations(), "a third step allocates");
