@@ -38,6 +38,18 @@ __device__ __forceinline__ void narrow(float x, half& out) { asm("cvt.rn.f16.f32
 
 /** The elements from 0 to n - 1, shared out among all threads of the grid. */
 #define FOR_ALL(i, n) for (i64 i = blockIdx.x * i64(blockDim.x) + threadIdx.x, i##Step = i64(gridDim.x) * blockDim.x; i < (n); i += i##Step)
+
+/** A place in rows of n. */
+struct Cell { i64 row, column; };
+/** That of element i. Divisions of 64 bits, of some hundred instructions, only where 32 bits do not do. */
+__device__ __forceinline__ Cell cellOf(i64 i, i64 n) {
+    if ((u64(i) | u64(n)) >> 32 == 0) {
+        const unsigned row = unsigned(i) / unsigned(n);
+        return {i64(row), i64(unsigned(i) - row * unsigned(n))};
+    }
+    const i64 row = i / n;
+    return {row, i - row * n};
+}
 /** The elements from 0 to n - 1, shared out among the threads of the block. */
 #define FOR_ROW(i, n) for (i64 i = threadIdx.x; i < (n); i += blockDim.x)
 /** Lanes of a warp; blocks are whole warps. */

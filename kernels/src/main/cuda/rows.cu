@@ -5,12 +5,12 @@
 struct __align__(16) Sixteen { u64 low, high; };
 
 /** Rows are n units of 2, 4 or 16 bytes. */
-#define MOVE_ROWS(S, U)                                                                                                           \
-    KERNEL(gather_rows_##S, U* out, const U* table, const int* ids, i64 count, i64 n) {                                           \
-        FOR_ALL(i, count * n) out[i] = table[ids[i / n] * n + i % n];                                                             \
-    }                                                                                                                             \
-    KERNEL(scatter_rows_##S, U* out, const U* rows, const int* ids, i64 count, i64 n) {                                           \
-        FOR_ALL(i, count * n) out[ids[i / n] * n + i % n] = rows[i];                                                              \
+#define MOVE_ROWS(S, U)                                                                                   \
+    KERNEL(gather_rows_##S, U* out, const U* table, const int* ids, i64 count, i64 n) {                   \
+        FOR_ALL(i, count * n) { const Cell c = cellOf(i, n); out[i] = table[ids[c.row] * n + c.column]; } \
+    }                                                                                                     \
+    KERNEL(scatter_rows_##S, U* out, const U* rows, const int* ids, i64 count, i64 n) {                   \
+        FOR_ALL(i, count * n) { const Cell c = cellOf(i, n); out[ids[c.row] * n + c.column] = rows[i]; }  \
     }
 MOVE_ROWS(2, unsigned short)
 MOVE_ROWS(4, unsigned)
@@ -26,9 +26,9 @@ template <class G, class T> __device__ void embeddingBackward(G* gradWeight, con
         narrow(sum, gradWeight[id * n + c]);
     }
 }
-#define EMBEDDING(S, G, S2, T)                                                                                                       \
-    KERNEL(embedding_backward_##S##_##S2, G* gradWeight, const T* gradOut, const int* ids, const int* order, int tokens, i64 n) {    \
-        embeddingBackward(gradWeight, gradOut, ids, order, tokens, n);                                                               \
+#define EMBEDDING(S, G, S2, T)                                                                                                    \
+    KERNEL(embedding_backward_##S##_##S2, G* gradWeight, const T* gradOut, const int* ids, const int* order, int tokens, i64 n) { \
+        embeddingBackward(gradWeight, gradOut, ids, order, tokens, n);                                                            \
     }
 PER_DTYPE_PAIR(EMBEDDING)
 
@@ -47,8 +47,8 @@ template <class T> __device__ void crossEntropy(float* losses, T* grad, const fl
     const float factor = scale / total;
     FOR_ROW(i, n) narrow(expf(logits[row + i] - top) * factor - (i == target ? scale : 0.0f), grad[row + i]);
 }
-#define CROSS_ENTROPY(S, T)                                                                                              \
-    KERNEL(cross_entropy_##S, float* losses, T* grad, const float* logits, const int* targets, i64 n, float scale) {     \
-        crossEntropy(losses, grad, logits, targets, n, scale);                                                           \
+#define CROSS_ENTROPY(S, T)                                                                                          \
+    KERNEL(cross_entropy_##S, float* losses, T* grad, const float* logits, const int* targets, i64 n, float scale) { \
+        crossEntropy(losses, grad, logits, targets, n, scale);                                                       \
     }
 PER_DTYPE(CROSS_ENTROPY)

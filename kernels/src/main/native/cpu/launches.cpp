@@ -7,7 +7,7 @@ namespace shardloom {
 
 /**
  * Bytes of a kernel's parameter, as it was compiled (cuFuncGetParamInfo, CUDA 12.4): -1 where there is no such parameter, -2 where the
- * driver is older and does not say. The driver is loaded, and a context is current.
+ * driver does not say. The driver is loaded, and a context is current.
  */
 int64_t kernelParameterBytes(int64_t function, int index) {
     typedef int (*Info)(void*, size_t, size_t*, size_t*);
@@ -17,7 +17,9 @@ int64_t kernelParameterBytes(int64_t function, int index) {
     }();
     if (!info) return -2;
     size_t offset = 0, bytes = 0;
-    return info(reinterpret_cast<void*>(function), size_t(index), &offset, &bytes) ? -1 : int64_t(bytes);
+    constexpr int INVALID_VALUE = 1;
+    const int result = info(reinterpret_cast<void*>(function), size_t(index), &offset, &bytes);
+    return result == INVALID_VALUE ? -1 : result ? -2 : int64_t(bytes);
 }
 
 }  // namespace shardloom

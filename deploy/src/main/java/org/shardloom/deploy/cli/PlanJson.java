@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.shardloom.worker.plan.Advice;
 import org.shardloom.worker.plan.Fit;
+import org.shardloom.worker.plan.HostFit;
 import org.shardloom.worker.plan.RankPlan;
 
 /** A plan as programs read it. */
@@ -27,13 +28,13 @@ final class PlanJson {
             throws JsonProcessingException {
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("fits", fit.fits());
-        all.put("available", false); // this version runs on no GPU
         all.put("gpu_memory_bytes", fit.gpus().memoryBytes());
         all.put("reserved_bytes", Fit.RESERVED);
         all.put("parameters", fit.plan().parameters());
         all.put("trained_parameters", fit.plan().trainedParameters());
         all.put("ranks", fit.plan().ranks().stream().map(PlanJson::rank).toList());
-        all.put("host_peak_bytes", fit.plan().hostBytes());
+        all.put("pinned_host_bytes", fit.plan().hostBytes());
+        all.put("host_peak_bytes", fit.plan().hostBytes() + fit.job().workers() * HostFit.PAGEABLE);
         all.put("checkpoint_bytes", fit.plan().checkpointBytes());
         all.put("retained_checkpoints_bytes", fit.plan().retainedBytes());
         all.put("final_bytes", fit.plan().finalBytes());
@@ -68,7 +69,8 @@ final class PlanJson {
         one.put("device_peak_by_purpose", purposes);
         one.put("device_peak_by_phase", rank.devicePeakByPhase());
         one.put("pinned_host_bytes", rank.pinnedHostBytes());
-        one.put("host_peak_bytes", rank.pinnedHostBytes());
+        one.put("pageable_host_bytes", HostFit.PAGEABLE);
+        one.put("host_peak_bytes", rank.pinnedHostBytes() + HostFit.PAGEABLE);
         one.put("communication_bytes_per_step", rank.work().sentBytes());
         return one;
     }

@@ -8,9 +8,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import org.shardloom.kernels.device.Purpose;
-import org.shardloom.protocol.config.Precision;
 import org.shardloom.worker.plan.Advice;
 import org.shardloom.worker.plan.Fit;
+import org.shardloom.worker.plan.HostFit;
 import org.shardloom.worker.plan.JobPlan;
 import org.shardloom.worker.plan.RankPlan;
 import org.shardloom.worker.plan.StepEstimate;
@@ -33,8 +33,10 @@ final class PlanText {
                 + gb(most.unusedBytes()));
         lines.add("  most in use by phase: " + named(most.devicePeakByPhase()));
         lines.add(format(
-                "host memory, page-locked: %s each, %s in all; a JVM takes some 0.3 GB more",
-                gb(most.pinnedHostBytes()), gb(plan.hostBytes())));
+                "host memory: %s page-locked and some %s pageable (a JVM and its buffers, an estimate) each, %s in all",
+                gb(most.pinnedHostBytes()),
+                gb(HostFit.PAGEABLE),
+                gb(plan.hostBytes() + plan.ranks().size() * HostFit.PAGEABLE)));
         lines.add(format(
                 "disk: %s a checkpoint, %s with all that are kept at once; final/: %s",
                 gb(plan.checkpointBytes()), gb(plan.retainedBytes()), gb(plan.finalBytes())));
@@ -54,9 +56,6 @@ final class PlanText {
                 gb(most.devicePeakBytes()),
                 gb(Fit.RESERVED),
                 gb(fit.gpus().memoryBytes())));
-        if (fit.job().precision() == Precision.BF16 && !fit.gpus().card().hasBf16()) {
-            lines.add(fit.gpus().card().key() + " has no matrix units for bf16: precision: fp16 is faster there");
-        }
         lines.add("(evaluation while training is not counted; nothing of this has been compared with a GPU)");
         return lines;
     }

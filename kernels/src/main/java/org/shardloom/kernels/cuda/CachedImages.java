@@ -1,15 +1,19 @@
 package org.shardloom.kernels.cuda;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
+import java.util.zip.CRC32C;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -60,7 +64,11 @@ public final class CachedImages implements KernelImages {
         Path file = directory.resolve(target + "-" + hash(options) + (target.equals(architecture) ? ".cubin" : ".ptx"));
         try {
             if (Files.exists(file)) {
-                return Files.readAllBytes(file);
+                Optional<byte[]> kept = checked(Files.readAllBytes(file));
+                if (kept.isPresent()) {
+                    return kept.get();
+                }
+                LOG.warn("{} is damaged: the kernels are compiled anew", file);
             }
         } catch (IOException e) {
             LOG.warn("cannot read compiled kernels: {}", e.toString());
@@ -70,12 +78,31 @@ public final class CachedImages implements KernelImages {
             Files.createDirectories(directory);
             // Written aside and moved: another process sees all of it or nothing.
             Path part = Files.createTempFile(directory, architecture, ".part");
-            Files.write(part, image);
+            Files.write(
+                    part,
+                    ByteBuffer.allocate(image.length + Long.BYTES)
+                            .put(image)
+                            .putLong(checksum(image, image.length))
+                            .array());
             Files.move(part, file, StandardCopyOption.ATOMIC_MOVE);
         } catch (IOException e) {
             LOG.warn("compiled kernels are not kept for the next start: {}", e.toString());
         }
         return image;
+    }
+
+    /** What comes before the checksum, if that is right. */
+    private static Optional<byte[]> checked(byte[] file) {
+        int length = file.length - Long.BYTES;
+        return length > 0 && ByteBuffer.wrap(file).getLong(length) == checksum(file, length)
+                ? Optional.of(Arrays.copyOf(file, length))
+                : Optional.empty();
+    }
+
+    private static long checksum(byte[] bytes, int length) {
+        CRC32C sum = new CRC32C();
+        sum.update(bytes, 0, length);
+        return sum.getValue();
     }
 
     /** The architecture, or, where it is newer than the compiler, PTX of the newest that this knows: the driver takes it from there. */

@@ -17,6 +17,7 @@ final class Calls {
             46, // CUDA_ERROR_DEVICE_UNAVAILABLE
             214, // CUDA_ERROR_ECC_UNCORRECTABLE
             220, // CUDA_ERROR_NVLINK_UNCORRECTABLE
+            226, // CUDA_ERROR_CONTAINED
             700, // CUDA_ERROR_ILLEGAL_ADDRESS
             702, // CUDA_ERROR_LAUNCH_TIMEOUT
             709, // CUDA_ERROR_CONTEXT_IS_DESTROYED
@@ -30,6 +31,8 @@ final class Calls {
             721, // CUDA_ERROR_TENSOR_MEMORY_LEAK
             911, // CUDA_ERROR_EXTERNAL_DEVICE
             999); // CUDA_ERROR_UNKNOWN
+
+    private static final int OUT_OF_MEMORY = 2, INVALID_DEVICE = 101;
 
     private final String device;
     private final AtomicReference<String> lost = new AtomicReference<>();
@@ -52,6 +55,11 @@ final class Calls {
             }
             throw failure;
         }
+    }
+
+    /** Whether a call with that code may well succeed on another GPU of the host. */
+    static boolean concernsOneDevice(int code) {
+        return FINAL.contains(code) || code == OUT_OF_MEMORY || code == INVALID_DEVICE;
     }
 
     /** From now on the device is of no use to this process. */

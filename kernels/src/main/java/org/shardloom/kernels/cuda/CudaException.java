@@ -9,6 +9,11 @@ public final class CudaException extends RuntimeException {
         this.code = code;
     }
 
+    /** Whether the GPU is the reason, so that another one of the host may do. */
+    public boolean concernsOneDevice() {
+        return Calls.concernsOneDevice(code);
+    }
+
     /** The call's return code: a CUresult, or a cublasStatus where the message names cuBLAS. */
     public int code() {
         return code;

@@ -15,6 +15,8 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.locks.LockSupport;
 import org.shardloom.kernels.cuda.probe.Driver;
 import org.shardloom.kernels.cuda.probe.DriverProbe;
 import org.shardloom.kernels.cuda.probe.Gpu;
@@ -29,6 +31,10 @@ public final class GpuClaim implements AutoCloseable {
     public static final String CHOICE = "shardloom.gpu";
 
     private static final Duration PATIENCE = Duration.ofSeconds(30);
+    /** A worker that was killed may take seconds to end, and keeps its GPU until then. */
+    private static final Duration OWNERS_END = Duration.ofSeconds(10);
+
+    private static final long LOOK_MILLIS = 100;
     private static final int LONGEST_OWNER = 20;
 
     private final Gpu gpu;
@@ -49,10 +55,18 @@ public final class GpuClaim implements AutoCloseable {
         driver.problem().ifPresent(problem -> {
             throw new CudaException(0, "device cuda: " + problem);
         });
-        return take(driver.gpus(), System.getProperty(CHOICE, ""), Path.of(System.getProperty("java.io.tmpdir")));
+        Path locks = Path.of(System.getProperty("java.io.tmpdir"));
+        return take(driver.gpus(), System.getProperty(CHOICE, ""), locks, OWNERS_END);
     }
 
-    static GpuClaim take(List<Gpu> gpus, String choice, Path directory) {
+    /**
+     * Takes one of these.
+     *
+     * @param choice ordinal, or beginning of a UUID; blank for the first that is free
+     * @param directory of the locks
+     * @param patience how long to wait for one where others have all
+     */
+    static GpuClaim take(List<Gpu> gpus, String choice, Path directory, Duration patience) {
         List<Gpu> candidates = gpus.stream()
                 .filter(gpu -> choice.isBlank()
                         || choice.equals(String.valueOf(gpu.ordinal()))
@@ -66,7 +80,28 @@ public final class GpuClaim implements AutoCloseable {
                                     .map(g -> g.ordinal() + " (" + g.uuid() + ")")
                                     .toList());
         }
-        List<String> owners = new ArrayList<>();
+        long deadline = System.nanoTime() + patience.toNanos();
+        while (true) {
+            List<String> owners = new ArrayList<>();
+            Optional<GpuClaim> claim = free(candidates, directory, owners);
+            if (claim.isPresent()) {
+                return claim.get();
+            }
+            if (System.nanoTime() >= deadline || Thread.currentThread().isInterrupted()) {
+                throw new CudaException(
+                        0,
+                        candidates.size() == 1
+                                ? "GPU " + candidates.get(0).ordinal() + " is in use by another worker, process "
+                                        + owners.get(0)
+                                : "each of the " + candidates.size() + " GPUs is in use by another worker, processes "
+                                        + String.join(", ", owners) + ": one worker a GPU");
+            }
+            LockSupport.parkNanos(LOOK_MILLIS * 1_000_000);
+        }
+    }
+
+    /** The first that nobody has. */
+    private static Optional<GpuClaim> free(List<Gpu> candidates, Path directory, List<String> owners) {
         for (Gpu gpu : candidates) {
             Path file = directory.resolve("shardloom-" + gpu.uuid() + ".lock");
             try {
@@ -78,7 +113,7 @@ public final class GpuClaim implements AutoCloseable {
                     channel.truncate(0);
                     channel.write(ByteBuffer.wrap(
                             String.valueOf(ProcessHandle.current().pid()).getBytes(StandardCharsets.UTF_8)));
-                    return new GpuClaim(gpu, channel);
+                    return Optional.of(new GpuClaim(gpu, channel));
                 }
             } catch (AccessDeniedException e) {
                 owners.add("of another user (" + file + ")");
@@ -86,13 +121,7 @@ public final class GpuClaim implements AutoCloseable {
                 throw new UncheckedIOException("cannot lock GPU " + gpu.ordinal() + " through " + file, e);
             }
         }
-        throw new CudaException(
-                0,
-                candidates.size() == 1
-                        ? "GPU " + candidates.get(0).ordinal() + " is in use by another worker, process "
-                                + owners.get(0)
-                        : "each of the " + candidates.size() + " GPUs is in use by another worker, processes "
-                                + String.join(", ", owners) + ": one worker a GPU");
+        return Optional.empty();
     }
 
     /** Made once and left there, for workers of all users. */

@@ -13,6 +13,7 @@ import org.shardloom.kernels.tensor.Tensor;
 /** A compiled kernel, and the sizes of its parameters. */
 final class Kernel extends CUfunction {
     private static final int MOST_PARAMETERS = 64;
+    private static final long NO_PARAMETER = -1;
 
     final String name;
     /** In bytes; null where the driver does not know (before CUDA 12.4). */
@@ -24,9 +25,9 @@ final class Kernel extends CUfunction {
         calls.check(JCudaDriver.cuModuleGetFunction(this, module, name), "cuModuleGetFunction", name);
         long[] known = IntStream.range(0, MOST_PARAMETERS)
                 .mapToLong(i -> NativeCpu.kernelParameterBytes(getNativePointer(), i))
-                .takeWhile(bytes -> bytes > 0)
+                .takeWhile(bytes -> bytes != NO_PARAMETER)
                 .toArray();
-        sizes = known.length == 0 ? null : known;
+        sizes = LongStream.of(known).allMatch(bytes -> bytes > 0) ? known : null;
     }
 
     /**

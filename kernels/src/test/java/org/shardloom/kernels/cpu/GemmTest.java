@@ -141,7 +141,9 @@ class GemmTest {
     /** Blocks of the AMX code: 1,024 or 512 of the shorter side, 4,096 terms, 1,024 of the longer side where there are more terms. */
     @Test
     void productsLargerThanEveryBlockOfTheTileUnitAreRight() {
-        int[][] shapes = {{1100, 1090, 33}, {530, 550, 520}, {70, 40, 8300}, {1060, 33, 4130}, {34, 300, 1030}};
+        int[][] shapes = {
+            {1100, 1090, 33}, {530, 550, 520}, {70, 40, 8300}, {1060, 33, 4130}, {34, 300, 1030}, {300, 300, 4200}
+        };
         for (int[] shape : shapes) {
             for (int form = 0; form < 4; form++) {
                 boolean aTransposed = form % 2 == 1, bTransposed = form / 2 == 1;

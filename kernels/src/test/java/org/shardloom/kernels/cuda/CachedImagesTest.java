@@ -65,6 +65,22 @@ class CachedImagesTest {
     }
 
     @Test
+    void aDamagedImageIsCompiledAnew() throws Exception {
+        image("12.6", SOURCES, "sm_90");
+        Path file;
+        try (Stream<Path> files = Files.list(directory.resolve("kernels"))) {
+            file = files.findFirst().orElseThrow();
+        }
+        byte[] kept = Files.readAllBytes(file);
+        kept[1] ^= 1;
+        Files.write(file, kept);
+        assertArrayEquals(new byte[] {2, 1, 2}, image("12.6", SOURCES, "sm_90"));
+        Files.write(file, new byte[3]);
+        assertArrayEquals(new byte[] {3, 1, 2}, image("12.6", SOURCES, "sm_90"));
+        assertArrayEquals(new byte[] {3, 1, 2}, image("12.6", SOURCES, "sm_90"));
+    }
+
+    @Test
     void aGpuNewerThanTheCompilerGetsPtxOfTheNewestThatItKnows() throws Exception {
         byte[] first = image("12.6", SOURCES, "sm_120");
         assertArrayEquals(first, image("12.6", SOURCES, "sm_120"));

@@ -11,6 +11,7 @@ package org.shardloom.protocol.config;
  * @param heartbeatSeconds how often members tell each other that they live
  * @param lostAfterSeconds silence after which a member is taken for lost; at least two heartbeats
  * @param joinTimeoutSeconds how long the coordinator waits for the workers it needs
+ * @param collectiveTimeoutSeconds how long one operation of all ranks may take
  */
 public record ClusterConfig(
         boolean insecure,
@@ -20,10 +21,11 @@ public record ClusterConfig(
         int minWorkers,
         double heartbeatSeconds,
         double lostAfterSeconds,
-        double joinTimeoutSeconds) {
+        double joinTimeoutSeconds,
+        double collectiveTimeoutSeconds) {
 
     /** What holds where no job file says otherwise; {@code JobKeys} has the same values. */
     public static ClusterConfig defaults() {
-        return new ClusterConfig(false, "127.0.0.1", 0, true, 1, 1, 10, 120);
+        return new ClusterConfig(false, "127.0.0.1", 0, true, 1, 1, 10, 120, 1800);
     }
 }

@@ -95,6 +95,7 @@ final class JobAssembler {
                 v.get(JobKeys.MIN_WORKERS),
                 v.get(JobKeys.HEARTBEAT_SECONDS),
                 v.get(JobKeys.LOST_AFTER_SECONDS),
-                v.get(JobKeys.JOIN_TIMEOUT_SECONDS));
+                v.get(JobKeys.JOIN_TIMEOUT_SECONDS),
+                v.get(JobKeys.COLLECTIVE_TIMEOUT_SECONDS));
     }
 }

@@ -309,6 +309,12 @@ final class JobKeys {
             120.0,
             "how long the coordinator waits for workers",
             c -> c.cluster().joinTimeoutSeconds());
+    static final Key<Double> COLLECTIVE_TIMEOUT_SECONDS = DECLARED.key(
+            "cluster.collective_timeout_seconds",
+            ABOVE_ZERO,
+            1800.0,
+            "how long one operation of all workers may take before they start anew from the last checkpoint",
+            c -> c.cluster().collectiveTimeoutSeconds());
     static final Key<Integer> THREADS_PER_WORKER = DECLARED.perMember(
             "threads_per_worker",
             COUNT,

@@ -45,7 +45,8 @@ class JobDefaultsTest {
             device: cuda
             output_dir: /out
             cluster: {insecure: true, host: 10.0.0.1, port: 2551, allow_replacement: false, min_workers: 2,
-                      heartbeat_seconds: 2, lost_after_seconds: 30, join_timeout_seconds: 600}
+                      heartbeat_seconds: 2, lost_after_seconds: 30, join_timeout_seconds: 600,
+                      collective_timeout_seconds: 900}
             threads_per_worker: 8
             """;
 
@@ -95,7 +96,7 @@ class JobDefaultsTest {
                 4,
                 DeviceChoice.CUDA,
                 Path.of("/out"),
-                new ClusterConfig(true, "10.0.0.1", 2551, false, 2, 2, 30, 600),
+                new ClusterConfig(true, "10.0.0.1", 2551, false, 2, 2, 30, 600, 900),
                 8);
         assertEquals(expected, Jobs.parse(CONTRACT));
     }
@@ -140,7 +141,7 @@ class JobDefaultsTest {
         assertEquals(Optional.empty(), config.data().eval());
         assertEquals(Precision.BF16, config.precision());
         assertEquals(DeviceChoice.AUTO, config.device());
-        assertEquals(new ClusterConfig(false, "127.0.0.1", 0, true, 1, 1, 10, 120), config.cluster());
+        assertEquals(new ClusterConfig(false, "127.0.0.1", 0, true, 1, 1, 10, 120, 1800), config.cluster());
         assertTrue(config.gradientCheckpointing());
         assertEquals(0, config.threadsPerWorker());
     }

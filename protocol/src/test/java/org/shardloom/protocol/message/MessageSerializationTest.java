@@ -76,6 +76,8 @@ class MessageSerializationTest {
                 new Exported(2, 1, "/out/final"),
                 new ExportFailed(2, 1, "no space for the model"),
                 new WorkerFailed(-1, 1, Severity.FATAL, "bad input\n第二行"),
+                new WorkerFailed(3, 1, Severity.PASSING, "a peer is gone"),
+                new WorkerFailed(3, 1, Severity.DEVICE_LOST, "cuda:1 is gone"),
                 new WorkerMessage.Job("model: {path: /m}\n"),
                 new WorkerMessage.Registered(4),
                 new WorkerMessage.Refused("no"),

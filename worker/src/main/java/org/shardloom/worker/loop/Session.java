@@ -50,9 +50,8 @@ public final class Session implements AutoCloseable {
      * How long an operation waits for a peer. Peers that are dead or hang are found by the cluster, which then aborts the group; this
      * only bounds how far apart ranks may be in their work, such as one that still reads its part of a large checkpoint.
      */
-    private static final Duration COLLECTIVE_TIMEOUT = Duration.ofMinutes(30);
-
     private final JobConfig job;
+
     private final RunSecret secret;
     private final WorkerDevice own;
     private final Device device;
@@ -131,8 +130,9 @@ public final class Session implements AutoCloseable {
         boolean handover = message.origin() == org.shardloom.protocol.message.WorkerMessage.Origin.RESHARD;
         try {
             if (!handover) {
-                close(before);
-                before = null;
+                ZeroEngine old = before;
+                before = null; // not once more where this fails
+                close(old);
                 peaks.reset();
             }
             signal.check();
@@ -155,7 +155,7 @@ public final class Session implements AutoCloseable {
                         ranks,
                         self.rank(),
                         secret,
-                        COLLECTIVE_TIMEOUT,
+                        collectiveTimeout(),
                         signal));
             }
             state = switch (message.origin()) {
@@ -189,6 +189,10 @@ public final class Session implements AutoCloseable {
                 Files.readString(job.model().path().resolve("config.json")),
                 data.summary() + (evaluation == null ? "" : "; " + evaluation.summary()),
                 state);
+    }
+
+    private Duration collectiveTimeout() {
+        return Duration.ofMillis(Math.round(1000 * job.cluster().collectiveTimeoutSeconds()));
     }
 
     /** The job's choice, or this host's processors divided by the workers on it. */
@@ -245,7 +249,7 @@ public final class Session implements AutoCloseable {
         int own = all.indexOf(self);
         Handover handover = Handover.of(tuned.trained(), all, own, shard(before), shard(next));
         // What moves lies in the hosts' memory, whatever device computes.
-        Collectives movers = Groups.join(rendezvous.apply("movers"), all, own, secret, COLLECTIVE_TIMEOUT, signal);
+        Collectives movers = Groups.join(rendezvous.apply("movers"), all, own, secret, collectiveTimeout(), signal);
         try {
             movers.exchange(handover.outgoing(), handover.incoming()).await();
         } finally {
@@ -315,8 +319,10 @@ public final class Session implements AutoCloseable {
         if (old != null) {
             old.group().abort("the generation has ended");
             old.group().close();
-            old.close();
-            device.trim();
+            if (device.lost().isEmpty()) { // else all goes with the process
+                old.close();
+                device.trim();
+            }
         }
     }
 

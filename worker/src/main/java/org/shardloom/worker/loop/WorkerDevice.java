@@ -49,8 +49,10 @@ final class WorkerDevice implements AutoCloseable {
                 try {
                     return new WorkerDevice(new CudaDevice(claim.gpu().ordinal(), CachedImages.ofUser()), claim);
                 } catch (CudaException e) {
-                    // Held meanwhile, so that the next one is taken.
-                    unusable.add(claim);
+                    unusable.add(claim); // held meanwhile, so that the next one is taken
+                    if (!e.concernsOneDevice()) {
+                        throw e;
+                    }
                     LOG.warn("GPU {} cannot be opened: {}", claim.gpu().ordinal(), e.getMessage());
                     failure = failure == null ? e : failure;
                 } catch (RuntimeException | Error e) {
@@ -58,8 +60,8 @@ final class WorkerDevice implements AutoCloseable {
                     throw e;
                 }
             }
-        } catch (CudaException noOther) {
-            throw failure == null ? noOther : failure;
+        } catch (CudaException e) {
+            throw failure == null ? e : failure;
         } finally {
             unusable.forEach(GpuClaim::close);
         }

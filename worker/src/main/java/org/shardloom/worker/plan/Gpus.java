@@ -39,19 +39,13 @@ public record Gpus(int count, long memoryBytes, Card card, boolean named) {
             double singleTeraflops,
             double memoryGigabytes,
             double hostGigabytes,
-            double peerGigabytes) {
-        /** Whether its matrix units take bf16: from compute capability 8.0 on. */
-        public boolean hasBf16() {
-            return !key.equals("t4") && !key.startsWith("v100");
-        }
-    }
+            double peerGigabytes) {}
 
+    /** Of compute capability 8.0 and newer: the kernels need no less. */
     private static final List<Card> CARDS = List.of(
-            new Card("t4", 15, 65, 8.1, 320, 12, 10),
             new Card("rtx3090", 24, 71, 35.6, 936, 24, 20),
             new Card("a10", 24, 125, 31.2, 600, 24, 20),
             new Card("rtx4090", 24, 165, 82.6, 1008, 24, 20),
-            new Card("v100-32gb", 32, 125, 15.7, 900, 12, 130),
             new Card("a100-40gb", 40, 312, 19.5, 1555, 24, 280),
             new Card("l40s", 48, 362, 91.6, 864, 24, 20),
             new Card("a100-80gb", 80, 312, 19.5, 2039, 24, 280),
@@ -60,11 +54,9 @@ public record Gpus(int count, long memoryBytes, Card card, boolean named) {
 
     /** Names that NVIDIA's driver gives cards, without its makers' words; cards of other forms (PCIe, Ti, ...) have other rates. */
     private static final Map<String, String> NAMES = Map.ofEntries(
-            Map.entry("T4", "t4"),
             Map.entry("RTX 3090", "rtx3090"),
             Map.entry("A10", "a10"),
             Map.entry("RTX 4090", "rtx4090"),
-            Map.entry("V100-SXM2-32GB", "v100-32gb"),
             Map.entry("A100-SXM4-40GB", "a100-40gb"),
             Map.entry("A100-PCIE-40GB", "a100-40gb"),
             Map.entry("A100-SXM4-80GB", "a100-80gb"),

@@ -15,6 +15,8 @@ import org.shardloom.worker.model.DecoderConfig;
 public record HostFit(JobConfig job, JobPlan plan, long bytes) {
     /** Resident memory of a worker's JVM with its libraries, without what the engine allocates. */
     public static final long JVM = 150L << 20;
+    /** Pageable memory of a worker on a GPU, as plans show it: JVM, libraries, heap and buffers for files, as it was seen; an estimate. */
+    public static final long PAGEABLE = 300_000_000;
 
     /**
      * Workers on the host's processors.

@@ -25,7 +25,7 @@ public record StepEstimate(double compute, double communication, double copies, 
 
     /** Of a rank; all ranks are taken to be on one host. */
     public static StepEstimate of(JobConfig job, Work work, Gpus.Card card) {
-        boolean single = job.precision() == Precision.FP32 || job.precision() == Precision.BF16 && !card.hasBf16();
+        boolean single = job.precision() == Precision.FP32;
         double flops = single ? card.singleTeraflops() : card.halfTeraflops();
         return new StepEstimate(
                 work.matrixFlops() / (MATRIX_SHARE * flops * 1e12)

@@ -122,10 +122,13 @@ final class Watcher {
 
     /** Waits until the stream is past all that was issued: memory that it may use must not be given away before. */
     private void settle() {
-        long deadline = System.nanoTime() + STREAM_PATIENCE_NANOS;
         try {
             CommunicationStream.Mark end = stream.mark();
+            long deadline = System.nanoTime() + STREAM_PATIENCE_NANOS;
             while (!end.reached() && System.nanoTime() < deadline) {
+                if (waitsForComputing()) {
+                    deadline = System.nanoTime() + STREAM_PATIENCE_NANOS;
+                }
                 Thread.sleep(1);
             }
             streamIsFree = end.reached();
@@ -148,6 +151,11 @@ final class Watcher {
             });
             issued.clear();
         }
+    }
+
+    /** Whether what was issued last may not begin yet. */
+    private synchronized boolean waitsForComputing() {
+        return !issued.isEmpty() && !issued.peekLast().ready.reached();
     }
 
     /**
