@@ -1,9 +1,12 @@
 package org.shardloom.deploy.e2e;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -177,6 +180,89 @@ class CudaRunIT {
                 assertEquals(expected[i], actual[i], 1e-5 * expected[i], "loss of step " + (i + 1));
             }
             assertNoFaults(4);
+            room.assertNoProcesses();
+        }
+    }
+
+    /** Each process's 60th collective never ends: it is given up in time, the ranks begin anew, and the losses are the same. */
+    @Test
+    void aHangingCollectiveIsGivenUpAndTheRunGoesOn() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        Path calm = directory.resolve("calm");
+        String[] common = {"--set", "train.max_steps=8", "--set", "checkpoint.every_steps=2"};
+        try (CleanRoom room = new CleanRoom(directory)) {
+            start(room, job, with(common, "--workers", "1", "--set", "output_dir=" + calm))
+                    .await(LIMIT)
+                    .expect(0);
+            String[] arguments = with(
+                    common,
+                    "--config",
+                    job.toString(),
+                    "--device",
+                    "cuda",
+                    "--set",
+                    "cluster.collective_timeout_seconds=3");
+            String text = room.startIn(
+                            environment(2, 2L << 30, "SHARDLOOM_SIM_HANG_COLLECTIVE=60"), "start.sh", arguments)
+                    .await(LIMIT)
+                    .expect(0)
+                    .output();
+            CleanRoom.assertSays(text, List.of("has not ended within 3000 ms", "recovering: "));
+            double[] expected = Commands.losses(calm);
+            double[] actual = Commands.losses(room.output);
+            assertEquals(8, actual.length);
+            for (int i = 0; i < 8; i++) {
+                assertEquals(expected[i], actual[i], 1e-5 * expected[i], "loss of step " + (i + 1));
+            }
+            assertNoFaults(3);
+            room.assertNoProcesses();
+        }
+    }
+
+    /** Weights find room, what the first step keeps does not; nobody has planned. */
+    @Test
+    void outOfMemoryWithinAStepIsOneLine() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        Path model = Files.createDirectory(directory.resolve("wide"));
+        ObjectMapper json = new ObjectMapper();
+        ObjectNode config = (ObjectNode) json.readTree(
+                TinyJob.model("tiny-chatglm3").resolve("config.json").toFile());
+        json.writeValue(model.resolve("config.json").toFile(), config.put("ffn_hidden_size", 4096));
+        try (CleanRoom room = new CleanRoom(directory)) {
+            String text = room.startIn(
+                            environment(2, 100 << 20),
+                            "start.sh",
+                            "--config",
+                            job.toString(),
+                            "--device",
+                            "cuda",
+                            "--no-plan",
+                            "--set",
+                            "model.path=" + model,
+                            "--set",
+                            "model.init=random")
+                    .await(LIMIT)
+                    .expect(1)
+                    .output();
+            CleanRoom.assertSays(
+                    text, List.of("training with 2 workers", "failed: no room for ", " bytes of ", "in use: {"));
+            room.assertNoProcesses();
+        }
+    }
+
+    @Test
+    void aJobThatDoesNotFitIsRefusedBeforeAnythingStarts() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        try (CleanRoom room = new CleanRoom(directory)) {
+            String text = room.startIn(
+                            environment(2, 3 << 20), "start.sh", "--config", job.toString(), "--device", "cuda")
+                    .await(LIMIT)
+                    .expect(1)
+                    .output();
+            CleanRoom.assertSays(text, List.of("the job needs at least", "GPU 0 has 3.15 MB of 3.15 MB free"));
+            assertFalse(Files.exists(room.output.resolve("logs")), text);
+            assertNoFaults(0);
+            assertFalse(Files.readString(report).matches("(?s).* peak [1-9].*"), "a GPU's memory was used");
             room.assertNoProcesses();
         }
     }

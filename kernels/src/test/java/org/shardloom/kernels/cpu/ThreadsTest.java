@@ -185,6 +185,8 @@ class ThreadsTest {
             ops.attentionBackward(gradQkv, x, context, logSums, qkv, starts, shape);
             ops.swiglu(out(out, "swiglu", dtype, TOKENS, HIDDEN), gateUp, null);
             ops.swigluBackward(out(out, "gradGateUp", dtype, TOKENS, 2 * HIDDEN), x, gateUp, null);
+            ops.gelu(out(out, "gelu", dtype, TOKENS, HIDDEN), x, norm);
+            ops.geluBackward(out(out, "gradGelu", dtype, TOKENS, HIDDEN), x, x, norm);
             ops.columnSum(out(out, "columnSum", DType.F32, 257), logits, false);
             Tensor losses = out(out, "losses", DType.F32, TOKENS);
             ops.softmaxCrossEntropy(losses, out(out, "gradLogits", dtype, TOKENS, 257), logits, ids, 1);
