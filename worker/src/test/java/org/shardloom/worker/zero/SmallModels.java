@@ -1,6 +1,12 @@
 package org.shardloom.worker.zero;
 
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cpu.CpuDevice;
@@ -9,6 +15,11 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderConfig.Names;
 import org.shardloom.worker.model.PackedBatch;
+import org.shardloom.worker.model.ParameterSpec;
+import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.weights.SafetensorsWriter;
+import org.shardloom.worker.weights.TensorInfo;
+import org.shardloom.worker.weights.WeightDtype;
 
 /** Decoders of random numbers. */
 final class SmallModels {
@@ -49,5 +60,32 @@ final class SmallModels {
                 })
                 .toList();
         return PackedBatch.of(ids, labels);
+    }
+
+    /** A file of random weights, so large that the scores of attention, and what an adapter adds, count. */
+    static void write(Path file, List<UnitSpec> units) throws IOException {
+        Random random = new Random(5);
+        Map<TensorInfo, ByteBuffer> tensors = new LinkedHashMap<>();
+        for (UnitSpec unit : units) {
+            for (ParameterSpec p : unit.parameters().values()) {
+                for (ParameterSpec.Source s : p.sources()) {
+                    TensorInfo info = new TensorInfo(s.name(), WeightDtype.F32, p.shapeOf(s));
+                    double mean = p.kind() == ParameterSpec.Kind.NORM ? 1 : 0;
+                    double deviation = p.kind().isVector() ? 0.1 : 1 / Math.sqrt(p.columns());
+                    ByteBuffer bytes =
+                            ByteBuffer.allocate((int) info.byteCount()).order(ByteOrder.LITTLE_ENDIAN);
+                    while (bytes.hasRemaining()) {
+                        bytes.putFloat((float) (mean + deviation * random.nextGaussian()));
+                    }
+                    tensors.put(info, bytes.flip());
+                }
+            }
+        }
+        try (SafetensorsWriter writer = SafetensorsWriter.create(file, List.copyOf(tensors.keySet()), Map.of())) {
+            for (TensorInfo info : tensors.keySet()) {
+                writer.append(info.name(), tensors.get(info));
+            }
+            writer.finish();
+        }
     }
 }
