@@ -29,6 +29,13 @@ final class PlanText {
         lines.add(format(
                 "device memory, each of %d ranks: at most %s (rank %d)",
                 plan.ranks().size(), gb(most.devicePeakBytes()), most.rank()));
+        if (plan.ranks().size() > 1) {
+            lines.add("  by rank: "
+                    + plan.ranks().stream()
+                            .map(r -> r.rank() + ": " + gb(r.devicePeakBytes()) + " and " + gb(r.pinnedHostBytes())
+                                    + " page-locked")
+                            .collect(Collectors.joining("; ")));
+        }
         lines.add("  of which " + named(byPurpose(most.devicePeakByPurpose())) + ", kept for later "
                 + gb(most.unusedBytes()));
         lines.add("  most in use by phase: " + named(most.devicePeakByPhase()));
