@@ -179,7 +179,7 @@ class CudaRunIT {
             for (int i = 0; i < 12; i++) {
                 assertEquals(expected[i], actual[i], 1e-5 * expected[i], "loss of step " + (i + 1));
             }
-            assertNoFaults(4);
+            assertNoFaults(3); // that of the lost GPU has no peak to tell of
             room.assertNoProcesses();
         }
     }
