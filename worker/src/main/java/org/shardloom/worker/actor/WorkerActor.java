@@ -272,6 +272,9 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
         boolean fatal = !(m.failure instanceof CollectiveException) && !(m.failure instanceof IllegalStateException);
         if (fatal) {
             LOG.error("generation {} failed", generation, m.failure);
+        } else if (signal.reason() != null) {
+            // What an abort is followed by: whoever gave the generation up has said why.
+            LOG.info("generation {}: {}", generation, m.failure.toString());
         } else {
             LOG.warn("generation {}: {}", generation, m.failure.toString());
         }
