@@ -4,6 +4,7 @@ import java.util.List;
 import org.shardloom.protocol.message.CoordinatorMessage.ExportFailed;
 import org.shardloom.protocol.message.CoordinatorMessage.Exported;
 import org.shardloom.protocol.message.CoordinatorMessage.Ready;
+import org.shardloom.protocol.message.CoordinatorMessage.Severity;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardFailed;
 import org.shardloom.protocol.message.CoordinatorMessage.ShardWritten;
 import org.shardloom.protocol.message.CoordinatorMessage.StepDone;
@@ -94,7 +95,10 @@ public final class RunMachine {
 
     /** A worker could not do what it was told. */
     public List<Effect> failed(WorkerFailed failure, long now) {
-        boolean stale = failure.generation() >= 0 && failure.generation() != members.generation();
+        // A device that is lost is lost to every generation.
+        boolean stale = failure.generation() >= 0
+                && failure.generation() != members.generation()
+                && failure.severity() != Severity.DEVICE_LOST;
         if (status.isFinal() || !roster.has(failure.workerId()) || stale) {
             return status.drain();
         }

@@ -277,7 +277,7 @@ class CudaRunIT {
             value = {
                 "1|2147483648|SHARDLOOM_SIM_SEED=2|in use by another worker",
                 "2|3145728|SHARDLOOM_SIM_SEED=2|no room for",
-                "2|2147483648|SHARDLOOM_SIM_FAIL_LAUNCH=400|cuLaunchKernel of",
+                "2|2147483648|SHARDLOOM_SIM_FAIL_LAUNCH=400|returned 719",
                 "2|2147483648|SHARDLOOM_SIM_NCCL_VERSION=20000|NCCL 2.0.0 is too old"
             })
     void badSituationsEndInOneLine(int devices, long bytes, String setting, String says) throws Exception {
