@@ -168,7 +168,13 @@ class CudaRunIT {
                     .expect(0)
                     .output();
             assertTrue(Files.exists(lost), text);
-            CleanRoom.assertSays(text, List.of(": cuda:1: cu", "returned 46"));
+            StringBuilder said = new StringBuilder(text);
+            try (Stream<Path> logs = Files.list(room.output.resolve("logs"))) {
+                for (Path log : logs.toList()) {
+                    said.append(Files.readString(log));
+                }
+            }
+            CleanRoom.assertSays(said.toString(), List.of("cuda:1: cu", "returned 46"));
             assertLosses(room, 12);
             assertNoFaults(2); // that of the lost GPU has no peak to tell of
             room.assertNoProcesses();
