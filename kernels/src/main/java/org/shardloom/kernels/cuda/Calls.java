@@ -9,8 +9,8 @@ import jcuda.driver.CUresult;
 /** Checks return codes, and remembers whether the device is of any use still. Any thread. */
 final class Calls {
     /**
-     * After these every call that has to do with the process's context fails, and the context cannot be made anew within the process (CUDA
-     * Driver API, "Data types used by CUDA driver": "the process must be terminated and relaunched"). By number: JCuda does not know all.
+     * After these the process's context is of no use, and cannot be made anew within the process (CUDA Driver API, "Data types used by CUDA
+     * driver"), or the device itself is gone, or nobody knows (999). By number: JCuda does not know all.
      */
     private static final Set<Integer> FINAL = Set.of(
             4, // CUDA_ERROR_DEINITIALIZED

@@ -46,12 +46,7 @@ import org.shardloom.worker.zero.ZeroEngine;
  * give the signal of the generation.
  */
 public final class Session implements AutoCloseable {
-    /**
-     * How long an operation waits for a peer. Peers that are dead or hang are found by the cluster, which then aborts the group; this
-     * only bounds how far apart ranks may be in their work, such as one that still reads its part of a large checkpoint.
-     */
     private final JobConfig job;
-
     private final RunSecret secret;
     private final WorkerDevice own;
     private final Device device;
@@ -191,6 +186,10 @@ public final class Session implements AutoCloseable {
                 state);
     }
 
+    /**
+     * How long an operation waits for a peer. Peers that are dead or hang are found by the cluster, which then aborts the group; this
+     * only bounds how far apart ranks may be in their work, such as one that still reads its part of a large checkpoint.
+     */
     private Duration collectiveTimeout() {
         return Duration.ofMillis(Math.round(1000 * job.cluster().collectiveTimeoutSeconds()));
     }
