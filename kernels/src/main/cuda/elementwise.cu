@@ -93,3 +93,18 @@ __device__ __forceinline__ float geluSlope(float x) {
         FOR_ALL(i, rows * n) narrow(widen(gradOut[i]) * geluSlope(widen(x[i]) + biasAt(bias, cellOf(i, n).column)), gradX[i]); \
     }
 PER_DTYPE(GELU)
+
+/** AdamW (Loshchilov and Hutter, 2019) as on the CPU, with a part of the factors taken together by the host. */
+#define ADAMW(S, T)                                                                                                                   \
+    KERNEL(adamw_##S, float* master, float* first, float* second, const float* gradient, T* out, i64 n, float beta2, float rest1,     \
+           float rest2, float rateOver1, float root2, float keep, float eps, float gradScale) {                                       \
+        FOR_ALL(i, n) {                                                                                                               \
+            const float g = gradient[i] * gradScale, m = first[i] + rest1 * (g - first[i]), v = beta2 * second[i] + rest2 * g * g;    \
+            const float w = master[i] * keep - rateOver1 * m / (sqrtf(v) / root2 + eps);                                              \
+            first[i] = m;                                                                                                             \
+            second[i] = v;                                                                                                            \
+            master[i] = w;                                                                                                            \
+            narrow(w, out[i]);                                                                                                        \
+        }                                                                                                                             \
+    }
+PER_DTYPE(ADAMW)

@@ -18,6 +18,7 @@ import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.OptimizerOps.Adamw;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.worker.model.Decoder;
@@ -143,6 +144,13 @@ final class KernelCases {
         add("tanh_backward", TANH_BACKWARD, single, m -> {
             Tensor y = zeros(m, DType.F32, tokens, h), grad = zeros(m, DType.F32, tokens, h);
             return () -> ops().tanhBackward(grad, grad, y);
+        });
+        add("adamw", ADAMW, Size.of(h, h, dtype.bytes), m -> {
+            Tensor master = zeros(m, DType.F32, h * h), first = zeros(m, DType.F32, h * h);
+            Tensor second = zeros(m, DType.F32, h * h), gradient = zeros(m, DType.F32, h * h);
+            Tensor out = zeros(m, dtype, h * h);
+            Adamw settings = new Adamw(1e-4f, 0.9, 0.999, 1e-8f, 0.1f, 0.1f, 0.001f, 1);
+            return () -> ops().adamw(master, first, second, gradient, out, settings);
         });
         add("sum_of_squares", SUM_OF_SQUARES, Size.of(h, h, 4), m -> {
             Tensor x = zeros(m, DType.F32, h, h);

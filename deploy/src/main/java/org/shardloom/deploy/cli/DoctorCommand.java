@@ -107,10 +107,6 @@ final class DoctorCommand implements Callable<Integer> {
             all.add("device=" + device.name().toLowerCase(Locale.ROOT));
         }
         JobFile file = JobFile.load(config, all);
-        if (!file.config().zero().offloadOptimizer()) {
-            throw new Failures.UsageException(
-                    "the optimizer always runs on the host in this version; leave zero.offload_optimizer true");
-        }
         try {
             DecoderConfig model = ModelConfigReader.read(file.config().model().path());
             JobNeeds needs = Needs.of(config, all, file, model, () -> longest(all, file, model));

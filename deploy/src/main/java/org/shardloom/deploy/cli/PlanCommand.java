@@ -68,10 +68,6 @@ final class PlanCommand implements Callable<Integer> {
             all.add("workers=" + cards.count());
         }
         JobConfig job = JobFile.load(config, all).config();
-        if (!job.zero().offloadOptimizer()) {
-            throw new Failures.UsageException(
-                    "the optimizer always runs on the host in this version; leave zero.offload_optimizer true");
-        }
         DecoderConfig model;
         Fit fit;
         try {

@@ -254,17 +254,18 @@ public final class JobImport {
                     }
                 },
                 "zero_optimization.stage");
-        on(
-                (n, v) -> {
-                    if (v.equals("cpu")) {
-                        draft.leave(n, v, "parameters cannot be offloaded in this version; zero.stage 3 shards them");
-                    }
-                },
-                "zero_optimization.offload_param.device");
-        left("the optimizer's state is in host memory always", "zero_optimization.offload_optimizer.device");
+        on((n, v) -> offload(n, v, "zero.offload_params"), "zero_optimization.offload_param.device");
+        on((n, v) -> offload(n, v, "zero.offload_optimizer"), "zero_optimization.offload_optimizer.device");
         left("give this file to the import, too", "ds_file", "deepspeed", "deepspeed_config");
         left("AdamW is the one optimizer here", "optimizer.type");
         left("see train.schedule", "scheduler.type");
+    }
+
+    private void offload(String name, Object device, String key) {
+        draft.set(key, !device.equals("none"));
+        if (device.equals("nvme")) {
+            draft.leave(name, device, key + " keeps it in the host's memory; nothing is kept on disks");
+        }
     }
 
     /** Takes the settings of one file or command line. */
@@ -279,7 +280,10 @@ public final class JobImport {
             if (handler == null && PARENTS.contains(parent)) {
                 handler = known.get(leaf);
             }
-            if (value.equals("auto") || value.equals("none") || value.equals(Boolean.FALSE) && handler == null) {
+            boolean placed = leaf.equals("device");
+            if (value.equals("auto")
+                    || value.equals("none") && !placed
+                    || value.equals(Boolean.FALSE) && handler == null) {
                 return;
             }
             if (handler != null) {

@@ -73,6 +73,23 @@ class JobImportTest {
     }
 
     @Test
+    void whatDeepSpeedKeepsOnTheHostStaysThere() {
+        for (String device : List.of("cpu", "none", "nvme")) {
+            JobImport conversion = new JobImport(0);
+            conversion.add(ForeignSettings.ofFlags(SCRIPT));
+            conversion.add(ForeignSettings.ofYaml(
+                    "{\"zero_optimization\": {\"stage\": 3, \"offload_optimizer\": {\"device\": \"" + device
+                            + "\"}, \"offload_param\": {\"device\": \"" + device + "\"}}}",
+                    "ds.json"));
+            JobDraft draft = conversion.finish();
+            assertEquals(!device.equals("none"), job(draft).zero().offloadOptimizer(), device);
+            assertEquals(!device.equals("none"), job(draft).zero().offloadParams(), device);
+            String left = String.join("\n", draft.left());
+            assertEquals(device.equals("nvme"), left.contains("nothing is kept on disks"), left);
+        }
+    }
+
+    @Test
     void aLlamaFactoryFileBecomesAQloraJob() {
         JobImport conversion = new JobImport(2);
         conversion.add(ForeignSettings.ofYaml(

@@ -129,7 +129,9 @@ class PlanIT {
                 "--config",
                 job.toString(),
                 "--set",
-                "zero.offload_optimizer=false");
+                "zero.offload_optimizer=false",
+                "--set",
+                "zero.offload_params=true");
         room.refused(
                 2,
                 List.of("config.json"),

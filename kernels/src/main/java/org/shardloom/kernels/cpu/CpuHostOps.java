@@ -3,6 +3,7 @@ package org.shardloom.kernels.cpu;
 import static org.shardloom.kernels.device.Shapes.require;
 
 import org.shardloom.kernels.device.HostOps;
+import org.shardloom.kernels.device.OpShapes;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -38,12 +39,7 @@ public final class CpuHostOps implements HostOps {
 
     @Override
     public void adamw(Tensor master, Tensor first, Tensor second, Tensor gradient, Tensor out, Adamw s) {
-        long n = master.elements();
-        requireF32(master, n);
-        requireF32(first, n);
-        requireF32(second, n);
-        requireF32(gradient, n);
-        require(out.elements() == n, "%s does not have %d elements", out, n);
+        OpShapes.adamw(master, first, second, gradient, out);
         NativeCpu.adamw(
                 master.address(),
                 first.address(),
@@ -51,7 +47,7 @@ public final class CpuHostOps implements HostOps {
                 gradient.address(),
                 out.address(),
                 out.dtype().code,
-                n,
+                master.elements(),
                 s.rate(),
                 s.beta1(),
                 s.beta2(),

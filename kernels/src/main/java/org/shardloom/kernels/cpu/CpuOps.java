@@ -268,4 +268,9 @@ final class CpuOps extends CpuFirstGlmOps implements Ops {
     public void zero(Tensor out) {
         NativeCpu.fill(out.address(), 0, out.bytes());
     }
+
+    @Override
+    public void adamw(Tensor master, Tensor first, Tensor second, Tensor gradient, Tensor out, Adamw settings) {
+        CpuHostOps.INSTANCE.adamw(master, first, second, gradient, out, settings);
+    }
 }

@@ -24,6 +24,8 @@ public enum KernelCosts {
     CONVERT("convert_", s -> s.each(s.width + s.other), s -> s.each(1)),
     /** Twelve operations on integers make the choice. */
     DROPOUT("dropout_", s -> s.each(2 * s.width), s -> s.each(14)),
+    /** Master weights and both moments read and written, a gradient read, parameters of dtype width written. */
+    ADAMW("adamw_", s -> s.each(28 + s.width), s -> s.each(15)),
     TANH("tanh_forward", s -> s.each(8), s -> s.each(1)),
     TANH_BACKWARD("tanh_backward", s -> s.each(12), s -> s.each(3)),
     /** Of sums with a bias. */

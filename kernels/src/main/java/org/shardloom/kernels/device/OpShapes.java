@@ -133,6 +133,16 @@ public final class OpShapes {
                 starts.count() - 1);
     }
 
+    /** On the host and on devices. */
+    public static void adamw(Tensor master, Tensor first, Tensor second, Tensor gradient, Tensor out) {
+        long n = master.elements();
+        shape("master", master, DType.F32, n);
+        shape("first", first, DType.F32, n);
+        shape("second", second, DType.F32, n);
+        shape("gradient", gradient, DType.F32, n);
+        shape("out", out, out.dtype(), n);
+    }
+
     public static void swiglu(Tensor out, Tensor gateUp, Tensor bias) {
         shape("gateUp", gateUp, out.dtype(), out.rows(), 2 * out.columns());
         optionalBias(bias, gateUp);

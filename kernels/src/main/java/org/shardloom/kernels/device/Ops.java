@@ -9,7 +9,7 @@ import org.shardloom.kernels.tensor.Tensor;
  * to where {@code accumulate} is true, overwritten otherwise. Outputs do not alias inputs unless said.
  * Shapes or dtypes that do not fit are an {@link IllegalArgumentException} before anything is issued.
  */
-public interface Ops extends AdapterOps, FirstGlmOps, QuantizedOps {
+public interface Ops extends AdapterOps, FirstGlmOps, QuantizedOps, OptimizerOps {
     /** y[T, N] = x[T, K] weight[N, K]^T; y may be fp32 whatever x is. */
     void linear(Tensor y, Tensor x, Tensor weight);
 
@@ -167,9 +167,6 @@ public interface Ops extends AdapterOps, FirstGlmOps, QuantizedOps {
      */
     void softmaxCrossEntropy(Tensor losses, Tensor grad, Tensor logits, IndexTensor targets, float scale);
 
-    /** out = in, in out's dtype. */
-    void convert(Tensor out, Tensor in);
-
     /** out = a + b; may alias. */
     void add(Tensor out, Tensor a, Tensor b);
 
@@ -180,7 +177,4 @@ public interface Ops extends AdapterOps, FirstGlmOps, QuantizedOps {
      * @param x fp32
      */
     double sumOfSquares(Tensor x);
-
-    /** All bytes zero. */
-    void zero(Tensor out);
 }

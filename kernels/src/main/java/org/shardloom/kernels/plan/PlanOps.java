@@ -287,4 +287,9 @@ final class PlanOps implements Ops {
             new Memory(memory, Purpose.WORKSPACE).allocate(DType.F32, OpWorkspace.LEVELS);
         }
     }
+
+    @Override
+    public void adamw(Tensor master, Tensor first, Tensor second, Tensor gradient, Tensor out, Adamw settings) {
+        touch(master, master, first, first, second, second, gradient, out);
+    }
 }

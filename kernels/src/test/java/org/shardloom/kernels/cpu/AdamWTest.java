@@ -8,6 +8,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.shardloom.kernels.device.OptimizerOps.Adamw;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -16,6 +17,7 @@ import org.shardloom.kernels.tensor.Tensor;
  * update, whose magnitude is taken with the first moment's terms added up by absolute value.
  */
 @Tag("instruction-set")
+@Tag("any-device")
 class AdamWTest {
     private static final double BETA_1 = 0.9, BETA_2 = 0.999, DECAY = 0.1;
     private static final int STEPS = 6, ROUNDINGS = 16;
@@ -49,22 +51,9 @@ class AdamWTest {
         for (int step = 1; step <= STEPS; step++) {
             Tensor grad = memory.random(DType.F32, range, n);
             double correction1 = 1 - Math.pow(BETA_1, step), correction2 = 1 - Math.pow(BETA_2, step);
-            NativeCpu.adamw(
-                    master.address(),
-                    first.address(),
-                    second.address(),
-                    grad.address(),
-                    param.address(),
-                    paramType.code,
-                    n,
-                    rate,
-                    BETA_1,
-                    BETA_2,
-                    eps,
-                    (float) DECAY,
-                    (float) correction1,
-                    (float) correction2,
-                    gradScale);
+            Adamw settings = new Adamw(
+                    rate, BETA_1, BETA_2, eps, (float) DECAY, (float) correction1, (float) correction2, gradScale);
+            TestedOps.get().adamw(master, first, second, grad, param, settings);
             double[] grads = Guarded.read(grad);
             for (int i = 0; i < n; i++) {
                 double g = grads[i] * gradScale;

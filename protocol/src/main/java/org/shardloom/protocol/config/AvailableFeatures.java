@@ -15,11 +15,6 @@ final class AvailableFeatures {
                     JobKeys.OFFLOAD_PARAMS,
                     "zero.offload_params keeps parameters out of a GPU's memory; with device cpu leave it false");
         }
-        if (!job.zero().offloadOptimizer()) {
-            problem.accept(
-                    JobKeys.OFFLOAD_OPTIMIZER,
-                    "the optimizer always runs on the host in this version; leave zero.offload_optimizer true");
-        }
         if (!job.cluster().insecure() && !isLoopback(job.cluster().host())) {
             problem.accept(
                     JobKeys.HOST,

@@ -21,6 +21,7 @@ import static org.shardloom.protocol.config.JobKeys.MICRO_BATCH_SIZE;
 import static org.shardloom.protocol.config.JobKeys.MIN_WORKERS;
 import static org.shardloom.protocol.config.JobKeys.MODEL_ADAPTER;
 import static org.shardloom.protocol.config.JobKeys.MODEL_INIT;
+import static org.shardloom.protocol.config.JobKeys.OFFLOAD_OPTIMIZER;
 import static org.shardloom.protocol.config.JobKeys.OFFLOAD_PARAMS;
 import static org.shardloom.protocol.config.JobKeys.PATIENCE;
 import static org.shardloom.protocol.config.JobKeys.WARMUP_RATIO;
@@ -85,6 +86,12 @@ final class JobChecks {
                     List.of(OFFLOAD_PARAMS, ZERO_STAGE),
                     v -> v.get(OFFLOAD_PARAMS) && v.get(ZERO_STAGE) < 3,
                     v -> "zero.offload_params needs zero.stage: 3"),
+            rule(
+                    List.of(OFFLOAD_PARAMS, OFFLOAD_OPTIMIZER),
+                    v -> v.get(OFFLOAD_PARAMS) && !v.get(OFFLOAD_OPTIMIZER),
+                    v ->
+                            "zero.offload_params needs zero.offload_optimizer: true, since parameters are updated where the"
+                                    + " optimizer is"),
             rule(
                     List.of(EVALUATION_EVERY, DATA_EVAL),
                     v -> v.get(EVALUATION_EVERY) > 0 && v.find(DATA_EVAL).isEmpty(),

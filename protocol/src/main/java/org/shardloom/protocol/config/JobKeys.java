@@ -205,9 +205,12 @@ final class JobKeys {
             3,
             "2 shards gradients and optimizer state, 3 parameters too",
             c -> c.zero().stage());
-    static final Key<Boolean> OFFLOAD_OPTIMIZER =
-            DECLARED.key("zero.offload_optimizer", BOOLEAN, true, "keep optimizer state in host memory", c -> c.zero()
-                    .offloadOptimizer());
+    static final Key<Boolean> OFFLOAD_OPTIMIZER = DECLARED.key(
+            "zero.offload_optimizer",
+            BOOLEAN,
+            true,
+            "keep optimizer state in host memory, and have AdamW run there; false: on the GPU",
+            c -> c.zero().offloadOptimizer());
     static final Key<Boolean> OFFLOAD_PARAMS = DECLARED.key(
             "zero.offload_params", BOOLEAN, false, "keep parameter shards in host memory; stage 3 only", c -> c.zero()
                     .offloadParams());

@@ -17,6 +17,7 @@ class JobChecksTest {
                 "train: {schedule: {warmup_steps: 5, warmup_ratio: 0.1}}|train.schedule.warmup_steps and train.schedule.warmup_ratio are both set; keep one of them",
                 "train: {micro_batch_size: 3, global_batch_size: 8}|train.global_batch_size (8) must be a multiple of train.micro_batch_size (3)",
                 "zero: {stage: 2, offload_params: true}|zero.offload_params needs zero.stage: 3",
+                "zero: {offload_optimizer: false, offload_params: true}|zero.offload_params needs zero.offload_optimizer: true, since parameters are updated where the optimizer is",
                 "evaluation: {every_steps: 5}|evaluation.every_steps needs data.eval, a file of evaluation samples",
                 "checkpoint: {keep_best: 1}|checkpoint.keep_best needs evaluation.every_steps above 0, to know which are best",
                 "cluster: {min_workers: 2}|cluster.min_workers (2) must not exceed workers (1)",

@@ -23,6 +23,7 @@ import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.protocol.plan.UnitSize;
 import org.shardloom.worker.optim.OptimizerShard;
 import org.shardloom.worker.optim.OptimizerShard.Part;
+import org.shardloom.worker.optim.StateWindow;
 import org.shardloom.worker.weights.SafetensorsFile;
 import org.shardloom.worker.weights.TensorInfo;
 
@@ -187,20 +188,27 @@ public final class Checkpoint implements Closeable {
      */
     public void load(ShardPlan target, int rank, OptimizerShard state) throws IOException {
         requireUnits(target.units());
-        for (Resharding.Transfer t : Resharding.between(plan, target)) {
-            if (t.targetRank() != rank) {
-                continue;
-            }
-            long start = target.owned(t.unit(), rank).from();
-            for (Part part : Part.values()) {
-                Tensor tensor = state.get(t.unit(), part);
-                for (long at = t.interval().from(); at < t.interval().to(); at += CHUNK) {
-                    int count = (int) Math.min(CHUNK, t.interval().to() - at);
-                    FloatBuffer to = HostBytes.view(tensor.address() + (at - start) * 4, count * 4L)
-                            .asFloatBuffer();
-                    read(t.unit(), part, t.sourceRank(), at, to);
+        try (StateWindow window = new StateWindow(state, CHUNK)) {
+            for (Resharding.Transfer t : Resharding.between(plan, target)) {
+                for (Part part : t.targetRank() == rank ? Part.values() : new Part[0]) {
+                    load(t, part, target.owned(t.unit(), rank).from(), window);
                 }
             }
+        }
+    }
+
+    /** @param start where the slice begins in its unit */
+    private void load(Resharding.Transfer t, Part part, long start, StateWindow window) throws IOException {
+        for (long at = t.interval().from(); at < t.interval().to(); at += CHUNK) {
+            long count = Math.min(CHUNK, t.interval().to() - at);
+            Tensor to = window.write(t.unit(), part, at - start, count);
+            read(
+                    t.unit(),
+                    part,
+                    t.sourceRank(),
+                    at,
+                    HostBytes.view(to.address(), to.bytes()).asFloatBuffer());
+            window.store();
         }
     }
 

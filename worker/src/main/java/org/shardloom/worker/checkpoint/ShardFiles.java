@@ -18,6 +18,7 @@ import org.shardloom.protocol.disk.NoSpaceException;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.worker.optim.OptimizerShard;
 import org.shardloom.worker.optim.OptimizerShard.Part;
+import org.shardloom.worker.optim.StateWindow;
 import org.shardloom.worker.weights.SafetensorsWriter;
 import org.shardloom.worker.weights.TensorInfo;
 import org.shardloom.worker.weights.WeightDtype;
@@ -27,7 +28,8 @@ import org.shardloom.worker.weights.WeightDtype;
  * {@code layers.3/exp_avg}. Padding is not written.
  */
 public final class ShardFiles {
-    private static final long PIECE = 16L << 20;
+    /** Elements that are written at a time: 16 MB. */
+    private static final long PIECE = 4L << 20;
     /** Room left on the disk beyond the shard itself: headers, manifest, logs. */
     private static final long MARGIN = 1L << 20;
 
@@ -70,14 +72,16 @@ public final class ShardFiles {
         Path file = directory.resolve(fileName(rank, plan.worldSize()));
         Map<String, String> metadata =
                 Map.of("rank", String.valueOf(rank), "world_size", String.valueOf(plan.worldSize()));
-        try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, metadata)) {
+        try (StateWindow window = new StateWindow(state, PIECE);
+                SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, metadata)) {
             for (int u = 0; u < plan.units().size(); u++) {
                 for (Part part : Part.values()) {
-                    append(
-                            writer,
-                            tensorName(plan.units().get(u).name(), part),
-                            state.get(u, part),
-                            plan.owned(u, rank).length() * 4);
+                    String name = tensorName(plan.units().get(u).name(), part);
+                    long length = plan.owned(u, rank).length();
+                    for (long from = 0; from < length; from += PIECE) {
+                        Tensor piece = window.read(u, part, from, Math.min(PIECE, length - from));
+                        writer.append(name, HostBytes.view(piece.address(), piece.bytes()));
+                    }
                 }
             }
             writer.finish();
@@ -85,13 +89,6 @@ public final class ShardFiles {
             throw DiskSpace.explained(e);
         }
         return new Written(file.getFileName().toString(), Files.size(file), checksum(file));
-    }
-
-    private static void append(SafetensorsWriter writer, String name, Tensor tensor, long bytes) throws IOException {
-        for (long from = 0; from < bytes; from += PIECE) {
-            ByteBuffer piece = HostBytes.view(tensor.address() + from, Math.min(PIECE, bytes - from));
-            writer.append(name, piece);
-        }
     }
 
     /** CRC-32C of the file, big endian: against damage, at the speed of memory. */

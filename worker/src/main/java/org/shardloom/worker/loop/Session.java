@@ -132,7 +132,7 @@ public final class Session implements AutoCloseable {
             }
             signal.check();
             if (before != null && !device.sharesHostMemory()) {
-                // Its optimizer's state is all that is handed over, and that is on the host.
+                // Its optimizer's state is all that is handed over, by the host.
                 before.group().abort("the generation has ended");
                 before.group().close();
                 before.retire();
@@ -246,6 +246,9 @@ public final class Session implements AutoCloseable {
             throws IOException {
         List<Member> all = message.members();
         int own = all.indexOf(self);
+        if (next != null) {
+            next.stateToHost();
+        }
         Handover handover = Handover.of(tuned.trained(), all, own, shard(before), shard(next));
         // What moves lies in the hosts' memory, whatever device computes.
         Collectives movers = Groups.join(rendezvous.apply("movers"), all, own, secret, collectiveTimeout(), signal);
@@ -255,6 +258,7 @@ public final class Session implements AutoCloseable {
             movers.close();
         }
         if (next != null) {
+            next.stateHome();
             states.frozen(next);
         }
         return message.state();

@@ -2,8 +2,11 @@ package org.shardloom.worker.optim;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.OptimizerOps;
+import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.OptimizerConfig;
@@ -13,10 +16,10 @@ import org.shardloom.worker.model.ParameterSpec;
 import org.shardloom.worker.model.UnitSpec;
 
 /**
- * One rank's slice of the optimizer's state, in host memory: fp32 master weights and both moments of AdamW, by unit. Used by the
- * engine's thread.
+ * One rank's slice of the optimizer's state: fp32 master weights and both moments of AdamW, by unit, in the host's memory or in a
+ * device's. Used by the engine's thread.
  */
-public final class OptimizerShard {
+public final class OptimizerShard implements AutoCloseable {
     /** What is kept for each parameter. */
     public enum Part {
         MASTER("master"),
@@ -31,13 +34,33 @@ public final class OptimizerShard {
         }
     }
 
+    /**
+     * Where state is kept, and who updates it there.
+     *
+     * @param memory that holds it; gives it back when it is closed
+     * @param device that has the memory for itself; null: the host reads and writes it
+     */
+    public record Home(Memory memory, OptimizerOps ops, Device device) {
+        /** The host's memory, page-locked where the device has its own. */
+        public static Home host(Device device) {
+            return new Home(device.hostMemory(Purpose.OPTIMIZER), device.hostOps(), null);
+        }
+
+        /** The device's memory. */
+        public static Home device(Device device) {
+            return device.sharesHostMemory()
+                    ? host(device)
+                    : new Home(device.memory(Purpose.OPTIMIZER), device.ops(), device);
+        }
+    }
+
     /** Elements of a slice that are updated in fp32 before they are rounded in place. */
     private static final long BEGINNING = 4096;
 
     private final OptimizerConfig config;
     private final NoDecay noDecay;
     private final Tensor[][] state;
-    private final HostOps ops;
+    private Home home;
     private final List<List<DecayRange>> ranges = new ArrayList<>();
     private long updates;
 
@@ -48,21 +71,60 @@ public final class OptimizerShard {
      */
     public OptimizerShard(
             ShardPlan plan, int rank, List<UnitSpec> units, OptimizerConfig config, Memory host, HostOps ops) {
+        this(plan, rank, units, config, new Home(host, ops, null));
+    }
+
+    /** Zeroed state for the rank, in its home. */
+    public OptimizerShard(ShardPlan plan, int rank, List<UnitSpec> units, OptimizerConfig config, Home home) {
         this.config = config;
-        this.ops = ops;
+        this.home = home;
         this.noDecay = new NoDecay(config.noDecay());
         this.state = new Tensor[units.size()][Part.values().length];
         for (int u = 0; u < units.size(); u++) {
             for (Part part : Part.values()) {
-                Tensor tensor = host.allocate(DType.F32, plan.sliceElements(u));
-                ops.zero(tensor);
+                Tensor tensor = home.memory.allocate(DType.F32, plan.sliceElements(u));
+                home.ops.zero(tensor);
                 state[u][part.ordinal()] = tensor;
             }
             ranges.add(decayRanges(units.get(u), plan, u, rank));
         }
     }
 
-    /** fp32 [slice elements] of the unit. */
+    /** The device whose own memory the state is in; null where the host reads and writes it. */
+    public Device device() {
+        return home.device;
+    }
+
+    /**
+     * Moves the state to the host's memory, or back, a tensor at a time; its old home is left empty and closed.
+     *
+     * @param device that has memory of its own
+     */
+    public void move(Home to, Device device) {
+        for (Tensor[] parts : state) {
+            for (int p = 0; p < parts.length; p++) {
+                Tensor from = parts[p];
+                Tensor moved = to.memory.allocate(DType.F32, from.elements());
+                if (to.device == null) {
+                    device.toHost(moved, from, device.issued()).await();
+                } else {
+                    device.toDevice(moved, from).await();
+                }
+                parts[p] = moved;
+                home.memory.free(from);
+            }
+        }
+        home.memory.close();
+        home = to;
+    }
+
+    /** Gives the state's memory back. */
+    @Override
+    public void close() {
+        home.memory.close();
+    }
+
+    /** fp32 [slice elements] of the unit, where {@link #device} says. */
     public Tensor get(int unit, Part part) {
         return state[unit][part.ordinal()];
     }
@@ -91,7 +153,7 @@ public final class OptimizerShard {
      *
      * @param gradient fp32 [slice elements]
      * @param gradScale factor on the gradient: clipping and loss scale
-     * @param parameters receives the new weights in the training dtype; host memory
+     * @param parameters receives the new weights in the training dtype; memory of the same kind as the state's, as the gradient's is
      */
     public void update(int unit, Tensor gradient, double learningRate, double gradScale, Tensor parameters) {
         update(unit, gradient, new Interval(0, gradient.elements()), parameters, settings(learningRate, gradScale));
@@ -106,7 +168,7 @@ public final class OptimizerShard {
      *     undefined
      */
     public Tensor updateInPlace(int unit, Tensor gradient, double learningRate, double gradScale, DType dtype) {
-        HostOps.Adamw settings = settings(learningRate, gradScale);
+        OptimizerOps.Adamw settings = settings(learningRate, gradScale);
         long end = gradient.elements();
         long beginning = dtype == DType.F32 ? end : Math.min(BEGINNING, end);
         update(unit, gradient, new Interval(0, beginning), gradient, settings);
@@ -114,7 +176,7 @@ public final class OptimizerShard {
         if (dtype != DType.F32) {
             for (long at = 0; at < beginning; ) {
                 long next = Math.min(beginning, Math.max(1, 2 * at));
-                ops.convert(updated.slice(at, next - at), gradient.slice(at, next - at));
+                home.ops.convert(updated.slice(at, next - at), gradient.slice(at, next - at));
                 at = next;
             }
         }
@@ -127,13 +189,13 @@ public final class OptimizerShard {
     }
 
     /** The elements of the slice in the interval. */
-    private void update(int unit, Tensor gradient, Interval interval, Tensor parameters, HostOps.Adamw settings) {
+    private void update(int unit, Tensor gradient, Interval interval, Tensor parameters, OptimizerOps.Adamw settings) {
         for (DecayRange range : ranges.get(unit)) {
             Interval common = interval.intersect(new Interval(range.from, range.from + range.count));
             if (!common.isEmpty()) {
                 long from = common.from();
                 long count = common.length();
-                ops.adamw(
+                home.ops.adamw(
                         get(unit, Part.MASTER).slice(from, count),
                         get(unit, Part.FIRST_MOMENT).slice(from, count),
                         get(unit, Part.SECOND_MOMENT).slice(from, count),
@@ -144,8 +206,8 @@ public final class OptimizerShard {
         }
     }
 
-    private HostOps.Adamw settings(double learningRate, double gradScale) {
-        return new HostOps.Adamw(
+    private OptimizerOps.Adamw settings(double learningRate, double gradScale) {
+        return new OptimizerOps.Adamw(
                 (float) learningRate,
                 config.beta1(),
                 config.beta2(),
@@ -156,9 +218,9 @@ public final class OptimizerShard {
                 (float) gradScale);
     }
 
-    /** Writes the master weights, rounded, to the parameters, in host memory. */
+    /** Writes the master weights, rounded, to the parameters, in memory of the same kind. */
     public void copyMasterTo(int unit, Tensor parameters) {
-        ops.convert(parameters, get(unit, Part.MASTER));
+        home.ops.convert(parameters, get(unit, Part.MASTER));
     }
 
     /** Parts of the slice with and without weight decay, in slice coordinates; neighbours of one kind are merged. */

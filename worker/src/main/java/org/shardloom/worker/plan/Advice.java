@@ -8,6 +8,7 @@ import java.util.OptionalInt;
 import java.util.function.Function;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.zero.Placement;
 
 /**
  * Searches a job's settings for those that fit.
@@ -16,6 +17,9 @@ import org.shardloom.worker.model.DecoderConfig;
  */
 public final class Advice {
     private static final int MOST_WORKERS = 64;
+    private static final List<Placement> PLACEMENTS =
+            List.of(new Placement(false, false), Placement.OFFLOADED_OPTIMIZER, new Placement(true, true));
+
     private final Function<List<String>, Optional<JobConfig>> jobs;
     private final DecoderConfig model;
     private final Gpus gpus;
@@ -58,9 +62,17 @@ public final class Advice {
         if (wholeOnEach && job.workers() > 1) {
             steps.add(List.of("zero.stage=3"));
         }
+        List<String> offload = new ArrayList<>();
+        if (!job.zero().offloadOptimizer()) {
+            offload.add("zero.offload_optimizer=true");
+            steps.add(List.copyOf(offload));
+        }
         if (!job.zero().offloadParams()) {
-            String offload = "zero.offload_params=true";
-            steps.add(wholeOnEach ? List.of("zero.stage=3", offload) : List.of(offload));
+            if (wholeOnEach) {
+                offload.add("zero.stage=3");
+            }
+            offload.add("zero.offload_params=true");
+            steps.add(offload);
         }
         List<String> together = new ArrayList<>();
         Optional<Choice> fewest = firstOf(steps, together, this::fitting);
@@ -86,12 +98,13 @@ public final class Advice {
         for (int micro = 1; micro <= job.train().globalBatchSize(); micro *= 2) {
             for (boolean recompute : new boolean[] {false, true}) {
                 for (int stage = 2; stage <= (job.workers() > 1 ? 3 : 2); stage++) {
-                    for (boolean offload : new boolean[] {false, true}) {
+                    for (Placement placement : PLACEMENTS) {
                         attempt(List.of(
                                         "train.micro_batch_size=" + micro,
                                         "gradient_checkpointing=" + recompute,
                                         "zero.stage=" + (job.workers() > 1 ? stage : 3),
-                                        "zero.offload_params=" + offload))
+                                        "zero.offload_optimizer=" + placement.optimizerOnHost(),
+                                        "zero.offload_params=" + placement.parametersOnHost()))
                                 .filter(c -> c.fit.fits())
                                 .ifPresent(fitting::add);
                     }

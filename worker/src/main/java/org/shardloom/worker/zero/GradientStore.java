@@ -23,8 +23,8 @@ import org.shardloom.worker.model.UnitSpec;
  * filled; head and embedding, the first and the last of a backward pass, share one unless their weights are tied. Units are counted
  * among the trained ones.
  *
- * <p>Where the device has memory of its own and the optimizer is on the host, a unit's gradients have the training dtype, their reduced
- * slice is fp32 on the device, in memory that serves one unit after the other, and the sums are the host's.
+ * <p>Where the device has memory of its own, a unit's gradients have the training dtype. If the optimizer is on the host, their reduced
+ * slice is fp32 on the device, in memory that serves one unit after the other, and the sums are the host's; else the sums are the device's.
  *
  * <p>A rank that is alone has nothing to reduce: the first micro-batch of a step fills the sums themselves, and there are buffers only
  * once a second one comes.
@@ -69,7 +69,7 @@ final class GradientStore implements AutoCloseable {
      * @param plan of the trained units
      * @param memory of the device
      * @param hostMemory where the host sums gradients; unused where it does not
-     * @param dtype of gradients where they are staged, but for units in fp32
+     * @param dtype of gradients on a device with memory of its own, but for units in fp32
      */
     GradientStore(
             Collectives group,
@@ -93,7 +93,7 @@ final class GradientStore implements AutoCloseable {
         Map<Object, Integer> slots = new LinkedHashMap<>();
         Map<Integer, DType> types = new TreeMap<>();
         for (int u = 0; u < bufferOf.length; u++) {
-            DType own = staged && !alone && !trained.get(u).fp32() ? dtype : DType.F32;
+            DType own = !device.sharesHostMemory() && !alone && !trained.get(u).fp32() ? dtype : DType.F32;
             bufferOf[u] = slots.computeIfAbsent(slot(trained.get(u), model, own), key -> slots.size());
             types.put(bufferOf[u], own);
         }
@@ -130,7 +130,7 @@ final class GradientStore implements AutoCloseable {
     /** The buffer; that of a rank alone is there from its first use on. */
     private Tensor buffer(int b) {
         if (buffers[b] == null) {
-            if (staged) {
+            if (!device.sharesHostMemory()) {
                 buffers[b] = memory.allocate(bufferTypes[b], bufferElements[b]);
             } else {
                 buffers[b] = group.allocateShared(DType.F32, bufferElements[b]);
@@ -205,7 +205,7 @@ final class GradientStore implements AutoCloseable {
         Tensor gradient = nothing ? null : buffer(b).slice(0, plan.paddedElements(unit));
         pending[b] = staged
                 ? reduceThroughDevice(unit, b, gradient)
-                : group.reduceScatter(sums[unit], gradient, DType.F32, accumulate);
+                : group.reduceScatter(sums[unit], gradient, bufferTypes[b], accumulate);
     }
 
     /** The reduced slice is on its way to the host when the device has it. */
@@ -260,7 +260,7 @@ final class GradientStore implements AutoCloseable {
             arrivals.close();
         }
         for (Tensor buffer : buffers) {
-            if (buffer != null && !staged) {
+            if (buffer != null && device.sharesHostMemory()) {
                 statistics.released(buffer.bytes(), Purpose.GRADIENTS);
             }
         }

@@ -121,7 +121,7 @@ public final class StartWeights {
 
             @Override
             public Device device(int i) {
-                return trainedIndices[indices.get(i)] >= 0 ? null : engine.parameterDevice();
+                return trainedIndices[indices.get(i)] >= 0 ? engine.optimizer().device() : engine.parameterDevice();
             }
         };
     }

@@ -41,7 +41,6 @@ public final class ZeroEngine implements AutoCloseable {
     private final Memory gatheredMemory;
     private final Memory gradientMemory;
     private final Memory gradientSumMemory;
-    private final Memory optimizerMemory;
     private final boolean staged;
     private final ParameterStore parameters;
     private final GradientStore gradients;
@@ -68,8 +67,8 @@ public final class ZeroEngine implements AutoCloseable {
         this.trainedUnits = IntStream.range(0, model.units().size())
                 .filter(u -> model.units().get(u).trained())
                 .toArray();
-        if (!config.placement().optimizerOnHost() && !device.sharesHostMemory()) {
-            throw new IllegalArgumentException("the optimizer runs on the host; zero.offload_optimizer must be true");
+        if (!config.placement().optimizerOnHost() && config.placement().stagesParameters(device)) {
+            throw new IllegalArgumentException("an optimizer on the device updates parameters there");
         }
         this.staged = config.placement().stagesGradients(device);
         this.parameterMemory = config.placement().stagesParameters(device)
@@ -78,12 +77,10 @@ public final class ZeroEngine implements AutoCloseable {
         this.gatheredMemory = device.memory(Purpose.GATHERED);
         this.gradientMemory = device.memory(Purpose.GRADIENTS);
         this.gradientSumMemory = device.hostMemory(Purpose.GRADIENTS);
-        this.optimizerMemory = staged ? device.hostMemory(Purpose.OPTIMIZER) : device.memory(Purpose.OPTIMIZER);
         this.parameters = newParameters();
         this.gradients = new GradientStore(
                 group, plan, model, device, staged, gradientMemory, gradientSumMemory, config.dtype());
-        this.optimizer =
-                new OptimizerShard(plan, group.rank(), trained, config.optimizer(), optimizerMemory, device.hostOps());
+        this.optimizer = new OptimizerShard(plan, group.rank(), trained, config.optimizer(), home());
         this.scaler = config.dtype() == DType.F16 ? LossScaler.dynamic() : LossScaler.none();
         BlockStore blocks = new BlockStore(model, parameters, gradients);
         this.pass = new MicroBatchPass(decoder, blocks, device, config);
@@ -106,6 +103,10 @@ public final class ZeroEngine implements AutoCloseable {
     /** How the units are cut for a world of that size. */
     public static ShardPlan planOf(List<UnitSpec> units, int worldSize) {
         return new ShardPlan(worldSize, units.stream().map(UnitSpec::size).toList());
+    }
+
+    private OptimizerShard.Home home() {
+        return staged ? OptimizerShard.Home.host(device) : OptimizerShard.Home.device(device);
     }
 
     private ParameterStore newParameters() {
@@ -320,13 +321,28 @@ public final class ZeroEngine implements AutoCloseable {
     }
 
     /**
-     * Gives back all but the optimizer's state: no more steps, and memory for who takes that over. Not where the device shares the host's
-     * memory, parts of which go with the group.
+     * Gives back all but the optimizer's state, which is the host's from then on: no more steps, and memory for who takes that over. Not
+     * where the device shares the host's memory, parts of which go with the group.
      */
     public void retire() {
-        if (!retired && staged) {
+        if (!retired && !device.sharesHostMemory()) {
             retired = true;
+            stateToHost();
             closeDeviceParts();
+        }
+    }
+
+    /** Brings the optimizer's state to the host's memory, where it can be handed to or from others; no step until {@link #stateHome}. */
+    public void stateToHost() {
+        if (optimizer.device() != null) {
+            optimizer.move(OptimizerShard.Home.host(device), device);
+        }
+    }
+
+    /** Brings the optimizer's state back to where it is updated. */
+    public void stateHome() {
+        if (!staged && !device.sharesHostMemory() && optimizer.device() == null) {
+            optimizer.move(home(), device);
         }
     }
 
@@ -336,7 +352,7 @@ public final class ZeroEngine implements AutoCloseable {
             retired = true;
             closeDeviceParts();
         }
-        optimizerMemory.close();
+        optimizer.close();
     }
 
     private void closeDeviceParts() {

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.shardloom.kernels.device.Purpose;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobConfigException;
 import org.shardloom.protocol.config.JobFile;
@@ -77,6 +78,19 @@ class AdviceTest {
                 change.overrides().toString());
     }
 
+    @Test
+    void anOptimizerThatDoesNotFitGoesToTheHost() {
+        String[] given = {"gradient_checkpointing=true", "train.micro_batch_size=1", "zero.offload_optimizer=false"};
+        Gpus gpus = Gpus.parse("2x48GiB");
+        JobPlan plan = Fit.of(job(List.of(given)), MODEL, gpus).plan();
+        long state = plan.ranks().get(0).devicePeakByPurpose().get(Purpose.OPTIMIZER);
+        assertEquals(12 * 6_243_584_000L / 2, state, 1e6);
+        assertEquals(0, plan.ranks().get(0).work().updatedParameters(), "parameters updated on the host");
+        Advice.Choice change =
+                advice(gpus, given).smallestChange(job(List.of(given))).orElseThrow();
+        assertEquals(List.of("zero.offload_optimizer=true"), change.overrides());
+    }
+
     /** Of a prefix made through linear maps only the keys and values are left: 128 of 28 layers, 2 groups of 128, two of them, fp32. */
     @Test
     void aProjectedPrefixIsSmallInTheEnd() {
@@ -104,6 +118,12 @@ class AdviceTest {
             before = choice.fit().estimate().seconds();
         }
         assertTrue(choices.stream().anyMatch(c -> !c.fit().job().gradientCheckpointing()));
+        JobConfig onLarge = advice(Gpus.parse("2x80GiB"))
+                .fastest(job(List.of()))
+                .get(0)
+                .fit()
+                .job();
+        assertFalse(onLarge.zero().offloadOptimizer(), "where there is room the GPU's AdamW is the fastest");
     }
 
     /** Twice the tokens, about twice the work; half the ranks' share is half the work of each. */

@@ -38,6 +38,8 @@ class PlannedPeaksTest {
                 "tiny-chatglm3|{type: full}|bf16|2|zero.stage=3",
                 "tiny-chatglm3|{type: full}|fp32|1|zero.offload_params=true",
                 "tiny-chatglm1|{type: full}|bf16|1|gradient_checkpointing=false",
+                "tiny-chatglm3|{type: full}|bf16|2|zero.offload_optimizer=false",
+                "tiny-chatglm3|{type: lora, rank: 4}|bf16|1|zero.offload_optimizer=false",
                 "tiny-chatglm3|{type: lora, rank: 4, dropout: 0.1}|bf16|1|zero.stage=3",
                 "tiny-chatglm3|{type: qlora, rank: 4}|bf16|1|zero.stage=3",
                 "tiny-chatglm1|{type: p_tuning_v2, prefix_length: 8, projection: true}|fp16|1|zero.stage=3"
@@ -84,7 +86,8 @@ class PlannedPeaksTest {
             value = {
                 "tiny-chatglm3|zero.stage=3|bf16",
                 "tiny-chatglm1|zero.stage=2|bf16",
-                "tiny-chatglm2|zero.offload_params=true|fp32"
+                "tiny-chatglm2|zero.offload_params=true|fp32",
+                "tiny-chatglm2|zero.offload_optimizer=false|bf16"
             })
     void planOfSeveralRanksEqualsTheirDrivers(String fixture, String setting, String precision) throws Exception {
         JobConfig job = job(fixture, "{type: full}", precision, 6, setting, 4);

@@ -29,7 +29,10 @@ class CudaTrainingTest {
         "1,SPLIT_ZERO_3_OFFLOADED,true",
         "4,SPLIT_ZERO_2,false",
         "4,SPLIT_ZERO_3,true",
-        "3,SPLIT_ZERO_3_OFFLOADED,false"
+        "3,SPLIT_ZERO_3_OFFLOADED,false",
+        "1,SPLIT_ZERO_2_ON_DEVICE,true",
+        "3,SPLIT_ZERO_2_ON_DEVICE,false",
+        "4,SPLIT_ZERO_3_ON_DEVICE,true"
     })
     void stepsEqualTheReference(int world, Sharding sharding, boolean recompute) throws Exception {
         List<List<Double>> byRank = CudaRanks.run(
@@ -39,7 +42,14 @@ class CudaTrainingTest {
 
     /** The same operations in the same order, whatever stream dawdles: not one bit differs. */
     @ParameterizedTest
-    @EnumSource(names = {"SPLIT_ZERO_2", "SPLIT_ZERO_3", "SPLIT_ZERO_3_OFFLOADED"})
+    @EnumSource(
+            names = {
+                "SPLIT_ZERO_2",
+                "SPLIT_ZERO_3",
+                "SPLIT_ZERO_3_OFFLOADED",
+                "SPLIT_ZERO_2_ON_DEVICE",
+                "SPLIT_ZERO_3_ON_DEVICE"
+            })
     void delaysChangeNoLoss(Sharding sharding) throws Exception {
         List<Double> first = null;
         for (int seed = 1; seed <= SEEDS; seed++) {
@@ -67,7 +77,11 @@ class CudaTrainingTest {
         "2,SPLIT_ZERO_3,COMMUNICATION",
         "2,SPLIT_ZERO_3_OFFLOADED,COMPUTE",
         "2,SPLIT_ZERO_3_OFFLOADED,TO_DEVICE",
-        "2,SPLIT_ZERO_3_OFFLOADED,COMMUNICATION"
+        "2,SPLIT_ZERO_3_OFFLOADED,COMMUNICATION",
+        "1,SPLIT_ZERO_2_ON_DEVICE,COMPUTE",
+        "2,SPLIT_ZERO_2_ON_DEVICE,COMPUTE",
+        "2,SPLIT_ZERO_2_ON_DEVICE,COMMUNICATION",
+        "2,SPLIT_ZERO_3_ON_DEVICE,COMMUNICATION"
     })
     void aSlowStreamIsWaitedFor(int world, Sharding sharding, Lane slow) throws Exception {
         int micros = slow == Lane.COMPUTE ? 500 : 5000;

@@ -10,6 +10,7 @@ import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.OptimizerConfig;
 import org.shardloom.protocol.config.SpikeConfig;
 import org.shardloom.protocol.plan.Interval;
@@ -28,9 +29,11 @@ public final class TinyTrainer implements AutoCloseable {
         ZERO_2(2, false),
         ZERO_3_IN_PLACE(3, false),
         ZERO_3_GATHERED(3, true),
-        SPLIT_ZERO_2(2, true, false),
-        SPLIT_ZERO_3(3, true, false),
-        SPLIT_ZERO_3_OFFLOADED(3, true, true);
+        SPLIT_ZERO_2(2, Placement.OFFLOADED_OPTIMIZER),
+        SPLIT_ZERO_3(3, Placement.OFFLOADED_OPTIMIZER),
+        SPLIT_ZERO_3_OFFLOADED(3, new Placement(true, true)),
+        SPLIT_ZERO_2_ON_DEVICE(2, new Placement(false, false)),
+        SPLIT_ZERO_3_ON_DEVICE(3, new Placement(false, false));
 
         final int stage;
         final boolean separate;
@@ -46,11 +49,11 @@ public final class TinyTrainer implements AutoCloseable {
             this.placement = Placement.OFFLOADED_OPTIMIZER;
         }
 
-        Sharding(int stage, boolean separate, boolean parametersOnHost) {
+        Sharding(int stage, Placement placement) {
             this.stage = stage;
-            this.separate = separate;
+            this.separate = true;
             this.split = true;
-            this.placement = new Placement(true, parametersOnHost);
+            this.placement = placement;
         }
     }
 
@@ -106,7 +109,17 @@ public final class TinyTrainer implements AutoCloseable {
                 group);
         try (TensorSource weights = WeightsDirectory.open(directory)) {
             MasterWeights.check(engine.units(), weights, "test");
-            MasterWeights.load(engine.units(), engine.plan(), group.rank(), weights, engine.optimizer()::master);
+            MasterWeights.load(engine.units(), engine.plan(), group.rank(), weights, new MasterWeights.Slices() {
+                @Override
+                public Tensor of(int unit) {
+                    return engine.optimizer().master(unit);
+                }
+
+                @Override
+                public Device device(int unit) {
+                    return engine.optimizer().device();
+                }
+            });
         }
         engine.publishMaster();
     }
