@@ -2,6 +2,7 @@ package org.shardloom.kernels.cpu;
 
 import static org.shardloom.kernels.device.Shapes.require;
 
+import java.nio.FloatBuffer;
 import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.OpShapes;
 import org.shardloom.kernels.tensor.DType;
@@ -29,6 +30,17 @@ public final class CpuHostOps implements HostOps {
         requireF32(part, sum.elements());
         requireF32(sum, part.elements());
         NativeCpu.add(sum.address(), sum.address(), part.address(), DType.F32.code, sum.elements());
+    }
+
+    @Override
+    public double sum(Tensor x) {
+        requireF32(x, x.elements());
+        FloatBuffer elements = HostBytes.view(x.address(), x.bytes()).asFloatBuffer();
+        double sum = 0;
+        while (elements.hasRemaining()) {
+            sum += elements.get();
+        }
+        return sum;
     }
 
     @Override

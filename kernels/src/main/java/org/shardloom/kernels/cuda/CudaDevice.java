@@ -196,8 +196,13 @@ public final class CudaDevice implements Device {
 
     /** To the driver. */
     @Override
+    public void reserve(long bytes) {
+        memory.reserve(bytes);
+    }
+
+    @Override
     public void trim() {
-        memory.trim();
+        memory.unreserve();
         pinned.trim();
     }
 

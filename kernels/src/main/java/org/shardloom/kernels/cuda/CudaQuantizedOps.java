@@ -18,7 +18,7 @@ abstract class CudaQuantizedOps implements QuantizedOps, AutoCloseable {
 
     CudaQuantizedOps(Stream stream) {
         this.stream = stream;
-        constants = stream.workspace();
+        constants = stream.constants();
     }
 
     @Override

@@ -54,6 +54,11 @@ final class Stream implements AutoCloseable {
         return new Memory(memory, Purpose.WORKSPACE);
     }
 
+    /** Memory for what kernels look up, as long as they are there. */
+    Memory constants() {
+        return new Memory(memory, Purpose.PARAMETERS);
+    }
+
     static String suffix(DType dtype) {
         return switch (dtype) {
             case F32 -> "_f32";

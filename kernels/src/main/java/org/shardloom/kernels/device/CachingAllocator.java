@@ -12,6 +12,10 @@ import java.util.TreeSet;
  * is left of it stays free, and free neighbours become one again. A block is free as soon as it is released, though the device's stream may
  * still use it: whoever gets it next uses it later on the same stream. Only when the device has no more, and at close, do segments go back.
  * What it does depends on nothing but the calls, so that the same calls on paper tell what a device will be asked for. Thread-safe.
+ *
+ * <p>What comes and goes within a pass has other sizes in every pass, as samples have other lengths: in segments that were got for one
+ * pass the blocks of the next would leave gaps. So an engine {@link #reserve}s one range for all of it, as long as the largest pass needs;
+ * a pass begins with all of the range free, and takes the first place in it that is large enough.
  */
 public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     /** Blocks are multiples of this: alignment for vector loads, and what devices align to. */
@@ -21,8 +25,10 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     /** Segments are multiples of this, as devices' pages are. */
     private static final long PAGE = 2 << 20;
 
-    /** What comes and goes shares segments of this size, or its own where that is larger: of 64 to 512 MB, the best for models of 6B. */
+    /** Where no range is reserved, what comes and goes shares segments of this size, or its own where that is larger. */
     private static final long PASSING_SEGMENT = 64 << 20;
+    /** Length of a range on paper, which has no end that matters. */
+    private static final long ENDLESS = 1L << 44;
 
     /** Where segments come from. */
     public interface Source {
@@ -47,7 +53,9 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         /** Units' parameters while they are used, two at a time: one at each end of a segment, so that any two fit that fit by their sizes. */
         GATHERED,
         /** What comes and goes within a pass. */
-        PASSING
+        PASSING,
+        /** The same, in the range that is reserved for it. */
+        RANGE
     }
 
     private static final class Block {
@@ -74,6 +82,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
 
     private static final Comparator<Block> BY_SIZE =
             Comparator.<Block>comparingLong(b -> b.bytes).thenComparingLong(b -> b.address);
+    private static final Comparator<Block> BY_ADDRESS = Comparator.comparingLong(b -> b.address);
 
     private final Source source;
     private final MemoryStatistics statistics = new MemoryStatistics();
@@ -82,11 +91,15 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     private long reserved;
     private long reservedPeak;
     private long takes;
+    /** The range; null where none is reserved. */
+    private Segment range;
+    /** Bytes of an endless range that were in use at once; else -1. */
+    private long extent = -1;
 
     public CachingAllocator(Source source) {
         this.source = source;
         for (Pool pool : Pool.values()) {
-            free.put(pool, new TreeSet<>(BY_SIZE));
+            free.put(pool, new TreeSet<>(pool == Pool.RANGE ? BY_ADDRESS : BY_SIZE));
         }
     }
 
@@ -129,6 +142,49 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         };
     }
 
+    /**
+     * Gets one range for all that comes and goes, until {@link #unreserve}.
+     *
+     * @throws OutOfMemoryException when the device does not have so much
+     */
+    public synchronized void reserve(long bytes) {
+        if (bytes == 0) {
+            return;
+        }
+        long size = rounded(bytes, PAGE);
+        takes++;
+        long address = source.take(size);
+        if (address == 0) {
+            trim();
+            address = source.take(size);
+        }
+        if (address == 0) {
+            throw outOfMemory(bytes, "what comes and goes within a step");
+        }
+        range(address, size);
+        reserved += size;
+        reservedPeak = Math.max(reservedPeak, reserved);
+    }
+
+    /** On paper: finds out by {@link #rangeBytes} how much to reserve. */
+    public synchronized void reserveEndless() {
+        range(source.take(ENDLESS), ENDLESS);
+        extent = 0;
+    }
+
+    /** Bytes of the range that were in use at once, with the gaps between them: what to {@link #reserve} for the same calls. */
+    public synchronized long rangeBytes() {
+        return extent;
+    }
+
+    private void range(long address, long bytes) {
+        if (range != null) {
+            throw new IllegalStateException("a range is reserved already");
+        }
+        range = new Segment(address, bytes);
+        free.get(Pool.RANGE).add(new Block(address, bytes, range, Pool.RANGE));
+    }
+
     @Override
     public synchronized void prepare(long bytes, Purpose purpose) {
         Pool pool = pool(bytes, purpose);
@@ -148,7 +204,10 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     private synchronized long allocate(long bytes, Purpose purpose, boolean counted) {
         long size = rounded(bytes, GRANULE);
         Pool pool = pool(size, purpose);
-        Block block = best(pool, size);
+        Block block = range != null && passes(purpose) ? firstInRange(size) : null;
+        if (block == null) {
+            block = best(pool, size);
+        }
         if (block == null) {
             block = segment(pool, size);
         }
@@ -157,14 +216,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
             block = segment(pool, size);
         }
         if (block == null) {
-            throw new OutOfMemoryException("no room for %d bytes of %s on %s; in use: %s, %d bytes in all, %d reserved"
-                    .formatted(
-                            bytes,
-                            purpose,
-                            source.describe(),
-                            statistics.currentByPurpose(),
-                            statistics.currentBytes(),
-                            reserved));
+            throw outOfMemory(bytes, purpose.toString());
         }
         block = cut(block, size);
         block.free = false;
@@ -176,12 +228,40 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         return block.address;
     }
 
+    private OutOfMemoryException outOfMemory(long bytes, String what) {
+        return new OutOfMemoryException("no room for %d bytes of %s on %s; in use: %s, %d bytes in all, %d reserved"
+                .formatted(
+                        bytes,
+                        what,
+                        source.describe(),
+                        statistics.currentByPurpose(),
+                        statistics.currentBytes(),
+                        reserved));
+    }
+
     private Block best(Pool pool, long size) {
         Block block = free.get(pool).ceiling(new Block(0, size, null, pool));
         if (block != null) {
             free.get(pool).remove(block);
         }
         return block;
+    }
+
+    private Block firstInRange(long size) {
+        TreeSet<Block> places = free.get(Pool.RANGE);
+        for (Block place : places) {
+            if (place.segment == range && place.bytes >= size) {
+                places.remove(place);
+                long end = rounded(place.address + size - range.address, PAGE);
+                if (extent >= 0 && end > extent) {
+                    reserved += end - extent;
+                    reservedPeak = Math.max(reservedPeak, reserved);
+                    extent = end;
+                }
+                return place;
+            }
+        }
+        return null;
     }
 
     /** A segment for the block and others to come, or for it alone where there is no more; null where there is not even that. */
@@ -253,15 +333,16 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         }
     }
 
-    /** Gives segments back of which no block is in use. */
+    /** Gives segments back of which no block is in use; the range stays. */
     public synchronized void trim() {
         List<Segment> unused = new ArrayList<>();
         for (TreeSet<Block> blocks : free.values()) {
             blocks.removeIf(block -> {
-                if (block.isWhole()) {
+                boolean goes = block.isWhole() && block.segment != range;
+                if (goes) {
                     unused.add(block.segment);
                 }
-                return block.isWhole();
+                return goes;
             });
         }
         if (!unused.isEmpty()) {
@@ -271,20 +352,30 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         }
     }
 
+    /** Ends the reservation and gives back all that is not in use; blocks of the range that are, are others' neighbours until they are released. */
+    public synchronized void unreserve() {
+        if (extent >= 0) {
+            reserved += ENDLESS - extent;
+            extent = -1;
+        }
+        range = null;
+        trim();
+    }
+
     @Override
     public void close() {
-        trim();
+        unreserve();
     }
 
     private static Pool pool(long size, Purpose purpose) {
         if (size <= SMALL) {
             return Pool.SMALL;
         }
-        return switch (purpose) {
-            case PARAMETERS, GRADIENTS, OPTIMIZER -> Pool.LASTING;
-            case GATHERED -> Pool.GATHERED;
-            default -> Pool.PASSING;
-        };
+        return passes(purpose) ? Pool.PASSING : purpose == Purpose.GATHERED ? Pool.GATHERED : Pool.LASTING;
+    }
+
+    private static boolean passes(Purpose purpose) {
+        return purpose == Purpose.ACTIVATIONS || purpose == Purpose.WORKSPACE;
     }
 
     private static long rounded(long bytes, long unit) {

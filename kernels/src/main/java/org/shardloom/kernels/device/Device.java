@@ -70,6 +70,14 @@ public interface Device extends AutoCloseable {
         return Optional.empty();
     }
 
+    /**
+     * Gets memory of its own, until {@link #trim}, for all that comes and goes within steps.
+     *
+     * @param bytes that the largest step needs
+     * @throws OutOfMemoryException when there is not so much
+     */
+    default void reserve(long bytes) {}
+
     /** Gives memory that is not in use, and is kept for later, back to where it came from. */
     default void trim() {}
 

@@ -10,6 +10,9 @@ public interface HostOps extends OptimizerOps {
     /** sum += part, both fp32; they do not alias. */
     void add(Tensor sum, Tensor part);
 
+    /** Sum of an fp32 tensor, in double precision, element after element. */
+    double sum(Tensor x);
+
     /** Sum of the squares of an fp32 tensor, in double precision and in an order that is the same at every call. */
     double sumOfSquares(Tensor x);
 }

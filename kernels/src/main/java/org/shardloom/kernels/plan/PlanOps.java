@@ -284,7 +284,7 @@ final class PlanOps implements Ops {
         touch(absmax, codes);
         if (memory != null && !levels) {
             levels = true;
-            new Memory(memory, Purpose.WORKSPACE).allocate(DType.F32, OpWorkspace.LEVELS);
+            new Memory(memory, Purpose.PARAMETERS).allocate(DType.F32, OpWorkspace.LEVELS);
         }
     }
 

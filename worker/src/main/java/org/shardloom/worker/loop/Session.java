@@ -33,6 +33,7 @@ import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.optim.LearningRate;
 import org.shardloom.worker.optim.OptimizerShard;
+import org.shardloom.worker.plan.Planner;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.weights.WeightDtype;
 import org.shardloom.worker.zero.EngineConfig;
@@ -226,9 +227,17 @@ public final class Session implements AutoCloseable {
                 Math.max(data.longest(), evaluation == null ? 0 : evaluation.longest()),
                 job.train().spike(),
                 new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
+        ZeroEngine made = null;
         try {
-            return new ZeroEngine(tuned, config, device, group);
+            made = new ZeroEngine(tuned, config, device, group);
+            if (!device.sharesHostMemory()) {
+                device.reserve(Planner.passingBytes(job, model, data.longest()));
+            }
+            return made;
         } catch (RuntimeException e) {
+            if (made != null) {
+                made.close();
+            }
             group.abort("a rank could not set up: " + e.getMessage());
             group.close();
             throw e;

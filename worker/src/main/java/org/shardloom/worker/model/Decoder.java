@@ -122,33 +122,44 @@ public final class Decoder implements AutoCloseable {
 
     /** Sum of losses without gradients. */
     public double loss(BlockView headBlock, BlockView embedding, BatchOnDevice batch, Tensor x) {
-        return head.loss(headBlock, output(headBlock, embedding), null, batch, x);
+        double sum = 0;
+        try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
+            Tensor losses = head.losses(headBlock, output(headBlock, embedding), null, batch, x, kept);
+            for (float loss : losses == null ? new float[0] : Inputs.toFloats(device, losses)) {
+                sum += loss;
+            }
+        }
+        return sum;
     }
 
     /**
-     * Sum of losses; x becomes the gradient times scale. With tied embeddings the output's gradient is added to the embedding's,
+     * Losses; x becomes the gradient times scale. With tied embeddings the output's gradient is added to the embedding's,
      * which the caller has zeroed.
      *
      * @param headGrad gradients of what is trained of the head
      * @param embeddingGrad of the embedding, where it is trained and tied
+     * @param kept memory of the losses
+     * @return fp32 [targets], issued; null where there are none
      */
-    public double lossAndGradients(
+    public Tensor lossesAndGradients(
             BlockView headBlock,
             BlockView embedding,
             BlockView headGrad,
             BlockView embeddingGrad,
             BatchOnDevice batch,
             Tensor x,
-            float scale) {
+            float scale,
+            Memory kept) {
         Tensor outputGrad = config.tiedEmbeddings()
                 ? embeddingGrad == null ? null : embeddingGrad.find("weight")
                 : headGrad.find("output.weight");
-        return head.loss(
+        return head.losses(
                 headBlock,
                 output(headBlock, embedding),
                 new DecoderHead.Gradients(headGrad, outputGrad, config.tiedEmbeddings(), scale),
                 batch,
-                x);
+                x,
+                kept);
     }
 
     /** fp32 logits [rows, vocabulary] of the given rows of the last layer's output. */

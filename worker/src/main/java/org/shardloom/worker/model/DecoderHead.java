@@ -3,7 +3,6 @@ package org.shardloom.worker.model;
 import java.util.List;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.IndexTensor;
-import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.device.Purpose;
@@ -50,28 +49,29 @@ final class DecoderHead {
     record Gradients(BlockView block, Tensor output, boolean accumulate, float scale) {}
 
     /**
-     * Sum of the losses of the batch's targets, in nats.
+     * Losses of the batch's targets, in nats.
      *
      * @param gradients null for no backward pass
      * @param x [T, H]; replaced by the scaled gradient with respect to it where there is a backward pass
+     * @param kept memory of the losses
+     * @return fp32 [targets], issued; null where there are none
      */
-    double loss(BlockView block, Tensor output, Gradients gradients, BatchOnDevice batch, Tensor x) {
+    Tensor losses(BlockView block, Tensor output, Gradients gradients, BatchOnDevice batch, Tensor x, Memory kept) {
         long rows = batch.targetRows().count();
         boolean backward = gradients != null;
-        double sum = 0;
         if (rows == 0) {
             if (backward) {
                 ops.zero(x);
                 zeroGradients(gradients);
             }
-            return 0;
+            return null;
         }
+        Tensor losses = kept.allocate(DType.F32, rows);
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
             DType type = x.dtype();
             Tensor picked = work.allocate(type, rows, config.hidden());
             Tensor normed = work.allocate(type, rows, config.hidden());
             Tensor statistics = norm.statistics(work, rows);
-            Tensor losses = work.allocate(DType.F32, rows);
             ops.gatherRows(picked, x, batch.targetRows());
             norm.forward(block, "norm", normed, statistics, picked);
             long most = Math.min(rows, chunkRows(config.vocabulary()));
@@ -99,11 +99,8 @@ final class DecoderHead {
                 ops.zero(x);
                 ops.scatterRows(x, gradNormed, batch.targetRows());
             }
-            for (float loss : Inputs.toFloats(device, losses)) {
-                sum += loss;
-            }
         }
-        return sum;
+        return losses;
     }
 
     private void zeroGradients(Gradients gradients) {

@@ -74,6 +74,17 @@ public final class Planner {
         return plan(job, model, length, samples, true);
     }
 
+    /**
+     * Bytes that a rank's GPU needs for all that comes and goes within steps.
+     *
+     * @param length tokens of the longest sample
+     */
+    public static long passingBytes(JobConfig job, DecoderConfig model, int length) {
+        PackedBatch batch = batch(model, job.train().microBatchSize(), length);
+        return rank(job, Tuning.of(model, job.method().tuning()), 0, batch, false)
+                .passingBytes();
+    }
+
     private static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples, boolean onHost) {
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         List<RankPlan> ranks = new ArrayList<>();
@@ -118,6 +129,7 @@ public final class Planner {
         try (PlanDevice device = new PlanDevice(onHost);
                 PlanCollectives group = new PlanCollectives(rank, job.workers(), device);
                 ZeroEngine engine = new ZeroEngine(model, config, device, group)) {
+            device.allocator().reserveEndless();
             PeakRecorder peaks = new PeakRecorder(device.statistics());
             engine.observePhases(peaks::begin);
             engine.publishMaster();
@@ -132,6 +144,7 @@ public final class Planner {
                     peaks.byPurpose(),
                     peaks.byPhase(),
                     onHost ? 0 : device.hostStatistics().peakBytes(),
+                    device.allocator().rangeBytes(),
                     device.allocator().takes() - takes,
                     device.work());
         }

@@ -13,6 +13,7 @@ import org.shardloom.kernels.plan.Work;
  * @param devicePeakByPhase largest sum in use while each phase of a step lasts
  * @param pinnedHostBytes page-locked host memory: optimizer state, sums of gradients, parameters that are kept there; 1 MB for small copies
  *     is not counted
+ * @param passingBytes of the device's: the range for what comes and goes within steps, to be reserved
  * @param laterAllocations segments that the device is asked for in a second step
  * @param work of one step
  */
@@ -22,6 +23,7 @@ public record RankPlan(
         Map<Purpose, Long> devicePeakByPurpose,
         Map<String, Long> devicePeakByPhase,
         long pinnedHostBytes,
+        long passingBytes,
         long laterAllocations,
         Work work) {
     /** Of the peak, what lies between blocks in use and is kept for later ones. */
@@ -40,6 +42,7 @@ public record RankPlan(
                 devicePeakByPurpose,
                 devicePeakByPhase,
                 pinnedHostBytes,
+                passingBytes,
                 laterAllocations,
                 work);
     }

@@ -32,6 +32,13 @@ import org.shardloom.worker.model.UnitSpec;
 final class GradientStore implements AutoCloseable {
     private static final Object EDGE = "embedding and head";
 
+    /**
+     * A unit's slice that was reduced.
+     *
+     * @param copy to the host, if that is a whole one; null where it goes in pieces
+     */
+    private record Reduced(int unit, Device.Transfer copy) {}
+
     private record LayerSlot(int turn, DType dtype, List<Long> layout) {}
 
     private record EdgeSlot(Object edge, DType dtype) {}
@@ -57,10 +64,10 @@ final class GradientStore implements AutoCloseable {
     /** Where gradients are staged, else null. */
     private final GradientArrivals arrivals;
 
-    /** The unit whose slice was reduced last, and its copy to the host, if that is a whole one. */
-    private int reducing = -1;
+    /** What the ends of that memory hold, the beginning and the end by turns. */
+    private final Reduced[] ends = new Reduced[2];
 
-    private Device.Transfer leaving;
+    private int end;
     private boolean accumulate;
 
     /**
@@ -123,7 +130,7 @@ final class GradientStore implements AutoCloseable {
             sums[u] = (staged ? hostMemory : memory).allocate(DType.F32, plan.sliceElements(u));
             zero(sums[u]); // what stands in padding is never written where backward fills the sums, but it is read
         }
-        reduced = staged && !alone ? memory.allocate(DType.F32, largestSlice()) : null;
+        reduced = staged && !alone ? memory.allocate(DType.F32, reducedElements(trained, model)) : null;
         arrivals = staged ? new GradientArrivals(device, hostMemory, sums) : null;
     }
 
@@ -214,21 +221,29 @@ final class GradientStore implements AutoCloseable {
             Device.Transfer copy = arrivals.take(unit, gradient, device.issued());
             return copy != null ? copy::join : () -> arrivals.await(unit);
         }
-        if (leaving == null && reducing >= 0) {
-            arrivals.await(reducing);
+        long elements = plan.sliceElements(unit);
+        Reduced other = ends[1 - end];
+        boolean apart = other == null || elements + plan.sliceElements(other.unit) <= reduced.elements();
+        // Copies leave one after the other: with the later one the earlier is over, too.
+        Reduced before = apart ? ends[end] : other;
+        if (before != null && before.copy == null) {
+            arrivals.await(before.unit);
         }
-        Tensor slice = reduced.slice(0, plan.sliceElements(unit));
-        Pending reduction = group.reduceScatter(
-                slice, gradient, bufferTypes[b], false, leaving == null ? Device.Transfer.DONE : leaving);
-        reducing = unit;
-        leaving = arrivals.take(unit, slice, reduction);
+        Tensor slice = reduced.slice(end == 0 ? 0 : reduced.elements() - elements, elements);
+        Device.Transfer leaving = before == null || before.copy == null ? Device.Transfer.DONE : before.copy;
+        Pending reduction = group.reduceScatter(slice, gradient, bufferTypes[b], false, leaving);
+        ends[end] = new Reduced(unit, arrivals.take(unit, slice, reduction));
+        end = 1 - end;
         return reduction;
     }
 
-    private long largestSlice() {
+    /** Room for the largest unit's slice, and for those of two layers, so that one leaves while the next is reduced. */
+    private long reducedElements(List<UnitSpec> trained, TunedModel model) {
         long most = 0;
-        for (Tensor sum : sums) {
-            most = Math.max(most, sum.elements());
+        for (int u = 0; u < sums.length; u++) {
+            int block = trained.get(u).block();
+            boolean layer = block > 0 && block < model.blockCount() - 1;
+            most = Math.max(most, (layer ? 2 : 1) * sums[u].elements());
         }
         return most;
     }

@@ -43,7 +43,7 @@ final class MicroBatchPass {
     }
 
     /** What a rank computes with while it goes through the blocks. */
-    private final class Work {
+    private final class Work implements AutoCloseable {
         final Memory kept;
         final BatchOnDevice inputs;
         final float scale;
@@ -52,7 +52,7 @@ final class MicroBatchPass {
         final Memory[] scopes = new Memory[head];
         Prefix prefix;
         Tensor x;
-        double loss;
+        LossSum loss;
 
         Work(Memory kept, PackedBatch batch, double scale, long dropoutKey) {
             this.kept = kept;
@@ -95,11 +95,15 @@ final class MicroBatchPass {
         }
 
         /** Where a collective failed half-way, some are open still. */
-        void closeScopes() {
+        @Override
+        public void close() {
             for (Memory scope : scopes) {
                 if (scope != null) {
                     scope.close();
                 }
+            }
+            if (loss != null) {
+                loss.close();
             }
         }
     }
@@ -117,9 +121,9 @@ final class MicroBatchPass {
             Work work = new Work(kept, batch, scale, dropoutKey);
             try {
                 walk(work, timer);
-                return work.loss;
+                return work.loss == null ? 0 : work.loss.await();
             } finally {
-                work.closeScopes();
+                work.close();
             }
         }
     }
@@ -188,7 +192,9 @@ final class MicroBatchPass {
         }
         if (work != null) {
             timer.begin("backward");
-            work.loss = decoder.lossAndGradients(p, embedding, g, embeddingGrad, work.inputs, work.x, work.scale);
+            Tensor losses = decoder.lossesAndGradients(
+                    p, embedding, g, embeddingGrad, work.inputs, work.x, work.scale, work.kept);
+            work.loss = losses == null ? null : new LossSum(device, losses);
         }
         blocks.reduce(head, work == null);
         blocks.release(head);

@@ -130,7 +130,7 @@ public final class ZeroEngine implements AutoCloseable {
             return new GatheredParameters(group, plan, dtypes, parameterMemory, gatheredMemory, device);
         }
         if (config.zeroStage() == 2 || group.size() == 1) {
-            return new ResidentParameters(group, plan, dtypes, parameterMemory);
+            return new ResidentParameters(group, plan, dtypes, parameterMemory, !device.sharesHostMemory());
         }
         ParameterStore inPlace = InPlaceParameters.tryCreate(group, plan, dtypes, device.statistics());
         return inPlace != null

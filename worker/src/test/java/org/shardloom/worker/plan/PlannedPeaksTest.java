@@ -54,6 +54,7 @@ class PlannedPeaksTest {
         try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
                 AloneOnDevice group = new AloneOnDevice(device);
                 ZeroEngine engine = new ZeroEngine(tuned, Planner.engine(job, 24), device, group)) {
+            device.reserve(planned.passingBytes());
             StartWeights.fillAll(job.model(), 1, engine);
             device.hostStatistics().resetPeak();
             device.statistics().resetPeak();
@@ -96,6 +97,7 @@ class PlannedPeaksTest {
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         List<Long> peaks = CudaRanks.run(4, 3, 0, (device, group) -> {
             try (ZeroEngine engine = new ZeroEngine(tuned, Planner.engine(job, 24), device, group)) {
+                device.reserve(planned.get(group.rank()).passingBytes());
                 StartWeights.fillAll(job.model(), 1, engine);
                 engine.publishMaster();
                 StepInput step = Planner.step(job, group.rank(), Planner.batch(model, 1, 24));

@@ -63,7 +63,8 @@ class PlannerTest {
             assertTrue(inUse <= rank.devicePeakBytes() && inUse > 0.9 * rank.devicePeakBytes(), inUse + " in use");
         }
         if (method.equals("{type: full}") && setting.startsWith("zero.stage")) {
-            assertEquals(16 * plan.trainedParameters(), plan.hostBytes(), "bytes of host memory");
+            long small = plan.hostBytes() - 16 * plan.trainedParameters();
+            assertTrue(small >= 0 && small < 1 << 16, "bytes of host memory beside 16 a parameter: " + small);
         }
     }
 }
