@@ -55,7 +55,7 @@ public final class CudaDevice implements Device {
             calls.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, device), "cuDevicePrimaryCtxRetain", index);
             open.push(() -> calls.check(JCudaDriver.cuDevicePrimaryCtxRelease(device), "cuDevicePrimaryCtxRelease"));
             calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
-            memory = opened(new CachingAllocator(new CudaMemory(calls, context)));
+            memory = opened(new CachingAllocator(new CudaMemory(calls, context), caches()));
             pinned = opened(new PinnedMemory(calls, context));
             events = opened(new Events(calls, context));
             stream = opened(new Stream(calls, context, memory, pinned, events, images.image(architecture(device))));
@@ -67,6 +67,11 @@ public final class CudaDevice implements Device {
             closeAll(e);
             throw e;
         }
+    }
+
+    /** {@code -Dshardloom.cuda.caching=false} shows tools such as compute-sanitizer, and the simulation's red zones, where each block ends. */
+    private static boolean caches() {
+        return Boolean.parseBoolean(System.getProperty("shardloom.cuda.caching", "true"));
     }
 
     private <T extends AutoCloseable> T opened(T part) {

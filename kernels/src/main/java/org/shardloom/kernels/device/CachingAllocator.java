@@ -85,6 +85,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     private static final Comparator<Block> BY_ADDRESS = Comparator.comparingLong(b -> b.address);
 
     private final Source source;
+    private final boolean caches;
     private final MemoryStatistics statistics = new MemoryStatistics();
     private final Map<Pool, TreeSet<Block>> free = new HashMap<>();
     private final Map<Long, Block> used = new HashMap<>();
@@ -97,7 +98,18 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     private long extent = -1;
 
     public CachingAllocator(Source source) {
+        this(source, true);
+    }
+
+    /**
+     * Over a source of memory.
+     *
+     * @param caches false: every block is got from the source and given back by itself, which waits for the device each time; for tools that
+     *     look for accesses past the end of blocks or after their release
+     */
+    public CachingAllocator(Source source, boolean caches) {
         this.source = source;
+        this.caches = caches;
         for (Pool pool : Pool.values()) {
             free.put(pool, new TreeSet<>(pool == Pool.RANGE ? BY_ADDRESS : BY_SIZE));
         }
@@ -148,7 +160,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
      * @throws OutOfMemoryException when the device does not have so much
      */
     public synchronized void reserve(long bytes) {
-        if (bytes == 0) {
+        if (bytes == 0 || !caches) {
             return;
         }
         long size = rounded(bytes, PAGE);
@@ -188,7 +200,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     @Override
     public synchronized void prepare(long bytes, Purpose purpose) {
         Pool pool = pool(bytes, purpose);
-        if (bytes > 0 && free.get(pool).ceiling(new Block(0, bytes, null, pool)) == null) {
+        if (caches && bytes > 0 && free.get(pool).ceiling(new Block(0, bytes, null, pool)) == null) {
             Block block = segment(pool, bytes);
             if (block != null) {
                 free.get(pool).add(block);
@@ -204,6 +216,13 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     private synchronized long allocate(long bytes, Purpose purpose, boolean counted) {
         long size = rounded(bytes, GRANULE);
         Pool pool = pool(size, purpose);
+        if (!caches) {
+            Block own = take(pool, Math.max(1, bytes));
+            if (own == null) {
+                throw outOfMemory(bytes, purpose.toString());
+            }
+            return inUse(own, size, purpose, counted);
+        }
         Block block = range != null && passes(purpose) ? firstInRange(size) : null;
         if (block == null) {
             block = best(pool, size);
@@ -218,7 +237,10 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         if (block == null) {
             throw outOfMemory(bytes, purpose.toString());
         }
-        block = cut(block, size);
+        return inUse(cut(block, size), size, purpose, counted);
+    }
+
+    private long inUse(Block block, long size, Purpose purpose, boolean counted) {
         block.free = false;
         block.counted = counted;
         used.put(block.address, block);
@@ -304,13 +326,18 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     @Override
     public synchronized void release(long address, long bytes, Purpose purpose) {
         Block block = used.get(address);
-        if (block == null || block.bytes != rounded(bytes, GRANULE)) {
+        if (block == null || block.bytes != (caches ? rounded(bytes, GRANULE) : Math.max(1, bytes))) {
             throw new IllegalArgumentException(
                     bytes + " bytes at " + Long.toHexString(address) + " are not a block in use");
         }
         used.remove(address);
         if (block.counted) {
-            statistics.released(block.bytes, purpose);
+            statistics.released(rounded(bytes, GRANULE), purpose);
+        }
+        if (!caches) {
+            reserved -= block.bytes;
+            source.giveBack(List.of(block.segment));
+            return;
         }
         block.free = true;
         if (block.after != null && block.after.free) {

@@ -42,14 +42,7 @@ class CudaTrainingTest {
 
     /** The same operations in the same order, whatever stream dawdles: not one bit differs. */
     @ParameterizedTest
-    @EnumSource(
-            names = {
-                "SPLIT_ZERO_2",
-                "SPLIT_ZERO_3",
-                "SPLIT_ZERO_3_OFFLOADED",
-                "SPLIT_ZERO_2_ON_DEVICE",
-                "SPLIT_ZERO_3_ON_DEVICE"
-            })
+    @EnumSource(names = {"SPLIT_ZERO_2", "SPLIT_ZERO_3", "SPLIT_ZERO_3_OFFLOADED", "SPLIT_ZERO_3_ON_DEVICE"})
     void delaysChangeNoLoss(Sharding sharding) throws Exception {
         List<Double> first = null;
         for (int seed = 1; seed <= SEEDS; seed++) {

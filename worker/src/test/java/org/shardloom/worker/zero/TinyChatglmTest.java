@@ -65,6 +65,7 @@ class TinyChatglmTest {
         }
     }
 
+    @Tag("any-device")
     @ParameterizedTest
     @CsvSource({
         "tiny-chatglm3,plain",

@@ -8,8 +8,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -19,6 +21,7 @@ import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.protocol.config.ModelConfigSource;
+import org.shardloom.protocol.config.SpikeConfig;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.protocol.plan.StepShares;
 import org.shardloom.worker.model.ModelConfigReader;
@@ -93,23 +96,54 @@ class TuningMethodsTest {
     @MethodSource("traces")
     void fiveStepsEqualTheReferenceOnAnyNumberOfRanks(String model, String method, int world, int stage)
             throws Exception {
-        Path directory = SharedFixtures.require(model);
         Ranks.run(world, (rank, group) -> {
-            try (TensorSource reference =
-                            TinyModel.open(directory.resolve(method).resolve("reference.safetensors"));
-                    TensorSource train = TinyModel.open(directory.resolve("train.safetensors"));
-                    CpuDevice device = new CpuDevice(1);
-                    ZeroEngine engine = open(directory, method, stage, stage == 3, device, group)) {
-                float[] losses = reference.readAll("trace/loss");
-                float[] norms = reference.readAll("trace/grad_norm");
-                for (int step = 1; step <= losses.length; step++) {
-                    StepResult result = step(engine, TinyModel.microBatches(train, 1, 4), TinyModel.rate(step));
-                    assertEquals(losses[step - 1], result.loss(), 1e-4 * losses[step - 1], "loss of step " + step);
-                    assertEquals(norms[step - 1], result.gradNorm(), 1e-3 * norms[step - 1], "norm of step " + step);
-                }
+            try (CpuDevice device = new CpuDevice(1)) {
+                fiveStepsEqualTheReference(model, method, stage, Placement.OFFLOADED_OPTIMIZER, device, group);
             }
             return null;
         });
+    }
+
+    static Stream<Arguments> tracesOnGpus() {
+        List<Placement> placements =
+                List.of(Placement.OFFLOADED_OPTIMIZER, new Placement(true, true), new Placement(false, false));
+        AtomicInteger next = new AtomicInteger();
+        return Stream.of("tiny-chatglm1", "tiny-chatglm2", "tiny-chatglm3")
+                .flatMap(model -> methods(model).map(method -> {
+                    int n = next.getAndIncrement();
+                    Placement placement = placements.get(n % 3);
+                    int stage = placement.parametersOnHost() ? 3 : 2 + n / 3 % 2;
+                    return Arguments.of(model, method, List.of(1, 2, 4, 2, 4).get(n % 5), stage, placement);
+                }));
+    }
+
+    /** Over the simulated driver and simulated NCCL; a GPU takes part in profile gpu only. */
+    @Timeout(300)
+    @ParameterizedTest
+    @MethodSource("tracesOnGpus")
+    void fiveStepsOnGpusEqualTheReference(String model, String method, int world, int stage, Placement placement)
+            throws Exception {
+        CudaRanks.run(world, 11, 30, (device, group) -> {
+            fiveStepsEqualTheReference(model, method, stage, placement, device, group);
+            return null;
+        });
+    }
+
+    static void fiveStepsEqualTheReference(
+            String model, String method, int stage, Placement placement, Device device, Collectives group)
+            throws IOException {
+        Path directory = SharedFixtures.require(model);
+        try (TensorSource reference = TinyModel.open(directory.resolve(method).resolve("reference.safetensors"));
+                TensorSource train = TinyModel.open(directory.resolve("train.safetensors"));
+                ZeroEngine engine = open(directory, method, stage, stage == 3, placement, device, group)) {
+            float[] losses = reference.readAll("trace/loss");
+            float[] norms = reference.readAll("trace/grad_norm");
+            for (int step = 1; step <= losses.length; step++) {
+                StepResult result = step(engine, TinyModel.microBatches(train, 1, 4), TinyModel.rate(step));
+                assertEquals(losses[step - 1], result.loss(), 1e-4 * losses[step - 1], "loss of step " + step);
+                assertEquals(norms[step - 1], result.gradNorm(), 1e-3 * norms[step - 1], "norm of step " + step);
+            }
+        }
     }
 
     @ParameterizedTest
@@ -151,8 +185,22 @@ class TuningMethodsTest {
     private static ZeroEngine open(
             Path directory, String method, int stage, boolean recompute, Device device, Collectives group)
             throws IOException {
+        return open(directory, method, stage, recompute, Placement.OFFLOADED_OPTIMIZER, device, group);
+    }
+
+    private static ZeroEngine open(
+            Path directory,
+            String method,
+            int stage,
+            boolean recompute,
+            Placement placement,
+            Device device,
+            Collectives group)
+            throws IOException {
         Path base = directory.resolve("safetensors-fp32");
-        EngineConfig config = new EngineConfig(DType.F32, stage, recompute, TinyModel.ADAMW, 1.0, 128);
+        SpikeConfig spike = new SpikeConfig(SpikeConfig.Action.IGNORE, 100);
+        EngineConfig config =
+                new EngineConfig(DType.F32, stage, recompute, TinyModel.ADAMW, 1.0, 128, spike, placement);
         ZeroEngine engine =
                 new ZeroEngine(Tuning.of(ModelConfigReader.read(base), method(method)), config, device, group);
         Optional<Path> adapter = method.equals("freeze")
