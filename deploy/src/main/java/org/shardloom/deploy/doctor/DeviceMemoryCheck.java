@@ -20,7 +20,7 @@ final class DeviceMemoryCheck implements Check {
         long free = situation.free(fullest);
         int most = situation.severalHosts()
                 ? Integer.MAX_VALUE
-                : situation.working().get().driver().gpus().size();
+                : situation.working().get().driver().fit().size();
         String holders = situation.state(fullest).map(HoldersCheck::holders).orElse("");
         String room = " of each GPU and some " + Bytes.text(Fit.RESERVED) + " for driver and libraries, and GPU "
                 + fullest.ordinal() + " has " + Bytes.text(free) + " of " + Bytes.text(fullest.totalBytes()) + " free"

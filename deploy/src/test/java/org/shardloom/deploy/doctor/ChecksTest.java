@@ -193,7 +193,17 @@ class ChecksTest {
                 "capability 7.0",
                 "need 8.0");
         is(Status.WARNING, only(new DevicesCheck(), wanting(1, driver(gpu(0, 12, GB)), nvml(), NCCL)), "NVRTC");
-        is(Status.OK, only(new DevicesCheck(), wanting(1, driver(gpu(0, 9, GB), gpu(1, 7, GB)), nvml(), NCCL)));
+        List<Finding> mixed =
+                new DevicesCheck().look(wanting(2, driver(gpu(0, 7, GB), gpu(1, 9, GB), gpu(2, 9, GB)), nvml(), NCCL));
+        assertEquals(3, mixed.size());
+        is(Status.OK, mixed.get(0), "GPU 0 ", "pass it over");
+        is(Status.OK, mixed.get(1), "GPU 1 ");
+        is(Status.OK, mixed.get(2), "GPU 2 ");
+        is(
+                Status.ERROR,
+                only(new WorkersCheck(), wanting(3, driver(gpu(0, 7, GB), gpu(1, 9, GB), gpu(2, 9, GB)), nvml(), NCCL)),
+                "the driver shows 2 that the kernels run on",
+                "--workers 2");
     }
 
     @Test

@@ -114,6 +114,35 @@ class DoctorIT {
         says(all, "device memory", "ok", "GPU 0 has 3.6 GB of 8.6 GB free");
     }
 
+    /** The same for both: GPUs where the kernels run on one of them, else the processors, and why. */
+    @Test
+    void doctorAndStartAgreeOnTheDeviceThatIsLeftOpen() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        String[] open = TinyJob.with(job, "device=auto", "train.max_steps=1");
+        JsonNode one = json(1, simulated("SHARDLOOM_SIM_DEVICES=1"), open);
+        says(one, "workers", "error", "2 workers need 2 GPUs, and the driver shows 1");
+        String refused =
+                start(simulated("SHARDLOOM_SIM_DEVICES=1"), open).expect(1).output();
+        CleanRoom.assertSays(refused, List.of("2 workers need 2 GPUs", "start with --workers 1"));
+        String[] none = {"SHARDLOOM_SIM_DEVICES=0"}, old = {"SHARDLOOM_SIM_CAPABILITY=75"};
+        String[] whys = {
+            "the NVIDIA driver shows no GPU: computing on the CPU",
+            "GPU 0 has compute capability 7.5, 8.0 is needed; GPU 1 has compute capability 7.5, 8.0 is needed: "
+                    + "computing on the CPU"
+        };
+        says(json(0, simulated(none), open), "device", "ok", "auto: " + whys[0]);
+        says(json(0, simulated(old), open), "device", "ok", "auto: " + whys[1]);
+        String output = start(simulated(old), open).expect(0).output();
+        CleanRoom.assertSays(output, List.of(whys[1]));
+        assertEquals(1, output.lines().filter(l -> l.contains("capability")).count(), output);
+    }
+
+    private Commands.Result start(List<String> environment, String... arguments) throws Exception {
+        List<String> prefix = new ArrayList<>(List.of("env"));
+        prefix.addAll(environment);
+        return room.startIn(prefix, "start.sh", arguments).await(CleanRoom.LIMIT);
+    }
+
     @Test
     void whatIsWrongWithSimulatedGpusIsSaid() throws Exception {
         JsonNode many = json(1, simulated("SHARDLOOM_SIM_NO_PEERS=1"), "--device", "cuda", "--workers", "3");
