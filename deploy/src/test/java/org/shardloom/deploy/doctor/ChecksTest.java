@@ -21,6 +21,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.shardloom.deploy.doctor.Finding.Status;
 import org.shardloom.deploy.quickstart.QuickstartFiles;
+import org.shardloom.kernels.cuda.probe.CudaLibrary;
 import org.shardloom.kernels.cuda.probe.Driver;
 import org.shardloom.kernels.cuda.probe.Gpu;
 import org.shardloom.kernels.cuda.probe.GpuState;
@@ -38,6 +39,10 @@ class ChecksTest {
     private static final long GB = 1_000_000_000;
     private static final HostFacts HOST =
             new HostFacts(16 * GB, 0, OptionalLong.of(8 * GB), Long.MAX_VALUE, 1 << 20, 0, 4096, "madvise");
+    private static final List<CudaLibrary> LIBRARIES = List.of(
+            library("libcublas.so.12", "cuBLAS", true, false),
+            library("libnvrtc.so.12", "NVRTC", false, true),
+            library("libcudart.so.12", "CUDA runtime", true, false));
     private static final Nccl NCCL = new Nccl(Optional.empty(), 22304);
 
     @TempDir
@@ -97,6 +102,11 @@ class ChecksTest {
                 false);
     }
 
+    private static CudaLibrary library(String file, String name, boolean host, boolean brought) {
+        Optional<String> problem = host ? Optional.empty() : Optional.of(file + ": cannot open");
+        return new CudaLibrary(file, name, problem, brought);
+    }
+
     private static Nvml nvml(GpuState... gpus) {
         return new Nvml(Optional.empty(), "560.1", List.of(gpus));
     }
@@ -111,7 +121,7 @@ class ChecksTest {
                 workers,
                 false,
                 HOST,
-                Optional.of(new GpuFacts(driver, nvml, nccl, Optional.empty())),
+                Optional.of(new GpuFacts(driver, nvml, nccl, LIBRARIES, Optional.empty())),
                 List.of(needs).stream().findFirst());
     }
 
@@ -176,7 +186,7 @@ class ChecksTest {
     void visibleDevicesAreJudgedWithoutNvmlToo() {
         Situation situation = wanting(2, driver(gpu(0, 8, GB)), noNvml(), NCCL);
         GpuFacts facts = situation.gpus().get();
-        GpuFacts twice = new GpuFacts(facts.driver(), facts.nvml(), facts.nccl(), Optional.of("0,0"));
+        GpuFacts twice = new GpuFacts(facts.driver(), facts.nvml(), facts.nccl(), LIBRARIES, Optional.of("0,0"));
         is(
                 Status.ERROR,
                 only(
@@ -282,6 +292,34 @@ class ChecksTest {
                 only(new NcclCheck(), wanting(2, two, nvml(), new Nccl(Optional.empty(), 21203))),
                 "NCCL 2.12.3 is too old: 2.18.0 is needed");
         is(Status.OK, only(new NcclCheck(), wanting(2, two, nvml(), NCCL)), "NCCL 2.23.4", "/dev/shm");
+    }
+
+    @Test
+    void librariesAreTheHostsOrBroughtAlong() {
+        Driver two = driver(gpu(0, 8, GB), gpu(1, 8, GB));
+        Situation whole = wanting(2, two, nvml(), NCCL);
+        is(
+                Status.OK,
+                only(new LibrariesCheck(), whole),
+                "cuBLAS (libcublas.so.12) of the host, NVRTC (libnvrtc.so.12) brought along");
+        List<CudaLibrary> few = List.of(
+                library("libcublas.so.12", "cuBLAS", false, false),
+                library("libnvrtc.so.12", "NVRTC", true, false),
+                library("libcudart.so.12", "CUDA runtime", false, false));
+        GpuFacts facts = new GpuFacts(two, nvml(), NCCL, few, Optional.empty());
+        Situation alone = new Situation(true, 1, false, HOST, Optional.of(facts), Optional.empty());
+        is(
+                Status.ERROR,
+                only(new LibrariesCheck(), alone),
+                "no cuBLAS: libcublas.so.12: cannot open",
+                "install libcublas.so.12 of CUDA 12",
+                "-Pcuda-redist");
+        Situation both = new Situation(true, 2, false, HOST, Optional.of(facts), Optional.empty());
+        List<Finding> findings = new LibrariesCheck().look(both);
+        assertEquals(2, findings.size(), findings.toString());
+        is(Status.ERROR, findings.get(1), "no CUDA runtime: libcudart.so.12");
+        Situation processors = new Situation(false, 1, false, HOST, Optional.of(facts), Optional.empty());
+        is(Status.WARNING, only(new LibrariesCheck(), processors), "no cuBLAS");
     }
 
     @Test
