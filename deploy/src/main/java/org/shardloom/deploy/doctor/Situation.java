@@ -1,5 +1,6 @@
 package org.shardloom.deploy.doctor;
 
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -43,6 +44,11 @@ record Situation(
 
     Optional<GpuState> state(Gpu gpu) {
         return gpus.flatMap(g -> g.nvml().of(gpu));
+    }
+
+    /** That of {@link #used} with the least free memory; none where there are none. */
+    Optional<Gpu> fullest() {
+        return used().stream().min(Comparator.comparingLong(this::free));
     }
 
     /** Free memory; all of it where nobody knows. */

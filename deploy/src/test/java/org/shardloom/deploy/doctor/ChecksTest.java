@@ -30,9 +30,12 @@ import org.shardloom.kernels.cuda.probe.GpuState.Throttle;
 import org.shardloom.kernels.cuda.probe.Nccl;
 import org.shardloom.kernels.cuda.probe.Nvml;
 import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.JobConfigException;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.plan.Fit;
+import org.shardloom.worker.plan.HostFit;
 
 /** What each check makes of facts that are written down here, of hosts that nobody has. */
 class ChecksTest {
@@ -59,7 +62,15 @@ class ChecksTest {
 
     private static JobNeeds needs(int longest, String... settings) {
         List<String> given = List.of(settings);
-        return new JobNeeds(job(given, List.of()), model, more -> Optional.of(job(given, more)), () -> longest);
+        return new JobNeeds(job(given, List.of()), model, more -> allowed(given, more), () -> longest);
+    }
+
+    private static Optional<JobConfig> allowed(List<String> given, List<String> more) {
+        try {
+            return Optional.of(job(given, more));
+        } catch (JobConfigException e) {
+            return Optional.empty();
+        }
     }
 
     private static JobConfig job(List<String> given, List<String> more) {
@@ -382,6 +393,46 @@ class ChecksTest {
                 List.of(),
                 new HostMemoryCheck().look(new Situation(false, 0, true, HOST, Optional.empty(), Optional.of(needs))),
                 "memory of other hosts is not known");
+    }
+
+    /** What the GPUs' workers lock cannot swap, so swap is no room for it; what lies on the host without need can go to the GPUs. */
+    @Test
+    void pageLockedMemoryMustBeThere() {
+        JobNeeds needs = needs(128, "workers=2", "precision=bf16", "zero={stage: 3, offload_params: true}");
+        long parameters = needs.atMostOnGpus().parameters();
+        HostFit fit = HostFit.ofGpus(needs.job(), needs.atMostOnGpus());
+        long locked = fit.plan().hostBytes();
+        assertTrue(locked >= 18 * parameters, locked + " bytes for " + parameters + " parameters");
+        is(Status.OK, only(new HostMemoryCheck(), onGpus(fit.bytes(), 0, 24 * GB, needs)));
+        is(Status.WARNING, only(new HostMemoryCheck(), onGpus(locked, GB, 24 * GB, needs)), "swap");
+        is(Status.ERROR, only(new HostMemoryCheck(), onGpus(locked, 0, 24 * GB, needs)), "2 workers of");
+        is(
+                Status.ERROR,
+                only(new HostMemoryCheck(), onGpus(locked - 1, 100 * GB, 24 * GB, needs)),
+                "page-locked, which cannot swap");
+        long room = Fit.RESERVED
+                + needs(128, "workers=2", "precision=bf16", "zero={stage: 3, offload_params: false}")
+                        .atMostOnGpus()
+                        .devicePeakBytes();
+        is(
+                Status.WARNING,
+                only(new HostMemoryCheck(), onGpus(fit.bytes() - parameters, 100 * GB, room, needs)),
+                "it would fit with --set zero.offload_params=false: ");
+        is(
+                Status.WARNING,
+                only(new HostMemoryCheck(), onGpus(fit.bytes() - 10 * parameters, 100 * GB, 24 * GB, needs)),
+                "it would fit with --set zero.offload_params=false --set zero.offload_optimizer=false: ");
+        is(
+                Status.WARNING,
+                only(new HostMemoryCheck(), onGpus(fit.bytes() - 10 * parameters, 100 * GB, room, needs)),
+                "train less of the model");
+    }
+
+    private static Situation onGpus(long available, long swap, long bytesOfEach, JobNeeds needs) {
+        Driver driver = driver(gpu(0, 8, bytesOfEach), gpu(1, 8, bytesOfEach));
+        HostFacts host = new HostFacts(available, swap, OptionalLong.empty(), Long.MAX_VALUE, 1024, 0, 4096, "always");
+        GpuFacts facts = new GpuFacts(driver, noNvml(), NCCL, LIBRARIES, Optional.empty());
+        return new Situation(true, needs.job().workers(), false, host, Optional.of(facts), Optional.of(needs));
     }
 
     @Test

@@ -92,6 +92,19 @@ public final class Advice {
         return Optional.empty();
     }
 
+    /** The change that takes least from the host's memory to the GPUs', which they must have room for, and lets the job fit into the host's. */
+    public Optional<Choice> lessOnHost(JobConfig job, long available) {
+        List<List<String>> steps = new ArrayList<>();
+        if (job.zero().offloadParams()) {
+            steps.add(List.of("zero.offload_params=false"));
+        }
+        if (job.zero().offloadOptimizer()) {
+            steps.add(List.of("zero.offload_optimizer=false"));
+        }
+        return firstOf(steps, new ArrayList<>(), overrides -> fitting(overrides)
+                .filter(c -> HostFit.ofGpus(c.fit.job(), c.fit.plan()).bytes() <= available));
+    }
+
     /** Settings that fit, the fastest by estimate first; among equals those without offload, then those that need least. */
     public List<Choice> fastest(JobConfig job) {
         List<Choice> fitting = new ArrayList<>();
