@@ -117,6 +117,7 @@ public final class JobNeeds {
                         more -> jobs.apply(more).filter(changed -> changed.workers() <= most),
                         model,
                         Gpus.of(job.workers(), bytesOfEach),
+                        most,
                         OptionalInt.of(length()))
                 .smallestChange(job)
                 .map(c -> "it would fit with " + set(c.overrides()) + ": "
@@ -131,7 +132,7 @@ public final class JobNeeds {
      * @param bytesOfEach memory of the GPUs
      */
     String changeOnHostOfGpus(long available, long bytesOfEach) {
-        return new Advice(jobs, model, Gpus.of(job.workers(), bytesOfEach), OptionalInt.of(length()))
+        return new Advice(jobs, model, Gpus.of(job.workers(), bytesOfEach), job.workers(), OptionalInt.of(length()))
                 .lessOnHost(job, available)
                 .map(c -> "it would fit with " + set(c.overrides()) + ": "
                         + Bytes.text(
