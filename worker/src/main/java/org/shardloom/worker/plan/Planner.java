@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import org.shardloom.kernels.plan.PlanCollectives;
 import org.shardloom.kernels.plan.PlanDevice;
+import org.shardloom.kernels.plan.Work;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.Precision;
@@ -27,11 +28,16 @@ import org.shardloom.worker.zero.ZeroEngine;
 
 /**
  * Runs two steps of the real engine on {@link PlanDevice}s, at the model's real shapes, with samples of the longest length in which every
- * token is learned: no step of the job needs more. Evaluation while training is not counted. Neither weights nor data are read.
+ * token is learned: no step of the job needs more. Of a step's rounds of micro-batches three are run, the first, one like all between, and
+ * the last; the work of those left out is that of the one between. Evaluation while training is not counted. Neither weights nor data are
+ * read.
  */
 public final class Planner {
     /** fp32 master weight and two moments. */
     private static final int STATE_BYTES = 12;
+
+    /** With fewer, none is between the first and the last. */
+    private static final int ROUNDS = 3;
 
     private Planner() {}
 
@@ -60,7 +66,7 @@ public final class Planner {
      * @param samples of a micro-batch, where the plan asks what at least one of them surely needs
      */
     public static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples) {
-        return plan(job, model, length, samples, false);
+        return plan(job, model, length, samples, false, ROUNDS);
     }
 
     /**
@@ -71,10 +77,15 @@ public final class Planner {
      * @param samples of a micro-batch
      */
     public static JobPlan planOnHost(JobConfig job, DecoderConfig model, int length, int samples) {
-        return plan(job, model, length, samples, true);
+        return plan(job, model, length, samples, true, ROUNDS);
     }
 
-    private static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples, boolean onHost) {
+    /**
+     * Plans the job.
+     *
+     * @param mostRounds that are run, at least 3
+     */
+    static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples, boolean onHost, int mostRounds) {
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         List<RankPlan> ranks = new ArrayList<>();
         // Ranks with as many micro-batches do the same.
@@ -82,7 +93,7 @@ public final class Planner {
         for (int rank = 0; rank < job.workers(); rank++) {
             int own = shares(job, rank).own().length;
             if (!byMicroBatches.containsKey(own)) {
-                byMicroBatches.put(own, rank(job, tuned, rank, batch(model, samples, length), onHost));
+                byMicroBatches.put(own, rank(job, tuned, rank, batch(model, samples, length), onHost, mostRounds));
             }
             ranks.add(byMicroBatches.get(own).ofRank(rank));
         }
@@ -113,7 +124,10 @@ public final class Planner {
         return units.stream().mapToLong(UnitSpec::parameterCount).sum();
     }
 
-    private static RankPlan rank(JobConfig job, TunedModel model, int rank, PackedBatch batch, boolean onHost) {
+    private static RankPlan rank(
+            JobConfig job, TunedModel model, int rank, PackedBatch batch, boolean onHost, int mostRounds) {
+        int rounds = shares(job, rank).rounds();
+        int run = Math.min(rounds, mostRounds);
         EngineConfig config = engine(job, length(batch));
         try (PlanDevice device = new PlanDevice(onHost);
                 PlanCollectives group = new PlanCollectives(rank, job.workers(), device);
@@ -121,11 +135,18 @@ public final class Planner {
             PeakRecorder peaks = new PeakRecorder(device.statistics());
             engine.observePhases(peaks::begin);
             engine.publishMaster();
-            StepInput step = step(job, rank, batch);
+            StepInput step = step(job, rank, batch, rounds - run);
             engine.step(step);
             long takes = device.allocator().takes();
             device.work().reset();
             engine.step(step);
+            Work work = device.work().copy();
+            if (run < rounds) {
+                Work more = work.copy();
+                device.work().reset();
+                engine.step(step(job, rank, batch, rounds - run + 1));
+                work.repeat(more, device.work(), rounds - run);
+            }
             return new RankPlan(
                     rank,
                     onHost ? peaks.peak() : device.allocator().reservedPeakBytes(),
@@ -133,7 +154,7 @@ public final class Planner {
                     peaks.byPhase(),
                     onHost ? 0 : device.hostStatistics().peakBytes(),
                     device.allocator().takes() - takes,
-                    device.work());
+                    work);
         }
     }
 
@@ -156,15 +177,20 @@ public final class Planner {
 
     /** A step in which every micro-batch is the same. */
     static StepInput step(JobConfig job, int rank, PackedBatch batch) {
+        return step(job, rank, batch, 0);
+    }
+
+    /** Of all but some rounds. */
+    private static StepInput step(JobConfig job, int rank, PackedBatch batch, int leftOut) {
         StepShares share = shares(job, rank);
-        int own = share.own().length;
+        int own = share.own().length - leftOut;
         double divisor = (double) job.train().globalBatchSize() * length(batch);
         // A key that is not 0 has dropout's memory counted where the method has dropout.
         return new StepInput(
                 Collections.nCopies(own, batch),
                 Collections.nCopies(own, divisor),
                 Collections.nCopies(own, 1L),
-                share.rounds(),
+                share.rounds() - leftOut,
                 job.train().learningRate());
     }
 
