@@ -36,7 +36,7 @@ final class ModelFlops {
                 IntStream.range(0, tokens).toArray(),
                 new int[tokens]);
         try (PlanDevice device = new PlanDevice();
-                PlanCollectives group = new PlanCollectives(0, 1, device);
+                PlanCollectives group = new PlanCollectives(0, 1, device, true);
                 ZeroEngine engine = new ZeroEngine(tuned, config, device, group)) {
             engine.publishMaster();
             device.work().reset();

@@ -130,7 +130,8 @@ public final class Planner {
         int run = Math.min(rounds, mostRounds);
         EngineConfig config = engine(job, length(batch));
         try (PlanDevice device = new PlanDevice(onHost);
-                PlanCollectives group = new PlanCollectives(rank, job.workers(), device);
+                PlanCollectives group = new PlanCollectives(
+                        rank, job.workers(), device, job.zero().fixedOrder());
                 ZeroEngine engine = new ZeroEngine(model, config, device, group)) {
             PeakRecorder peaks = new PeakRecorder(device.statistics());
             engine.observePhases(peaks::begin);

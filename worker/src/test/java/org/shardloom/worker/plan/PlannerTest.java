@@ -133,6 +133,16 @@ class PlannerTest {
                 rank.laterAllocations());
     }
 
+    /** Of two ranks each sends half: parameters twice, of two bytes, and gradients once, of two bytes or, where NCCL adds them, of four. */
+    @ParameterizedTest
+    @CsvSource({"true,2", "false,4"})
+    void gradientsThatNcclAddsAreSentInFp32(boolean fixedOrder, int bytes) {
+        JobPlan plan = plan("chatglm3-6b", 2, "{type: full}", "zero.fixed_order=" + fixedOrder);
+        double half = plan.parameters() / 2.0;
+        RankPlan rank = plan.ranks().get(0);
+        assertEquals(half * (2 * 2 + bytes), rank.work().sentBytes(), 0.2 * half);
+    }
+
     /** Micro-batches one after the other: as often the products of one, and each brings the gradient of every parameter to the host. */
     @Test
     void aThousandMicroBatchesAreCounted() {
