@@ -49,8 +49,8 @@ API cuDeviceTotalMem_v2(size_t* bytes, int device) { *bytes = world().devices.at
 API cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
         case 16: *value = 4; break;          // multiprocessors
-        case 75: *value = 8; break;          // compute capability, major
-        case 76: *value = 0; break;          // minor
+        case 75: *value = setting("SHARDLOOM_SIM_CAPABILITY", 80) / 10; break;  // compute capability, major
+        case 76: *value = setting("SHARDLOOM_SIM_CAPABILITY", 80) % 10; break;  // minor
         default: *value = 0;
     }
     return OK;

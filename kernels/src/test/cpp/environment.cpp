@@ -2,6 +2,7 @@
 //   SHARDLOOM_SIM_DEVICES        how many devices there are (1)
 //   CUDA_VISIBLE_DEVICES         ordinals of those that this process sees, as the driver has it (all); an unknown one ends the list
 //   SHARDLOOM_SIM_BYTES          memory of each (1 GiB)
+//   SHARDLOOM_SIM_CAPABILITY     compute capability of each, times ten (80)
 //   SHARDLOOM_SIM_SEED           of the delays (1)
 //   SHARDLOOM_SIM_DELAY_MICROS   longest delay before each task of a stream (0)
 //   SHARDLOOM_SIM_FAIL_ALLOCATION, SHARDLOOM_SIM_FAIL_LAUNCH   the k-th of each process fails (0: none)

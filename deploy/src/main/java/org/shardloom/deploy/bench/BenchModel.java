@@ -4,17 +4,24 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import org.shardloom.kernels.device.AttentionShape;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobConfigException;
 import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.config.MethodConfig;
 import org.shardloom.protocol.config.OptimizerConfig;
+import org.shardloom.protocol.config.SpikeConfig;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.ModelConfigException;
 import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.zero.EngineConfig;
+import org.shardloom.worker.zero.Placement;
 
 /**
  * A model and how it is trained.
@@ -22,6 +29,9 @@ import org.shardloom.worker.model.UnitSpec;
  * @param name as it was asked for
  * @param sequence tokens of every sequence
  * @param microBatch sequences that one worker computes at once
+ * @param method what is trained
+ * @param placement where workers on GPUs keep optimizer state and parameters
+ * @param fixedOrder whether GPUs add gradients in the order of ranks
  */
 record BenchModel(
         String name,
@@ -32,7 +42,10 @@ record BenchModel(
         int stage,
         boolean recompute,
         OptimizerConfig optimizer,
-        double maxGradNorm) {
+        double maxGradNorm,
+        MethodConfig method,
+        Placement placement,
+        boolean fixedOrder) {
     private static final OptimizerConfig ADAMW =
             new OptimizerConfig(OptimizerConfig.Type.ADAMW, 0.9, 0.95, 1e-8, 0.1, List.of());
 
@@ -70,7 +83,10 @@ record BenchModel(
                     job.zero().stage(),
                     job.gradientCheckpointing(),
                     job.train().optimizer(),
-                    job.train().maxGradNorm());
+                    job.train().maxGradNorm(),
+                    job.method(),
+                    new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()),
+                    job.zero().fixedOrder());
         } catch (JobConfigException | ModelConfigException e) {
             throw new IllegalArgumentException(e.getMessage(), e);
         }
@@ -124,11 +140,31 @@ record BenchModel(
                 sequence,
                 true,
                 false);
-        return new BenchModel(name, decoder, sequence, microBatch, DType.BF16, 3, false, ADAMW, 1.0);
+        return new BenchModel(
+                name,
+                decoder,
+                sequence,
+                microBatch,
+                DType.BF16,
+                3,
+                false,
+                ADAMW,
+                1.0,
+                methodOf("full"),
+                Placement.OFFLOADED_OPTIMIZER,
+                true);
     }
 
-    /** The same with these instead of its own; null keeps its own. */
-    BenchModel with(String precision, Integer newStage, Boolean newRecompute) {
+    /**
+     * The same with these instead of its own; null keeps its own.
+     *
+     * @throws IllegalArgumentException when they do not go together
+     */
+    BenchModel with(String precision, Integer newStage, Boolean newRecompute, String newMethod) {
+        if (newStage != null && newStage < 3 && placement.parametersOnHost()) {
+            throw new IllegalArgumentException("--stage " + newStage
+                    + " does not go with zero.offload_params: true of the job file, which needs stage 3");
+        }
         return new BenchModel(
                 name,
                 decoder,
@@ -138,7 +174,34 @@ record BenchModel(
                 newStage == null ? stage : newStage,
                 newRecompute == null ? recompute : newRecompute,
                 optimizer,
-                maxGradNorm);
+                maxGradNorm,
+                newMethod == null ? method : methodOf(newMethod),
+                placement,
+                fixedOrder);
+    }
+
+    /** A method of a job file with the defaults of its options. */
+    static MethodConfig methodOf(String name) {
+        MethodConfig.Type type = MethodConfig.Type.valueOf(name.toUpperCase(Locale.ROOT));
+        return new MethodConfig(type, type == MethodConfig.Type.FREEZE ? Map.of("last_layers", 1L) : Map.of());
+    }
+
+    /** The model with what the method adds to it. */
+    TunedModel tuned() {
+        return Tuning.of(decoder, method.tuning());
+    }
+
+    /** What an engine is told. */
+    EngineConfig engine() {
+        return new EngineConfig(
+                dtype,
+                stage,
+                recompute,
+                optimizer,
+                maxGradNorm,
+                sequence,
+                new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
+                placement);
     }
 
     /** The type that goes by that name in a job file. */

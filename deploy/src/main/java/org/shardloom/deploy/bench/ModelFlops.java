@@ -6,8 +6,6 @@ import java.util.stream.IntStream;
 import org.shardloom.kernels.plan.PlanCollectives;
 import org.shardloom.kernels.plan.PlanDevice;
 import org.shardloom.worker.model.PackedBatch;
-import org.shardloom.worker.model.TunedModel;
-import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.zero.EngineConfig;
 import org.shardloom.worker.zero.StepInput;
 import org.shardloom.worker.zero.ZeroEngine;
@@ -22,10 +20,8 @@ final class ModelFlops {
      * (MFU) holds against a card's peak. Of weights that are not trained there are no gradients
      * to compute.
      */
-    static double ofStep(BenchModel model, String method) {
-        TunedModel tuned = Tuning.of(model.decoder(), StepRank.tuning(method));
-        EngineConfig config = new EngineConfig(
-                model.dtype(), model.stage(), false, model.optimizer(), model.maxGradNorm(), model.sequence());
+    static double ofStep(BenchModel model) {
+        EngineConfig config = model.with(null, null, false, null).engine();
         int tokens = model.tokens();
         PackedBatch batch = new PackedBatch(
                 new int[tokens],
@@ -36,8 +32,8 @@ final class ModelFlops {
                 IntStream.range(0, tokens).toArray(),
                 new int[tokens]);
         try (PlanDevice device = new PlanDevice();
-                PlanCollectives group = new PlanCollectives(0, 1, device);
-                ZeroEngine engine = new ZeroEngine(tuned, config, device, group)) {
+                PlanCollectives group = new PlanCollectives(0, 1, device, true);
+                ZeroEngine engine = new ZeroEngine(model.tuned(), config, device, group)) {
             engine.publishMaster();
             device.work().reset();
             engine.step(new StepInput(

@@ -38,7 +38,14 @@ record RankTask(int size, String transport, String secret, StepRank.Setup step, 
         if (device instanceof CudaDevice gpu) {
             return size == 1
                     ? new AloneOnDevice(gpu)
-                    : NcclCollectives.join(meeting, rank, size, gpu, TIMEOUT, new AbortSignal(), false);
+                    : NcclCollectives.join(
+                            meeting,
+                            rank,
+                            size,
+                            gpu,
+                            TIMEOUT,
+                            new AbortSignal(),
+                            step.model().fixedOrder());
         }
         if (size == 1) {
             return new LocalCollectives();

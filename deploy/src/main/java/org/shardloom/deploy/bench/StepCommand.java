@@ -2,12 +2,14 @@ package org.shardloom.deploy.bench;
 
 import java.time.Duration;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
 import org.shardloom.worker.plan.Gpus;
+import org.shardloom.worker.tuning.TuningException;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -18,6 +20,7 @@ import picocli.CommandLine.Option;
         description = {
             "Training steps: forward, backward and AdamW over random tokens with a loss on each, every worker in a process of its own.",
             "S: hidden size 512, 8 layers, vocabulary 8192, micro-batch 8 of 256 tokens. M: 1024, 12, 65024, 2 of 512.",
+            "A job file also says what is trained (method), and on GPUs where the optimizer's state and the parameters lie and who adds gradients (zero).",
             "With --device cuda each worker has a GPU of its own, and mfu is the model's matrix products (attention's among them; recomputed "
                     + "activations not) by the median step's time and the card's dense peak for the precision."
         },
@@ -61,8 +64,8 @@ final class StepCommand implements Callable<Integer> {
     @Option(
             names = "--method",
             paramLabel = "full|freeze|lora|qlora|p_tuning|p_tuning_v2",
-            defaultValue = "full",
-            description = "What is trained, with the defaults of its options (freeze: the last layer); default: full.")
+            description =
+                    "What is trained, with the defaults of its options (freeze: the last layer); default: full, or as the job file says.")
     private String method;
 
     @Option(
@@ -114,7 +117,7 @@ final class StepCommand implements Callable<Integer> {
         common.require(workers >= 1 && workers <= 64, "--workers is from 1 to 64, found " + workers);
         common.require(stage == null || stage == 2 || stage == 3, "--stage is 2 or 3, found " + stage);
         common.require(
-                method.matches("full|freeze|lora|qlora|p_tuning|p_tuning_v2"),
+                method == null || method.matches("full|freeze|lora|qlora|p_tuning|p_tuning_v2"),
                 "--method is full, freeze, lora, qlora, p_tuning or p_tuning_v2, found '" + method + "'");
         common.require(transport.matches("shm|aeron"), "--transport is shm or aeron, found '" + transport + "'");
         common.require(device.matches("cpu|cuda"), "--device is cpu or cuda, found '" + device + "'");
@@ -124,7 +127,7 @@ final class StepCommand implements Callable<Integer> {
         Report report = new Report("step")
                 .fact("config", config)
                 .fact("parameters", model.parameters())
-                .fact("method", method)
+                .fact("method", model.method().type().name().toLowerCase(Locale.ROOT))
                 .fact("sequence", model.sequence())
                 .fact("micro_batch", model.microBatch())
                 .fact("workers", workers)
@@ -136,7 +139,7 @@ final class StepCommand implements Callable<Integer> {
                 .fact("transport", workers == 1 ? "local" : device.equals("cuda") ? "nccl" : transport)
                 .fact("warmup_steps", common.warmup)
                 .fact("measured_steps", common.steps);
-        StepRank.Setup setup = new StepRank.Setup(model, each, common.warmup, common.steps, seed, method, device);
+        StepRank.Setup setup = new StepRank.Setup(model, each, common.warmup, common.steps, seed, device);
         RankTask task = new RankTask(workers, transport, RankProcesses.secret(), setup, null);
         fill(report, model, RankProcesses.run(task, StepRank.Result.class, Duration.ofSeconds(timeLimitSeconds)));
         common.print(report);
@@ -145,8 +148,10 @@ final class StepCommand implements Callable<Integer> {
 
     private BenchModel model() {
         try {
-            return BenchModel.of(config).with(precision, stage, recompute);
-        } catch (IllegalArgumentException e) {
+            BenchModel model = BenchModel.of(config).with(precision, stage, recompute, method);
+            model.tuned(); // a method that does not go with the model is refused here
+            return model;
+        } catch (IllegalArgumentException | TuningException e) {
             common.require(false, e.getMessage());
             throw e;
         }
@@ -194,9 +199,12 @@ final class StepCommand implements Callable<Integer> {
                 ? names.get(0)
                 : String.join(", ", names);
         Optional<Gpus.Card> peak = BenchGpu.card(card, name);
-        double flops = ModelFlops.ofStep(model, method);
+        double flops = ModelFlops.ofStep(model);
         BenchGpu.describe(report, name, peak);
-        report.fact("model_gflops_per_step_of_a_worker", flops / 1e9)
+        report.fact("offload_optimizer", model.placement().optimizerOnHost())
+                .fact("offload_params", model.placement().parametersOnHost())
+                .fact("fixed_order", model.fixedOrder())
+                .fact("model_gflops_per_step_of_a_worker", flops / 1e9)
                 .fact("model_gflops_per_second_of_a_worker", flops / seconds / 1e9)
                 .fact(
                         "mfu",

@@ -5,7 +5,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
@@ -15,13 +14,8 @@ import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.Device;
-import org.shardloom.protocol.config.MethodConfig;
 import org.shardloom.protocol.config.ModelConfigSource;
-import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.model.PackedBatch;
-import org.shardloom.worker.model.TunedModel;
-import org.shardloom.worker.tuning.Tuning;
-import org.shardloom.worker.zero.EngineConfig;
 import org.shardloom.worker.zero.StartWeights;
 import org.shardloom.worker.zero.StepInput;
 import org.shardloom.worker.zero.StepResult;
@@ -37,10 +31,9 @@ final class StepRank {
      * What the ranks do.
      *
      * @param threads of each rank
-     * @param method {@code method.type} of a job file
      * @param device {@code cpu}, or {@code cuda}: each rank on a GPU of its own
      */
-    record Setup(BenchModel model, int threads, int warmup, int steps, long seed, String method, String device) {}
+    record Setup(BenchModel model, int threads, int warmup, int steps, long seed, String device) {}
 
     /**
      * What one rank measured.
@@ -65,12 +58,6 @@ final class StepRank {
             Map<String, Long> allocatedBytes,
             String gpu) {}
 
-    /** A method of a job file with the defaults of its options. */
-    static TuningMethod tuning(String method) {
-        MethodConfig.Type type = MethodConfig.Type.valueOf(method.toUpperCase(Locale.ROOT));
-        return new MethodConfig(type, type == MethodConfig.Type.FREEZE ? Map.of("last_layers", 1L) : Map.of()).tuning();
-    }
-
     static Result run(Setup setup, Function<Device, Collectives> joining) throws IOException {
         long started = System.nanoTime();
         if (setup.device.equals("cuda")) {
@@ -89,16 +76,8 @@ final class StepRank {
             Setup setup, long started, Device device, String gpu, Function<Device, Collectives> joining)
             throws IOException {
         BenchModel model = setup.model;
-        TunedModel tuned = Tuning.of(model.decoder(), tuning(setup.method));
-        EngineConfig config = new EngineConfig(
-                model.dtype(),
-                model.stage(),
-                model.recompute(),
-                model.optimizer(),
-                model.maxGradNorm(),
-                model.sequence());
         try (Collectives group = joining.apply(device);
-                ZeroEngine engine = new ZeroEngine(tuned, config, device, group)) {
+                ZeroEngine engine = new ZeroEngine(model.tuned(), model.engine(), device, group)) {
             StartWeights.fillAll(
                     new ModelConfigSource(Path.of("."), ModelConfigSource.Init.RANDOM, Optional.empty()),
                     setup.seed,
@@ -112,7 +91,9 @@ final class StepRank {
             List<Double> seconds = new ArrayList<>();
             List<Map<String, Double>> phases = new ArrayList<>();
             for (int i = 0; i < setup.warmup + setup.steps; i++) {
-                StepInput input = new StepInput(List.of(batch(model, random)), List.of(divisor), 1, LEARNING_RATE);
+                // A key that is not 0: with dropout, where the method has dropout.
+                StepInput input = new StepInput(
+                        List.of(batch(model, random)), List.of(divisor), List.of(i + 1L), 1, LEARNING_RATE);
                 setupSeconds = i == 0 ? (System.nanoTime() - started) * 1e-9 : setupSeconds;
                 cpuBefore = i == setup.warmup ? ProcessUsage.cpuSeconds() : cpuBefore;
                 long start = System.nanoTime();

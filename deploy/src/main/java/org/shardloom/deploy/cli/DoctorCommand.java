@@ -81,10 +81,13 @@ final class DoctorCommand implements Callable<Integer> {
         if (workers != null && workers < 1) {
             throw new Failures.UsageException("--workers takes at least 1, found " + workers);
         }
-        Optional<JobNeeds> needs = config == null ? Optional.empty() : Optional.of(needs());
+        Optional<JobDevice> settled = config == null ? Optional.empty() : Optional.of(settled());
+        Optional<JobNeeds> needs = settled.map(this::needs);
         boolean gpus = needs.map(n -> Doctor.wantsGpus(n.job())).orElse(device == Device.CUDA);
         int count = needs.map(n -> n.job().workers()).orElse(workers == null ? 0 : workers);
-        List<Finding> findings = Doctor.examine(needs, gpus, count);
+        List<Finding> findings = new ArrayList<>();
+        settled.flatMap(JobDevice::why).ifPresent(why -> findings.add(Finding.ok("device", "auto: " + why)));
+        findings.addAll(Doctor.examine(needs, gpus, count));
         boolean healthy = findings.stream().noneMatch(f -> f.status() == Status.ERROR);
         if (json) {
             System.out.println(json(findings, healthy));
@@ -98,7 +101,7 @@ final class DoctorCommand implements Callable<Integer> {
         return healthy ? 0 : 1;
     }
 
-    private JobNeeds needs() {
+    private JobDevice settled() {
         List<String> all = new ArrayList<>(overrides);
         if (workers != null) {
             all.add("workers=" + workers);
@@ -106,7 +109,12 @@ final class DoctorCommand implements Callable<Integer> {
         if (device != null) {
             all.add("device=" + device.name().toLowerCase(Locale.ROOT));
         }
-        JobFile file = JobFile.load(config, all);
+        return JobDevice.settle(config, all);
+    }
+
+    private JobNeeds needs(JobDevice settled) {
+        JobFile file = settled.file();
+        List<String> all = settled.overrides();
         try {
             DecoderConfig model = ModelConfigReader.read(file.config().model().path());
             JobNeeds needs = Needs.of(config, all, file, model, () -> longest(all, file, model));

@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
@@ -19,8 +18,6 @@ import org.shardloom.deploy.launch.OutputLock;
 import org.shardloom.deploy.launch.Run;
 import org.shardloom.deploy.quickstart.Quickstart;
 import org.shardloom.deploy.quickstart.QuickstartFiles;
-import org.shardloom.kernels.cuda.probe.DriverProbe;
-import org.shardloom.protocol.config.DeviceChoice;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobConfigException;
 import org.shardloom.protocol.config.JobFile;
@@ -59,9 +56,6 @@ import picocli.CommandLine.Option;
 final class StartCommand implements Callable<Integer> {
     @Option(names = "--config", paramLabel = "FILE", description = "The job file (YAML).")
     private Path config;
-
-    /** A driver that does not answer for so long is not there. */
-    private static final Duration DRIVER_PATIENCE = Duration.ofSeconds(30);
 
     @Option(names = "--workers", paramLabel = "N", description = "Number of workers; overrides the job file.")
     private Integer workers;
@@ -127,11 +121,8 @@ final class StartCommand implements Callable<Integer> {
             config = quickstart.get().job();
             Quickstart.announce(System.out, quickstart.get());
         }
-        JobFile file = JobFile.load(config, all);
-        if (file.config().device() == DeviceChoice.AUTO) {
-            all.add("device=" + (DriverProbe.look(DRIVER_PATIENCE).gpus().isEmpty() ? "cpu" : "cuda"));
-            file = JobFile.load(config, all);
-        }
+        JobDevice settled = JobDevice.settle(config, all);
+        JobFile file = settled.file();
         JobConfig job = checked(file);
         if (places.isPresent()) {
             requireReachable(job, places.get());
@@ -141,8 +132,10 @@ final class StartCommand implements Callable<Integer> {
         List<String> opening = new ArrayList<>(
                 TrainedSummary.lines(Tuning.of(model, job.method().tuning())));
         TemplateFamily.describe(job).ifPresent(opening::add);
+        settled.why().ifPresent(opening::add);
         if (!unplanned) {
-            Needs.requireFit(config, all, file, model, places.isPresent()).forEach(w -> opening.add("warning: " + w));
+            Needs.requireFit(config, settled.overrides(), file, model, places.isPresent())
+                    .forEach(w -> opening.add("warning: " + w));
         }
         Progress progress = new Progress(
                 System.out, Boolean.getBoolean("shardloom.terminal") && detachedLog == null, job.outputDir(), log);

@@ -8,19 +8,17 @@ import org.shardloom.worker.plan.Fit;
 final class DeviceMemoryCheck implements Check {
     @Override
     public List<Finding> look(Situation situation) {
-        List<Gpu> used = situation.used();
-        if (situation.needs().isEmpty() || !situation.gpusWanted() || used.isEmpty()) {
+        if (situation.needs().isEmpty()
+                || !situation.gpusWanted()
+                || situation.fullest().isEmpty()) {
             return List.of();
         }
         JobNeeds needs = situation.needs().get();
-        Gpu fullest = used.get(0);
-        for (Gpu gpu : used) {
-            fullest = situation.free(gpu) < situation.free(fullest) ? gpu : fullest;
-        }
+        Gpu fullest = situation.fullest().get();
         long free = situation.free(fullest);
         int most = situation.severalHosts()
                 ? Integer.MAX_VALUE
-                : situation.working().get().driver().gpus().size();
+                : situation.working().get().driver().fit().size();
         String holders = situation.state(fullest).map(HoldersCheck::holders).orElse("");
         String room = " of each GPU and some " + Bytes.text(Fit.RESERVED) + " for driver and libraries, and GPU "
                 + fullest.ordinal() + " has " + Bytes.text(free) + " of " + Bytes.text(fullest.totalBytes()) + " free"

@@ -9,10 +9,17 @@ final class DevicesCheck implements Check {
     @Override
     public List<Finding> look(Situation situation) {
         List<Finding> findings = new ArrayList<>();
-        for (Gpu gpu : situation.used()) {
+        List<Gpu> used = situation.used();
+        for (Gpu gpu : situation.working().map(g -> g.driver().gpus()).orElse(List.of())) {
+            boolean passedOver = gpu.unfit().isPresent() && !used.contains(gpu);
+            if (!used.contains(gpu) && !passedOver) {
+                continue;
+            }
             String found = "GPU " + gpu.ordinal() + " (" + gpu.name() + ", " + gpu.uuid() + "): compute capability "
                     + gpu.major() + "." + gpu.minor() + ", " + Bytes.text(gpu.totalBytes());
-            if (gpu.major() < 8) {
+            if (passedOver) {
+                findings.add(Finding.ok("devices", found + "; the kernels need 8.0: workers pass it over"));
+            } else if (gpu.unfit().isPresent()) {
                 String why = found + "; the kernels need 8.0, which has bf16";
                 String advice = "choose other GPUs with CUDA_VISIBLE_DEVICES, or set device: cpu";
                 findings.add(

@@ -18,6 +18,7 @@ public final class Doctor {
             new HealthCheck(),
             new HoldersCheck(),
             new PeersCheck(),
+            new LibrariesCheck(),
             new NcclCheck(),
             new SharedMemoryCheck(),
             new LimitsCheck(),

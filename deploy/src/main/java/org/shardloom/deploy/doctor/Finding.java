@@ -17,7 +17,7 @@ public record Finding(String check, Status status, String found, String advice) 
         ERROR
     }
 
-    static Finding ok(String check, String found) {
+    public static Finding ok(String check, String found) {
         return new Finding(check, Status.OK, found, "");
     }
 

@@ -1,7 +1,10 @@
 package org.shardloom.deploy.doctor;
 
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
+import org.shardloom.kernels.cuda.probe.CudaLibrariesProbe;
+import org.shardloom.kernels.cuda.probe.CudaLibrary;
 import org.shardloom.kernels.cuda.probe.Driver;
 import org.shardloom.kernels.cuda.probe.DriverProbe;
 import org.shardloom.kernels.cuda.probe.Nccl;
@@ -12,9 +15,10 @@ import org.shardloom.kernels.cuda.probe.NvmlProbe;
 /**
  * What this host has of NVIDIA's.
  *
+ * @param libraries of CUDA's that workers load
  * @param visible the variable CUDA_VISIBLE_DEVICES
  */
-public record GpuFacts(Driver driver, Nvml nvml, Nccl nccl, Optional<String> visible) {
+public record GpuFacts(Driver driver, Nvml nvml, Nccl nccl, List<CudaLibrary> libraries, Optional<String> visible) {
     private static final Duration LIMIT = Duration.ofSeconds(20);
 
     /** Asks driver and libraries. */
@@ -23,6 +27,7 @@ public record GpuFacts(Driver driver, Nvml nvml, Nccl nccl, Optional<String> vis
                 DriverProbe.look(LIMIT),
                 NvmlProbe.look(LIMIT),
                 NcclProbe.look(LIMIT),
+                CudaLibrariesProbe.look(LIMIT),
                 Optional.ofNullable(System.getenv("CUDA_VISIBLE_DEVICES")));
     }
 }

@@ -16,29 +16,49 @@ final class HostMemoryCheck implements Check {
         if (most < 0 || available == Long.MAX_VALUE) {
             return List.of(); // it is not known
         }
-        HostFit fit =
-                situation.gpusWanted() ? HostFit.ofGpus(needs.job(), needs.atMostOnGpus()) : needs.atMostOnProcessors();
+        return situation.gpusWanted()
+                ? List.of(onGpus(situation, needs, available, most))
+                : List.of(onProcessors(needs, available, most));
+    }
+
+    /** Most of it is page-locked, and so never swapped. */
+    private static Finding onGpus(Situation situation, JobNeeds needs, long available, long most) {
+        HostFit fit = HostFit.ofGpus(needs.job(), needs.atMostOnGpus());
+        String needed = sum("the job needs", fit, available);
         if (fit.bytes() <= available) {
-            return List.of(Finding.ok("host memory", sum("the job needs", fit, available)));
+            return Finding.ok("host memory", needed);
         }
-        HostFit least = situation.gpusWanted() ? fit : needs.atLeastOnProcessors();
-        String change = situation.gpusWanted()
-                ? "train less of the model (method), or use more hosts (--hosts)"
-                : needs.changeOnProcessors(available);
+        long room = situation.fullest().map(situation::free).orElse(Long.MAX_VALUE);
+        String change = needs.changeOnHostOfGpus(available, room);
+        long locked = fit.plan().hostBytes();
+        if (locked > available) {
+            return Finding.error(
+                    "host memory", needed + "; " + Bytes.text(locked) + " are page-locked, which cannot swap", change);
+        }
+        return fit.bytes() > most
+                ? Finding.error("host memory", needed, change)
+                : Finding.warning("host memory", needed + ": workers will swap, which makes them slow", change);
+    }
+
+    private static Finding onProcessors(JobNeeds needs, long available, long most) {
+        HostFit fit = needs.atMostOnProcessors();
+        if (fit.bytes() <= available) {
+            return Finding.ok("host memory", sum("the job needs", fit, available));
+        }
+        HostFit least = needs.atLeastOnProcessors();
+        String change = needs.changeOnProcessors(available);
+        String needed = sum("the job needs at least", least, available);
         if (least.bytes() > most) {
-            return List.of(Finding.error("host memory", sum("the job needs at least", least, available), change));
+            return Finding.error("host memory", needed, change);
         }
         if (least.bytes() > available) {
-            return List.of(Finding.warning(
-                    "host memory",
-                    sum("the job needs at least", least, available)
-                            + ": it will swap, which makes a run many times as slow",
-                    change));
+            return Finding.warning(
+                    "host memory", needed + ": it will swap, which makes a run many times as slow", change);
         }
-        return List.of(Finding.warning(
+        return Finding.warning(
                 "host memory",
                 sum("where several of the longest samples meet in a micro-batch, the job needs", fit, available),
-                change));
+                change);
     }
 
     private static String sum(String subject, HostFit fit, long available) {

@@ -117,12 +117,29 @@ public final class JobNeeds {
                         more -> jobs.apply(more).filter(changed -> changed.workers() <= most),
                         model,
                         Gpus.of(job.workers(), bytesOfEach),
+                        most,
                         OptionalInt.of(length()))
                 .smallestChange(job)
                 .map(c -> "it would fit with " + set(c.overrides()) + ": "
                         + Bytes.text(c.fit().plan().devicePeakBytes()) + " each")
                 .orElse("no micro-batch, recomputation, stage or number of workers lets it fit; a method that "
                         + "trains less, a shorter data.max_length or more GPUs may");
+    }
+
+    /**
+     * What would let a job on GPUs fit into the host's memory, in words.
+     *
+     * @param bytesOfEach memory of the GPUs
+     */
+    String changeOnHostOfGpus(long available, long bytesOfEach) {
+        return new Advice(jobs, model, Gpus.of(job.workers(), bytesOfEach), job.workers(), OptionalInt.of(length()))
+                .lessOnHost(job, available)
+                .map(c -> "it would fit with " + set(c.overrides()) + ": "
+                        + Bytes.text(
+                                HostFit.ofGpus(c.fit().job(), c.fit().plan()).bytes())
+                        + " of host memory, and "
+                        + Bytes.text(c.fit().plan().devicePeakBytes()) + " of each GPU")
+                .orElse("train less of the model (method), or use more hosts (--hosts)");
     }
 
     private static String set(List<String> overrides) {

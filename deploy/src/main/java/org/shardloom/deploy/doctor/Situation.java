@@ -1,5 +1,6 @@
 package org.shardloom.deploy.doctor;
 
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -27,14 +28,27 @@ record Situation(
         return gpus.filter(g -> g.driver().problem().isEmpty());
     }
 
-    /** The devices that workers get: one each, in the driver's order; all of them where the number of workers is not known. */
+    /**
+     * The devices that workers get: one each of those that the kernels run on, in the driver's order; all of them where the number of
+     * workers is not known, and those that the kernels do not run on where there are no others.
+     */
     List<Gpu> used() {
         List<Gpu> all = working().map(g -> g.driver().gpus()).orElse(List.of());
-        return gpusWanted && workers > 0 ? all.subList(0, Math.min(workers, all.size())) : all;
+        if (!gpusWanted) {
+            return all;
+        }
+        List<Gpu> fit = working().map(g -> g.driver().fit()).orElse(List.of());
+        List<Gpu> candidates = fit.isEmpty() ? all : fit;
+        return workers > 0 ? candidates.subList(0, Math.min(workers, candidates.size())) : candidates;
     }
 
     Optional<GpuState> state(Gpu gpu) {
         return gpus.flatMap(g -> g.nvml().of(gpu));
+    }
+
+    /** That of {@link #used} with the least free memory; none where there are none. */
+    Optional<Gpu> fullest() {
+        return used().stream().min(Comparator.comparingLong(this::free));
     }
 
     /** Free memory; all of it where nobody knows. */

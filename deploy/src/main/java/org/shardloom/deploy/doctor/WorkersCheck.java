@@ -1,6 +1,7 @@
 package org.shardloom.deploy.doctor;
 
 import java.util.List;
+import org.shardloom.kernels.cuda.probe.Driver;
 
 /** A GPU for each worker. */
 final class WorkersCheck implements Check {
@@ -9,7 +10,9 @@ final class WorkersCheck implements Check {
         if (!situation.gpusWanted() || situation.working().isEmpty() || situation.workers() == 0) {
             return List.of();
         }
-        int gpus = situation.working().get().driver().gpus().size();
+        Driver driver = situation.working().get().driver();
+        // Where the kernels run on none, another check says so.
+        int gpus = driver.fit().isEmpty() ? driver.gpus().size() : driver.fit().size();
         int workers = situation.workers();
         if (workers <= gpus) {
             return List.of(Finding.ok("workers", workers + " workers, each with a GPU of its own"));
@@ -17,6 +20,7 @@ final class WorkersCheck implements Check {
         return List.of(Finding.error(
                 "workers",
                 workers + " workers need " + workers + " GPUs, and the driver shows " + gpus
+                        + (gpus < driver.gpus().size() ? " that the kernels run on" : "")
                         + ": two workers on one GPU would share its memory, and NCCL refuses that",
                 "start with --workers " + gpus + ", or on more hosts with --hosts"));
     }

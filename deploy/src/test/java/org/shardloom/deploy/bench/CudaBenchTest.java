@@ -15,7 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.shardloom.kernels.cuda.KernelCosts;
 
 /** Benchmarks of GPUs over the simulated driver: that what they print is complete and labelled. Nothing is said of speed: no GPU takes part. */
@@ -122,9 +122,19 @@ class CudaBenchTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {1, 2})
-    void stepsReportUtilisationOfTheCard(int workers) throws Exception {
-        String job = Bench.tinyJob(directory).toString(), number = String.valueOf(workers);
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "1|full|stage: 2|true",
+                "2|lora|stage: 3, offload_optimizer: false, fixed_order: false|false",
+            })
+    void stepsReportUtilisationOfTheCard(int workers, String method, String zero, boolean offloaded) throws Exception {
+        Path file = Bench.tinyJob(directory);
+        Files.writeString(
+                file,
+                Files.readString(file).replace("stage: 2", zero).replace("init: random", "init: pretrained")
+                        + "method: {type: " + method + "}\n");
+        String job = file.toString(), number = String.valueOf(workers);
         JsonNode json = SimulatedBench.run(
                 directory,
                 workers,
@@ -147,6 +157,13 @@ class CudaBenchTest {
         assertEquals("cuda", json.path("device").asText());
         assertEquals(workers == 1 ? "local" : "nccl", json.path("transport").asText());
         assertEquals(Math.log(96), json.path("loss").asDouble(), 0.3);
+        assertEquals(method, json.path("method").asText());
+        assertEquals(offloaded, json.path("offload_optimizer").asBoolean());
+        assertEquals(offloaded, json.path("fixed_order").asBoolean());
+        assertEquals(
+                !offloaded,
+                json.path("allocated_bytes_at_peak").path("optimizer_bytes").asLong() > 0,
+                json.toString());
         assertTrue(json.path("tokens_per_second").asDouble() > 0);
         assertTrue(json.path("allocated_bytes_at_peak").path("parameters_bytes").asLong() > 0, json.toString());
         double perSecond = json.path("model_gflops_per_step_of_a_worker").asDouble()
@@ -165,9 +182,9 @@ class CudaBenchTest {
         // Three sequences of 16; each token is held against half of its sequence, in two products forward and five
         // backward.
         double attention = 2 * 3 * (16.0 * 16 * 32) * (2 + 5);
-        double flops = ModelFlops.ofStep(model, "full");
+        double flops = ModelFlops.ofStep(model);
         assertEquals(6 * weights * 48 + attention, flops, 1);
-        double frozen = ModelFlops.ofStep(model, "lora");
+        double frozen = ModelFlops.ofStep(model.with(null, null, null, "lora"));
         assertTrue(frozen < 0.85 * flops && frozen > 0.6 * flops, frozen + " of " + flops);
     }
 

@@ -21,6 +21,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.shardloom.deploy.doctor.Finding.Status;
 import org.shardloom.deploy.quickstart.QuickstartFiles;
+import org.shardloom.kernels.cuda.probe.CudaLibrary;
 import org.shardloom.kernels.cuda.probe.Driver;
 import org.shardloom.kernels.cuda.probe.Gpu;
 import org.shardloom.kernels.cuda.probe.GpuState;
@@ -29,15 +30,22 @@ import org.shardloom.kernels.cuda.probe.GpuState.Throttle;
 import org.shardloom.kernels.cuda.probe.Nccl;
 import org.shardloom.kernels.cuda.probe.Nvml;
 import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.protocol.config.JobConfigException;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.plan.Fit;
+import org.shardloom.worker.plan.HostFit;
 
 /** What each check makes of facts that are written down here, of hosts that nobody has. */
 class ChecksTest {
     private static final long GB = 1_000_000_000;
     private static final HostFacts HOST =
             new HostFacts(16 * GB, 0, OptionalLong.of(8 * GB), Long.MAX_VALUE, 1 << 20, 0, 4096, "madvise");
+    private static final List<CudaLibrary> LIBRARIES = List.of(
+            library("libcublas.so.12", "cuBLAS", true, false),
+            library("libnvrtc.so.12", "NVRTC", false, true),
+            library("libcudart.so.12", "CUDA runtime", true, false));
     private static final Nccl NCCL = new Nccl(Optional.empty(), 22304);
 
     @TempDir
@@ -54,7 +62,15 @@ class ChecksTest {
 
     private static JobNeeds needs(int longest, String... settings) {
         List<String> given = List.of(settings);
-        return new JobNeeds(job(given, List.of()), model, more -> Optional.of(job(given, more)), () -> longest);
+        return new JobNeeds(job(given, List.of()), model, more -> allowed(given, more), () -> longest);
+    }
+
+    private static Optional<JobConfig> allowed(List<String> given, List<String> more) {
+        try {
+            return Optional.of(job(given, more));
+        } catch (JobConfigException e) {
+            return Optional.empty();
+        }
     }
 
     private static JobConfig job(List<String> given, List<String> more) {
@@ -97,6 +113,11 @@ class ChecksTest {
                 false);
     }
 
+    private static CudaLibrary library(String file, String name, boolean host, boolean brought) {
+        Optional<String> problem = host ? Optional.empty() : Optional.of(file + ": cannot open");
+        return new CudaLibrary(file, name, problem, brought);
+    }
+
     private static Nvml nvml(GpuState... gpus) {
         return new Nvml(Optional.empty(), "560.1", List.of(gpus));
     }
@@ -111,7 +132,7 @@ class ChecksTest {
                 workers,
                 false,
                 HOST,
-                Optional.of(new GpuFacts(driver, nvml, nccl, Optional.empty())),
+                Optional.of(new GpuFacts(driver, nvml, nccl, LIBRARIES, Optional.empty())),
                 List.of(needs).stream().findFirst());
     }
 
@@ -176,7 +197,7 @@ class ChecksTest {
     void visibleDevicesAreJudgedWithoutNvmlToo() {
         Situation situation = wanting(2, driver(gpu(0, 8, GB)), noNvml(), NCCL);
         GpuFacts facts = situation.gpus().get();
-        GpuFacts twice = new GpuFacts(facts.driver(), facts.nvml(), facts.nccl(), Optional.of("0,0"));
+        GpuFacts twice = new GpuFacts(facts.driver(), facts.nvml(), facts.nccl(), LIBRARIES, Optional.of("0,0"));
         is(
                 Status.ERROR,
                 only(
@@ -193,7 +214,17 @@ class ChecksTest {
                 "capability 7.0",
                 "need 8.0");
         is(Status.WARNING, only(new DevicesCheck(), wanting(1, driver(gpu(0, 12, GB)), nvml(), NCCL)), "NVRTC");
-        is(Status.OK, only(new DevicesCheck(), wanting(1, driver(gpu(0, 9, GB), gpu(1, 7, GB)), nvml(), NCCL)));
+        List<Finding> mixed =
+                new DevicesCheck().look(wanting(2, driver(gpu(0, 7, GB), gpu(1, 9, GB), gpu(2, 9, GB)), nvml(), NCCL));
+        assertEquals(3, mixed.size());
+        is(Status.OK, mixed.get(0), "GPU 0 ", "pass it over");
+        is(Status.OK, mixed.get(1), "GPU 1 ");
+        is(Status.OK, mixed.get(2), "GPU 2 ");
+        is(
+                Status.ERROR,
+                only(new WorkersCheck(), wanting(3, driver(gpu(0, 7, GB), gpu(1, 9, GB), gpu(2, 9, GB)), nvml(), NCCL)),
+                "the driver shows 2 that the kernels run on",
+                "--workers 2");
     }
 
     @Test
@@ -275,6 +306,34 @@ class ChecksTest {
     }
 
     @Test
+    void librariesAreTheHostsOrBroughtAlong() {
+        Driver two = driver(gpu(0, 8, GB), gpu(1, 8, GB));
+        Situation whole = wanting(2, two, nvml(), NCCL);
+        is(
+                Status.OK,
+                only(new LibrariesCheck(), whole),
+                "cuBLAS (libcublas.so.12) of the host, NVRTC (libnvrtc.so.12) brought along");
+        List<CudaLibrary> few = List.of(
+                library("libcublas.so.12", "cuBLAS", false, false),
+                library("libnvrtc.so.12", "NVRTC", true, false),
+                library("libcudart.so.12", "CUDA runtime", false, false));
+        GpuFacts facts = new GpuFacts(two, nvml(), NCCL, few, Optional.empty());
+        Situation alone = new Situation(true, 1, false, HOST, Optional.of(facts), Optional.empty());
+        is(
+                Status.ERROR,
+                only(new LibrariesCheck(), alone),
+                "no cuBLAS: libcublas.so.12: cannot open",
+                "install libcublas.so.12 of CUDA 12",
+                "-Pcuda-redist");
+        Situation both = new Situation(true, 2, false, HOST, Optional.of(facts), Optional.empty());
+        List<Finding> findings = new LibrariesCheck().look(both);
+        assertEquals(2, findings.size(), findings.toString());
+        is(Status.ERROR, findings.get(1), "no CUDA runtime: libcudart.so.12");
+        Situation processors = new Situation(false, 1, false, HOST, Optional.of(facts), Optional.empty());
+        is(Status.WARNING, only(new LibrariesCheck(), processors), "no cuBLAS");
+    }
+
+    @Test
     void aGpuThatIsTooSmallIsRefusedWithTheChangeThatFits() {
         JobNeeds needs = needs(128, "workers=2", "gradient_checkpointing=false");
         long peak = needs.atLeastOnGpus().devicePeakBytes();
@@ -334,6 +393,46 @@ class ChecksTest {
                 List.of(),
                 new HostMemoryCheck().look(new Situation(false, 0, true, HOST, Optional.empty(), Optional.of(needs))),
                 "memory of other hosts is not known");
+    }
+
+    /** What the GPUs' workers lock cannot swap, so swap is no room for it; what lies on the host without need can go to the GPUs. */
+    @Test
+    void pageLockedMemoryMustBeThere() {
+        JobNeeds needs = needs(128, "workers=2", "precision=bf16", "zero={stage: 3, offload_params: true}");
+        long parameters = needs.atMostOnGpus().parameters();
+        HostFit fit = HostFit.ofGpus(needs.job(), needs.atMostOnGpus());
+        long locked = fit.plan().hostBytes();
+        assertTrue(locked >= 18 * parameters, locked + " bytes for " + parameters + " parameters");
+        is(Status.OK, only(new HostMemoryCheck(), onGpus(fit.bytes(), 0, 24 * GB, needs)));
+        is(Status.WARNING, only(new HostMemoryCheck(), onGpus(locked, GB, 24 * GB, needs)), "swap");
+        is(Status.ERROR, only(new HostMemoryCheck(), onGpus(locked, 0, 24 * GB, needs)), "2 workers of");
+        is(
+                Status.ERROR,
+                only(new HostMemoryCheck(), onGpus(locked - 1, 100 * GB, 24 * GB, needs)),
+                "page-locked, which cannot swap");
+        long room = Fit.RESERVED
+                + needs(128, "workers=2", "precision=bf16", "zero={stage: 3, offload_params: false}")
+                        .atMostOnGpus()
+                        .devicePeakBytes();
+        is(
+                Status.WARNING,
+                only(new HostMemoryCheck(), onGpus(fit.bytes() - parameters, 100 * GB, room, needs)),
+                "it would fit with --set zero.offload_params=false: ");
+        is(
+                Status.WARNING,
+                only(new HostMemoryCheck(), onGpus(fit.bytes() - 10 * parameters, 100 * GB, 24 * GB, needs)),
+                "it would fit with --set zero.offload_params=false --set zero.offload_optimizer=false: ");
+        is(
+                Status.WARNING,
+                only(new HostMemoryCheck(), onGpus(fit.bytes() - 10 * parameters, 100 * GB, room, needs)),
+                "train less of the model");
+    }
+
+    private static Situation onGpus(long available, long swap, long bytesOfEach, JobNeeds needs) {
+        Driver driver = driver(gpu(0, 8, bytesOfEach), gpu(1, 8, bytesOfEach));
+        HostFacts host = new HostFacts(available, swap, OptionalLong.empty(), Long.MAX_VALUE, 1024, 0, 4096, "always");
+        GpuFacts facts = new GpuFacts(driver, noNvml(), NCCL, LIBRARIES, Optional.empty());
+        return new Situation(true, needs.job().workers(), false, host, Optional.of(facts), Optional.of(needs));
     }
 
     @Test

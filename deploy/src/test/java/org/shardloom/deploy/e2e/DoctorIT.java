@@ -111,7 +111,38 @@ class DoctorIT {
         says(all, "driver", "ok", "shows 2 GPUs");
         says(all, "free memory", "warning", "process 4242 (program-4242) holds 5.0 GB");
         says(all, "health", "warning", "slowed by its temperature");
+        says(all, "libraries", "ok", "cuBLAS (libcublas.so.12) of the host, NVRTC (libnvrtc.so.12) of the host");
         says(all, "device memory", "ok", "GPU 0 has 3.6 GB of 8.6 GB free");
+    }
+
+    /** The same for both: GPUs where the kernels run on one of them, else the processors, and why. */
+    @Test
+    void doctorAndStartAgreeOnTheDeviceThatIsLeftOpen() throws Exception {
+        Path job = TinyJob.write(directory, "tiny-chatglm3", 2, 3);
+        String[] open = TinyJob.with(job, "device=auto", "train.max_steps=1");
+        JsonNode one = json(1, simulated("SHARDLOOM_SIM_DEVICES=1"), open);
+        says(one, "workers", "error", "2 workers need 2 GPUs, and the driver shows 1");
+        String refused =
+                start(simulated("SHARDLOOM_SIM_DEVICES=1"), open).expect(1).output();
+        CleanRoom.assertSays(refused, List.of("2 workers need 2 GPUs", "start with --workers 1"));
+        String[] none = {"SHARDLOOM_SIM_DEVICES=0"}, old = {"SHARDLOOM_SIM_CAPABILITY=75"};
+        String[] whys = {
+            "the NVIDIA driver shows no GPU: computing on the CPU",
+            "GPU 0 has compute capability 7.5, 8.0 is needed; GPU 1 has compute capability 7.5, 8.0 is needed: "
+                    + "computing on the CPU"
+        };
+        says(json(0, simulated(none), open), "device", "ok", "auto: " + whys[0]);
+        says(json(0, simulated(old), open), "device", "ok", "auto: " + whys[1]);
+        String[] small = TinyJob.with(job, "device=auto", "train.max_steps=1", "workers=1");
+        String output = start(simulated(old), small).expect(0).output();
+        CleanRoom.assertSays(output, List.of(whys[1]));
+        assertEquals(1, output.lines().filter(l -> l.contains("capability")).count(), output);
+    }
+
+    private Commands.Result start(List<String> environment, String... arguments) throws Exception {
+        List<String> prefix = new ArrayList<>(List.of("env"));
+        prefix.addAll(environment);
+        return room.startIn(prefix, "start.sh", arguments).await(CleanRoom.LIMIT);
     }
 
     @Test
@@ -122,6 +153,10 @@ class DoctorIT {
         JsonNode hidden = json(1, simulated("CUDA_VISIBLE_DEVICES=0,5"), "--device", "cuda", "--workers", "1");
         says(hidden, "visible devices", "error", "names '5'");
         JsonNode failing = json(0, simulated("SHARDLOOM_SIM_NVML_INIT=18"), "--device", "cuda", "--workers", "1");
+        Path bare = Files.createDirectory(directory.resolve("driver-only"));
+        Files.createSymbolicLink(bare.resolve("libcuda.so.1"), SIMULATION.resolve("libcuda.so.1"));
+        JsonNode alone = json(1, simulated("LD_LIBRARY_PATH=" + bare), "--device", "cuda", "--workers", "1");
+        says(alone, "libraries", "error", "no cuBLAS: libcublas.so.12: cannot open shared object file");
         says(failing, "nvml", "warning", "nvmlInit returned 18", "stay unknown");
         JsonNode old = json(1, simulated("SHARDLOOM_SIM_DRIVER_VERSION=11080"), "--device", "cuda");
         says(old, "driver", "error", "the NVIDIA driver is too old: it is made for CUDA 11.8, and 12.0 is needed");

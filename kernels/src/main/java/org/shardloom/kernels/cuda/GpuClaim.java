@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Collectors;
 import org.shardloom.kernels.cuda.probe.Driver;
 import org.shardloom.kernels.cuda.probe.DriverProbe;
 import org.shardloom.kernels.cuda.probe.Gpu;
@@ -48,7 +49,8 @@ public final class GpuClaim implements AutoCloseable {
     /**
      * Takes a GPU of those that the driver shows to this process.
      *
-     * @throws CudaException in one line, when there is no driver, no GPU that is free, or not the one that is named
+     * @throws CudaException in one line, when there is no driver, no GPU that the kernels run on and that is free, or not the one that is
+     *     named
      */
     public static GpuClaim take() {
         Driver driver = DriverProbe.look(PATIENCE);
@@ -60,25 +62,31 @@ public final class GpuClaim implements AutoCloseable {
     }
 
     /**
-     * Takes one of these.
+     * Takes one of these. Those that the kernels do not run on are passed over.
      *
      * @param choice ordinal, or beginning of a UUID; blank for the first that is free
      * @param directory of the locks
      * @param patience how long to wait for one where others have all
      */
     static GpuClaim take(List<Gpu> gpus, String choice, Path directory, Duration patience) {
-        List<Gpu> candidates = gpus.stream()
+        List<Gpu> named = gpus.stream()
                 .filter(gpu -> choice.isBlank()
                         || choice.equals(String.valueOf(gpu.ordinal()))
                         || choice.length() > 3 && gpu.uuid().startsWith(choice))
                 .toList();
-        if (candidates.isEmpty()) {
+        if (named.isEmpty()) {
             throw new CudaException(
                     0,
                     "no GPU '" + choice + "'; the driver shows "
                             + gpus.stream()
                                     .map(g -> g.ordinal() + " (" + g.uuid() + ")")
                                     .toList());
+        }
+        List<Gpu> candidates =
+                named.stream().filter(gpu -> gpu.unfit().isEmpty()).toList();
+        String unfit = named.stream().flatMap(gpu -> gpu.unfit().stream()).collect(Collectors.joining("; "));
+        if (candidates.isEmpty()) {
+            throw new CudaException(0, unfit);
         }
         long deadline = System.nanoTime() + patience.toNanos();
         while (true) {
@@ -90,11 +98,13 @@ public final class GpuClaim implements AutoCloseable {
             if (System.nanoTime() >= deadline || Thread.currentThread().isInterrupted()) {
                 throw new CudaException(
                         0,
-                        candidates.size() == 1
-                                ? "GPU " + candidates.get(0).ordinal() + " is in use by another worker, process "
-                                        + owners.get(0)
-                                : "each of the " + candidates.size() + " GPUs is in use by another worker, processes "
-                                        + String.join(", ", owners) + ": one worker a GPU");
+                        (candidates.size() == 1
+                                        ? "GPU " + candidates.get(0).ordinal()
+                                                + " is in use by another worker, process " + owners.get(0)
+                                        : "each of the " + candidates.size()
+                                                + " GPUs is in use by another worker, processes "
+                                                + String.join(", ", owners) + ": one worker a GPU")
+                                + (unfit.isEmpty() ? "" : "; " + unfit));
             }
             LockSupport.parkNanos(LOOK_MILLIS * 1_000_000);
         }

@@ -7,7 +7,7 @@ import org.bytedeco.javacpp.Loader;
  * asks the dynamic linker for them by name, which is content with one that this process has loaded already; NCCL and the CUDA runtime are
  * found by JavaCPP itself.
  */
-final class Redist {
+public final class Redist {
     private static final String DIRECTORY = "/org/bytedeco/cuda/linux-x86_64/";
 
     private Redist() {}
@@ -25,7 +25,8 @@ final class Redist {
         }
     }
 
-    static boolean isOnClassPath(String library) {
+    /** Whether the program brings the library along. */
+    public static boolean isOnClassPath(String library) {
         return Redist.class.getResource(DIRECTORY + library) != null;
     }
 

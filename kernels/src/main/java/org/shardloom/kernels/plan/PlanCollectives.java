@@ -22,14 +22,20 @@ public final class PlanCollectives implements Collectives {
     private final Work work;
     private final Memory pieces;
     private final boolean common;
+    private final boolean fixedOrder;
 
-    /** A rank of a group of that size on the device. Ranks on processors are on one host and share memory. */
-    public PlanCollectives(int rank, int size, PlanDevice device) {
+    /**
+     * A rank of a group of that size on the device. Ranks on processors are on one host and share memory.
+     *
+     * @param fixedOrder whether GPUs send each other gradients as they are and add them in rank order; else NCCL adds, and is sent fp32
+     */
+    public PlanCollectives(int rank, int size, PlanDevice device, boolean fixedOrder) {
         this.rank = rank;
         this.size = size;
         this.work = device.work();
         this.pieces = device.memory(Purpose.WORKSPACE);
         this.common = device.sharesHostMemory();
+        this.fixedOrder = fixedOrder;
         if (size > 1 && !common) {
             pieces.allocate(DType.F32, 2 * PIECE_BYTES / 4);
         }
@@ -71,7 +77,8 @@ public final class PlanCollectives implements Collectives {
 
     @Override
     public Pending reduceScatter(Tensor sum, Tensor full, DType dtype, boolean accumulate) {
-        return sent(sum.elements() * dtype.bytes * (size - 1));
+        DType sent = fixedOrder || common ? dtype : DType.F32;
+        return sent(sum.elements() * sent.bytes * (size - 1));
     }
 
     @Override

@@ -43,6 +43,28 @@ public final class Work {
         updatedParameters = 0;
     }
 
+    /** What has been counted so far, apart from what will be. */
+    public synchronized Work copy() {
+        Work copy = new Work();
+        copy.add(this, 1);
+        return copy;
+    }
+
+    /** Counts once more, so many times, what one of two counts has and the other has not. */
+    public synchronized void repeat(Work more, Work less, long times) {
+        add(more, times);
+        add(less, -times);
+    }
+
+    private void add(Work other, long times) {
+        matrixFlops += times * other.matrixFlops;
+        memoryBytes += times * other.memoryBytes;
+        sentBytes += times * other.sentBytes;
+        toHostBytes += times * other.toHostBytes;
+        toDeviceBytes += times * other.toDeviceBytes;
+        updatedParameters += times * other.updatedParameters;
+    }
+
     /** Multiplications and additions of matrix products, attention's among them. */
     public synchronized double matrixFlops() {
         return matrixFlops;

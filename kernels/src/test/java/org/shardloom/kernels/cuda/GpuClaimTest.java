@@ -75,6 +75,25 @@ class GpuClaimTest {
         }
     }
 
+    @Test
+    void gpusThatTheKernelsDoNotRunOnArePassedOver() {
+        List<Gpu> mixed = List.of(new Gpu(0, "card", "GPU-a0ffee", "0000:00", 7, 5, 1L << 30, Set.of()), GPUS.get(1));
+        try (GpuClaim first = GpuClaim.take(mixed, "", directory, Duration.ZERO)) {
+            assertEquals(1, first.gpu().ordinal());
+            assertEquals(
+                    "GPU 1 is in use by another worker, process "
+                            + ProcessHandle.current().pid() + "; GPU 0 has compute capability 7.5, 8.0 is needed",
+                    assertThrows(CudaException.class, () -> GpuClaim.take(mixed, "", directory, Duration.ZERO))
+                            .getMessage());
+        }
+        for (String choice : List.of("0", "GPU-a0")) {
+            assertEquals(
+                    "GPU 0 has compute capability 7.5, 8.0 is needed",
+                    assertThrows(CudaException.class, () -> GpuClaim.take(mixed, choice, directory, Duration.ZERO))
+                            .getMessage());
+        }
+    }
+
     /** A worker that was killed keeps its GPU until the system has taken it down. */
     @Test
     void anOwnerThatEndsSoonIsWaitedFor() throws Exception {

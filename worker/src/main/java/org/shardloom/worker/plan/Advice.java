@@ -17,28 +17,38 @@ import org.shardloom.worker.zero.Placement;
  */
 public final class Advice {
     private static final int MOST_WORKERS = 64;
+    /** So many more workers are tried one by one; beyond, each try has a quarter more than the last. */
+    private static final int ONE_BY_ONE = 8;
+
     private static final List<Placement> PLACEMENTS =
             List.of(new Placement(false, false), Placement.OFFLOADED_OPTIMIZER, new Placement(true, true));
 
     private final Function<List<String>, Optional<JobConfig>> jobs;
     private final DecoderConfig model;
     private final Gpus gpus;
+    private final int mostWorkers;
     private final OptionalInt length;
 
     public Advice(Function<List<String>, Optional<JobConfig>> jobs, DecoderConfig model, Gpus gpus) {
-        this(jobs, model, gpus, OptionalInt.empty());
+        this(jobs, model, gpus, MOST_WORKERS, OptionalInt.empty());
     }
 
     /**
-     * For samples whose length is known.
+     * For GPUs whose number is known, and samples whose length is.
      *
+     * @param mostWorkers that there are GPUs for
      * @param length tokens of the longest; without it the job's data.max_length
      */
     public Advice(
-            Function<List<String>, Optional<JobConfig>> jobs, DecoderConfig model, Gpus gpus, OptionalInt length) {
+            Function<List<String>, Optional<JobConfig>> jobs,
+            DecoderConfig model,
+            Gpus gpus,
+            int mostWorkers,
+            OptionalInt length) {
         this.jobs = jobs;
         this.model = model;
         this.gpus = gpus;
+        this.mostWorkers = Math.min(mostWorkers, MOST_WORKERS);
         this.length = length;
     }
 
@@ -49,7 +59,10 @@ public final class Advice {
      */
     public record Choice(List<String> overrides, Fit fit) {}
 
-    /** The change that costs least speed and lets the job fit: one setting where one suffices, else one after the other. */
+    /**
+     * The change that costs least speed and lets the job fit: one setting where one suffices, else as few as do together, else more workers,
+     * as few as do.
+     */
     public Optional<Choice> smallestChange(JobConfig job) {
         List<List<String>> steps = new ArrayList<>();
         if (!job.gradientCheckpointing()) {
@@ -79,17 +92,45 @@ public final class Advice {
         if (fewest.isPresent()) {
             return fewest;
         }
-        for (int workers = job.workers() * 2; workers <= MOST_WORKERS; workers *= 2) {
-            for (List<String> with : List.of(List.<String>of(), together)) {
-                List<String> more = new ArrayList<>(with);
-                more.add("workers=" + workers);
-                Optional<Choice> choice = fitting(more);
-                if (choice.isPresent()) {
-                    return choice;
-                }
+        for (int workers : moreWorkers(job.workers(), mostWorkers)) {
+            List<String> alone = List.of("workers=" + workers);
+            Optional<Choice> choice = fitting(alone);
+            if (choice.isPresent()) {
+                return choice;
+            }
+            List<String> more = new ArrayList<>(together);
+            more.addAll(alone);
+            choice = fitting(more);
+            if (choice.isPresent()) {
+                return Optional.of(pruned(choice.get(), more, steps, this::fitting));
             }
         }
         return Optional.empty();
+    }
+
+    /** Numbers of workers to try, growing: all of the next few, then fewer and fewer, and the most. */
+    static List<Integer> moreWorkers(int workers, int most) {
+        List<Integer> all = new ArrayList<>();
+        for (int n = workers + 1; n < most; n += n < workers + ONE_BY_ONE ? 1 : Math.max(1, n / 4)) {
+            all.add(n);
+        }
+        if (most > workers) {
+            all.add(most);
+        }
+        return all;
+    }
+
+    /** The change that takes least from the host's memory to the GPUs', which they must have room for, and lets the job fit into the host's. */
+    public Optional<Choice> lessOnHost(JobConfig job, long available) {
+        List<List<String>> steps = new ArrayList<>();
+        if (job.zero().offloadParams()) {
+            steps.add(List.of("zero.offload_params=false"));
+        }
+        if (job.zero().offloadOptimizer()) {
+            steps.add(List.of("zero.offload_optimizer=false"));
+        }
+        return firstOf(steps, new ArrayList<>(), overrides -> fitting(overrides)
+                .filter(c -> HostFit.ofGpus(c.fit.job(), c.fit.plan()).bytes() <= available));
     }
 
     /** Settings that fit, the fastest by estimate first; among equals those without offload, then those that need least. */
@@ -119,7 +160,8 @@ public final class Advice {
     }
 
     /**
-     * The first of the steps that will do alone, or else as many of them as will do together.
+     * The first of the steps that will do alone, or else as few of them as will do together: one after the other until they do, then
+     * without those that the later ones have made needless.
      *
      * @param together gets all of them where even these will not do
      */
@@ -133,15 +175,59 @@ public final class Advice {
         }
         for (List<String> step : steps) {
             for (String setting : step) {
-                together.removeIf(s -> s.startsWith(setting.substring(0, setting.indexOf('=') + 1)));
+                together.removeIf(s -> sameKey(s, setting));
                 together.add(setting);
             }
             Optional<T> choice = attempt.apply(List.copyOf(together));
             if (choice.isPresent()) {
-                return choice;
+                return Optional.of(pruned(choice.get(), together, steps, attempt));
             }
         }
         return Optional.empty();
+    }
+
+    /**
+     * A choice without settings that it does not need: each, the last and costliest first, is left out, or put back to the value of an
+     * earlier step, while the others will do.
+     *
+     * @param settings of the choice
+     * @param steps by what they cost
+     */
+    private static <T> T pruned(
+            T choice, List<String> settings, List<List<String>> steps, Function<List<String>, Optional<T>> attempt) {
+        T best = choice;
+        List<String> kept = new ArrayList<>(settings);
+        for (int i = kept.size() - 1; i >= 0; i--) {
+            String setting = kept.get(i);
+            List<String> less = new ArrayList<>(kept);
+            less.remove(i);
+            Optional<T> without = attempt.apply(List.copyOf(less));
+            if (without.isPresent()) {
+                best = without.get();
+                kept = less;
+                continue;
+            }
+            List<String> earlier = steps.stream()
+                    .flatMap(List::stream)
+                    .filter(s -> sameKey(s, setting))
+                    .takeWhile(s -> !s.equals(setting))
+                    .toList();
+            for (String milder : earlier) {
+                List<String> other = new ArrayList<>(kept);
+                other.set(i, milder);
+                Optional<T> enough = attempt.apply(List.copyOf(other));
+                if (enough.isPresent()) {
+                    best = enough.get();
+                    kept = other;
+                    break;
+                }
+            }
+        }
+        return best;
+    }
+
+    private static boolean sameKey(String setting, String other) {
+        return setting.startsWith(other.substring(0, other.indexOf('=') + 1));
     }
 
     private Optional<Choice> fitting(List<String> overrides) {

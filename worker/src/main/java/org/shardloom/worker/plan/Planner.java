@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import org.shardloom.kernels.plan.PlanCollectives;
 import org.shardloom.kernels.plan.PlanDevice;
+import org.shardloom.kernels.plan.Work;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.Precision;
@@ -27,11 +28,16 @@ import org.shardloom.worker.zero.ZeroEngine;
 
 /**
  * Runs two steps of the real engine on {@link PlanDevice}s, at the model's real shapes, with samples of the longest length in which every
- * token is learned: no step of the job needs more. Evaluation while training is not counted. Neither weights nor data are read.
+ * token is learned: no step of the job needs more. Of a step's rounds of micro-batches three are run, the first, one like all between, and
+ * the last; the work of those left out is that of the one between. Evaluation while training is not counted. Neither weights nor data are
+ * read.
  */
 public final class Planner {
     /** fp32 master weight and two moments. */
     private static final int STATE_BYTES = 12;
+
+    /** With fewer, none is between the first and the last. */
+    private static final int ROUNDS = 3;
 
     private Planner() {}
 
@@ -60,7 +66,7 @@ public final class Planner {
      * @param samples of a micro-batch, where the plan asks what at least one of them surely needs
      */
     public static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples) {
-        return plan(job, model, length, samples, false);
+        return plan(job, model, length, samples, false, ROUNDS);
     }
 
     /**
@@ -71,7 +77,7 @@ public final class Planner {
      * @param samples of a micro-batch
      */
     public static JobPlan planOnHost(JobConfig job, DecoderConfig model, int length, int samples) {
-        return plan(job, model, length, samples, true);
+        return plan(job, model, length, samples, true, ROUNDS);
     }
 
     /**
@@ -81,11 +87,16 @@ public final class Planner {
      */
     public static long passingBytes(JobConfig job, DecoderConfig model, int length) {
         PackedBatch batch = batch(model, job.train().microBatchSize(), length);
-        return rank(job, Tuning.of(model, job.method().tuning()), 0, batch, false)
+        return rank(job, Tuning.of(model, job.method().tuning()), 0, batch, false, ROUNDS)
                 .passingBytes();
     }
 
-    private static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples, boolean onHost) {
+    /**
+     * Plans the job.
+     *
+     * @param mostRounds that are run, at least 3
+     */
+    static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples, boolean onHost, int mostRounds) {
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         List<RankPlan> ranks = new ArrayList<>();
         // Ranks with as many micro-batches do the same.
@@ -93,7 +104,7 @@ public final class Planner {
         for (int rank = 0; rank < job.workers(); rank++) {
             int own = shares(job, rank).own().length;
             if (!byMicroBatches.containsKey(own)) {
-                byMicroBatches.put(own, rank(job, tuned, rank, batch(model, samples, length), onHost));
+                byMicroBatches.put(own, rank(job, tuned, rank, batch(model, samples, length), onHost, mostRounds));
             }
             ranks.add(byMicroBatches.get(own).ofRank(rank));
         }
@@ -124,20 +135,31 @@ public final class Planner {
         return units.stream().mapToLong(UnitSpec::parameterCount).sum();
     }
 
-    private static RankPlan rank(JobConfig job, TunedModel model, int rank, PackedBatch batch, boolean onHost) {
+    private static RankPlan rank(
+            JobConfig job, TunedModel model, int rank, PackedBatch batch, boolean onHost, int mostRounds) {
+        int rounds = shares(job, rank).rounds();
+        int run = Math.min(rounds, mostRounds);
         EngineConfig config = engine(job, length(batch));
         try (PlanDevice device = new PlanDevice(onHost);
-                PlanCollectives group = new PlanCollectives(rank, job.workers(), device);
+                PlanCollectives group = new PlanCollectives(
+                        rank, job.workers(), device, job.zero().fixedOrder());
                 ZeroEngine engine = new ZeroEngine(model, config, device, group)) {
             device.allocator().reserveEndless();
             PeakRecorder peaks = new PeakRecorder(device.statistics());
             engine.observePhases(peaks::begin);
             engine.publishMaster();
-            StepInput step = step(job, rank, batch);
+            StepInput step = step(job, rank, batch, rounds - run);
             engine.step(step);
             long takes = device.allocator().takes();
             device.work().reset();
             engine.step(step);
+            Work work = device.work().copy();
+            if (run < rounds) {
+                Work more = work.copy();
+                device.work().reset();
+                engine.step(step(job, rank, batch, rounds - run + 1));
+                work.repeat(more, device.work(), rounds - run);
+            }
             return new RankPlan(
                     rank,
                     onHost ? peaks.peak() : device.allocator().reservedPeakBytes(),
@@ -146,7 +168,7 @@ public final class Planner {
                     onHost ? 0 : device.hostStatistics().peakBytes(),
                     device.allocator().rangeBytes(),
                     device.allocator().takes() - takes,
-                    device.work());
+                    work);
         }
     }
 
@@ -169,15 +191,20 @@ public final class Planner {
 
     /** A step in which every micro-batch is the same. */
     static StepInput step(JobConfig job, int rank, PackedBatch batch) {
+        return step(job, rank, batch, 0);
+    }
+
+    /** Of all but some rounds. */
+    private static StepInput step(JobConfig job, int rank, PackedBatch batch, int leftOut) {
         StepShares share = shares(job, rank);
-        int own = share.own().length;
+        int own = share.own().length - leftOut;
         double divisor = (double) job.train().globalBatchSize() * length(batch);
         // A key that is not 0 has dropout's memory counted where the method has dropout.
         return new StepInput(
                 Collections.nCopies(own, batch),
                 Collections.nCopies(own, divisor),
                 Collections.nCopies(own, 1L),
-                share.rounds(),
+                share.rounds() - leftOut,
                 job.train().learningRate());
     }
 

@@ -132,16 +132,25 @@ final class GradientArrivals implements AutoCloseable {
         return squares[unit];
     }
 
-    /** Waits for what is under way. */
+    /** Waits for what is under way, whoever interrupts: it writes to memory that is given back next. */
     @Override
     public void close() {
         thread.shutdown();
-        try {
-            if (!thread.awaitTermination(1, TimeUnit.MINUTES)) {
-                throw new IllegalStateException("gradients are still on their way from the device");
+        long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
+        boolean interrupted = false;
+        boolean over = false;
+        while (!over && System.nanoTime() < end) {
+            try {
+                over = thread.awaitTermination(end - System.nanoTime(), TimeUnit.NANOSECONDS);
+            } catch (InterruptedException e) {
+                interrupted = true;
             }
-        } catch (InterruptedException e) {
+        }
+        if (interrupted) {
             Thread.currentThread().interrupt();
+        }
+        if (!over) {
+            throw new IllegalStateException("gradients are still on their way from the device");
         }
     }
 }

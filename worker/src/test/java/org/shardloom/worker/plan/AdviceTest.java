@@ -7,6 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.function.Predicate;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.shardloom.kernels.device.Purpose;
@@ -63,6 +66,69 @@ class AdviceTest {
                 change.overrides().toString());
         assertTrue(change.overrides().size() > 1, change.overrides().toString());
         assertTrue(change.fit().plan().devicePeakBytes() + Fit.RESERVED <= 6L << 30);
+    }
+
+    /** What was tried on the way and is not needed in the end is not asked for. */
+    @Test
+    void noSettingIsNamedThatTheOthersMakeNeedless() {
+        List<List<String>> steps = List.of(
+                List.of("a=1"), List.of("b=4"), List.of("b=2"), List.of("b=1"), List.of("c=1"), List.of("d=1", "e=1"));
+        assertEquals(
+                List.of("b=2", "e=1"),
+                needing(steps, s -> s.contains("e=1") && (s.contains("b=2") || s.contains("b=1"))));
+        assertEquals(List.of("a=1", "c=1"), needing(steps, s -> s.containsAll(List.of("a=1", "c=1"))));
+        assertEquals(List.of("c=1"), needing(steps, s -> s.contains("c=1")));
+        List<String> all = new ArrayList<>();
+        assertEquals(Optional.empty(), Advice.firstOf(steps, all, s -> Optional.empty()));
+        assertEquals(List.of("a=1", "b=1", "c=1", "d=1", "e=1"), all);
+    }
+
+    private static List<String> needing(List<List<String>> steps, Predicate<List<String>> fits) {
+        return Advice.firstOf(steps, new ArrayList<>(), s -> Optional.of(s).filter(fits))
+                .orElseThrow();
+    }
+
+    /** Each of the settings that is left is needed. */
+    @Test
+    void everySettingOfSeveralIsNeeded() {
+        Gpus gpus = Gpus.parse("2x6GiB");
+        List<String> change =
+                advice(gpus).smallestChange(job(List.of())).orElseThrow().overrides();
+        for (String setting : change) {
+            List<String> others =
+                    change.stream().filter(s -> !s.equals(setting)).toList();
+            boolean fits = false;
+            try {
+                fits = Fit.of(job(others), MODEL, gpus).fits();
+            } catch (JobConfigException e) {
+                assertTrue(e.getMessage().contains("offload"), e.getMessage());
+            }
+            assertFalse(fits, setting + " of " + change);
+        }
+    }
+
+    @Test
+    void asFewMoreWorkersAsDoAreAskedFor() {
+        assertEquals(List.of(5, 6), Advice.moreWorkers(4, 6));
+        assertEquals(List.of(), Advice.moreWorkers(4, 4));
+        List<Integer> many = Advice.moreWorkers(4, 64);
+        assertEquals(List.of(5, 6, 7, 8, 9, 10, 11, 12, 15), many.subList(0, 9));
+        assertEquals(64, many.get(many.size() - 1));
+        assertTrue(many.size() <= 17, many.toString());
+        // State on the GPU that offload may not leave: what each has grows smaller with every worker.
+        String[] given = {"workers=4", "zero.offload_optimizer=false", "train.micro_batch_size=1"};
+        Advice advice = new Advice(
+                more -> more.stream().anyMatch(s -> s.startsWith("zero."))
+                        ? Optional.empty()
+                        : Optional.of(job(
+                                Stream.concat(Stream.of(given), more.stream()).toList())),
+                MODEL,
+                Gpus.of(4, 26L << 30),
+                6,
+                OptionalInt.empty());
+        List<String> change =
+                advice.smallestChange(job(List.of(given))).orElseThrow().overrides();
+        assertTrue(change.contains("workers=5") || change.contains("workers=6"), change.toString());
     }
 
     @Test

@@ -6,9 +6,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.List;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.shardloom.kernels.device.AttentionShape;
+import org.shardloom.kernels.plan.Work;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.worker.model.DecoderConfig;
@@ -66,5 +69,98 @@ class PlannerTest {
             long small = plan.hostBytes() - 16 * plan.trainedParameters();
             assertTrue(small >= 0 && small < 1 << 16, "bytes of host memory beside 16 a parameter: " + small);
         }
+    }
+
+    /** Of three rounds what all of them would have counted; the last round of some ranks is idle. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "1|{type: full}|zero.stage=3|false",
+                "2|{type: full}|zero.stage=3|false",
+                "2|{type: full}|zero.stage=2|false",
+                "2|{type: full}|zero.offload_params=true|false",
+                "2|{type: full}|zero.offload_optimizer=false|false",
+                "2|{type: full}|zero.fixed_order=false|false",
+                "2|{type: full}|zero.stage=3|true",
+                "1|{type: lora, dropout: 0.1}|gradient_checkpointing=false|false",
+                "2|{type: qlora}|zero.stage=3|false"
+            })
+    void roundsThatAreLeftOutAreCounted(int workers, String method, String setting, boolean onHost) {
+        for (int rounds : new int[] {4, 7, 64}) {
+            JobConfig job = JobFile.parse(
+                            "model: {path: /none}\ndata: {train: /none.jsonl}\noutput_dir: /none\n"
+                                    + "train: {micro_batch_size: 2, global_batch_size: "
+                                    + 2 * (rounds * workers - (workers - 1)) + "}\nworkers: " + workers + "\nmethod: "
+                                    + method + "\n",
+                            "job.yaml",
+                            List.of(setting))
+                    .config();
+            JobPlan few = Planner.plan(job, SMALL, 24, 2, onHost, 3);
+            JobPlan all = Planner.plan(job, SMALL, 24, 2, onHost, Integer.MAX_VALUE);
+            for (int rank = 0; rank < workers; rank++) {
+                RankPlan expected = all.ranks().get(rank), planned = few.ranks().get(rank);
+                assertEquals(numbers(expected), numbers(planned), rounds + " rounds, rank " + rank);
+                assertEquals(expected.devicePeakByPurpose(), planned.devicePeakByPurpose());
+                assertEquals(expected.devicePeakByPhase(), planned.devicePeakByPhase());
+            }
+        }
+    }
+
+    private static final DecoderConfig SMALL = new DecoderConfig(
+            DecoderConfig.Names.CHATGLM,
+            96,
+            32,
+            3,
+            new AttentionShape(4, 2, 8, 4, true),
+            48,
+            1e-5f,
+            10000,
+            64,
+            true,
+            false);
+
+    private static List<Number> numbers(RankPlan rank) {
+        Work work = rank.work();
+        return List.of(
+                work.matrixFlops(),
+                work.memoryBytes(),
+                work.sentBytes(),
+                work.toHostBytes(),
+                work.toDeviceBytes(),
+                work.updatedParameters(),
+                rank.devicePeakBytes(),
+                rank.pinnedHostBytes(),
+                rank.laterAllocations());
+    }
+
+    /** Of two ranks each sends half: parameters twice, of two bytes, and gradients once, of two bytes or, where NCCL adds them, of four. */
+    @ParameterizedTest
+    @CsvSource({"true,2", "false,4"})
+    void gradientsThatNcclAddsAreSentInFp32(boolean fixedOrder, int bytes) {
+        JobPlan plan = plan("chatglm3-6b", 2, "{type: full}", "zero.fixed_order=" + fixedOrder);
+        double half = plan.parameters() / 2.0;
+        RankPlan rank = plan.ranks().get(0);
+        assertEquals(half * (2 * 2 + bytes), rank.work().sentBytes(), 0.2 * half);
+    }
+
+    /** Micro-batches one after the other: as often the products of one, and each brings the gradient of every parameter to the host. */
+    @Test
+    void aThousandMicroBatchesAreCounted() {
+        RankPlan one = plan("chatglm3-6b", 1, "{type: full}").ranks().get(0);
+        JobPlan plan = plan("chatglm3-6b", 1, "{type: full}", "train.global_batch_size=1024");
+        RankPlan many = plan.ranks().get(0);
+        assertEquals(
+                1024 * one.work().matrixFlops(),
+                many.work().matrixFlops(),
+                1e-9 * many.work().matrixFlops());
+        long parameters = plan.trainedParameters();
+        assertEquals(parameters, many.work().updatedParameters());
+        assertEquals(
+                1024.0 * 4 * parameters,
+                many.work().toHostBytes(),
+                1e-4 * many.work().toHostBytes());
+        assertEquals(0, many.work().sentBytes());
+        assertEquals(one.devicePeakBytes(), many.devicePeakBytes());
     }
 }

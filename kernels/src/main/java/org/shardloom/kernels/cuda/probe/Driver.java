@@ -21,6 +21,11 @@ public record Driver(Optional<String> problem, int version, List<Gpu> gpus) {
         return new Driver(Optional.of(problem), version, List.of());
     }
 
+    /** Those that the kernels run on. */
+    public List<Gpu> fit() {
+        return gpus.stream().filter(gpu -> gpu.unfit().isEmpty()).toList();
+    }
+
     /** As people write it. */
     public String versionText() {
         return text(version);

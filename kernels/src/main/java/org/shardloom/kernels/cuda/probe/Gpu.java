@@ -1,6 +1,7 @@
 package org.shardloom.kernels.cuda.probe;
 
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -23,9 +24,20 @@ public record Gpu(
         int minor,
         long totalBytes,
         Set<Integer> peers) {
+    /** Compute capability from which on there is bf16, which the kernels need. */
+    private static final int NEEDED_MAJOR = 8;
+
     public Gpu {
         pciBusId = sameForm(pciBusId);
         peers = Set.copyOf(peers);
+    }
+
+    /** Why the kernels do not run on it, in a few words; nothing where they do. */
+    public Optional<String> unfit() {
+        return major >= NEEDED_MAJOR
+                ? Optional.empty()
+                : Optional.of("GPU " + ordinal + " has compute capability " + major + "." + minor + ", " + NEEDED_MAJOR
+                        + ".0 is needed");
     }
 
     /** The driver writes a domain of four digits and NVML one of eight. */

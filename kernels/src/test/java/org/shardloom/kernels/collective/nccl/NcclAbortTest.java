@@ -227,7 +227,7 @@ class NcclAbortTest {
         Meeting meeting = new Meeting(2, LIMIT);
         PlanDevice plan = new PlanDevice();
         Map<Purpose, Long> planned;
-        try (PlanCollectives paper = new PlanCollectives(0, 2, plan)) {
+        try (PlanCollectives paper = new PlanCollectives(0, 2, plan, true)) {
             assertEquals(2, paper.size());
             planned = plan.statistics().currentByPurpose();
         }

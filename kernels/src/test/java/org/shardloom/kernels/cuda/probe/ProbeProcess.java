@@ -20,6 +20,7 @@ final class ProbeProcess {
         System.out.println(nvml);
         driver.gpus().forEach(gpu -> System.out.println(gpu.ordinal() + " is " + nvml.of(gpu)));
         System.out.println(NcclProbe.look(LIMIT));
+        CudaLibrariesProbe.look(LIMIT).forEach(System.out::println);
         System.out.println("alive");
         System.exit(0);
     }

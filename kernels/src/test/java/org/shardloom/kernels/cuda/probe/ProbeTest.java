@@ -56,10 +56,13 @@ class ProbeTest {
     @Test
     void aHostWithoutAnythingOfNvidiasIsSaidInOneLineEach() throws Exception {
         List<String> lines = with(Files.createDirectories(directory.resolve("empty")));
-        assertEquals(4, lines.size(), lines.toString());
+        assertEquals(7, lines.size(), lines.toString());
         says(line(lines, "Driver["), "no NVIDIA driver: libcuda.so.1: cannot open shared object file");
         says(line(lines, "Nvml["), "libnvidia-ml.so.1: cannot open shared object file");
         says(line(lines, "Nccl["), "libnccl.so.2: cannot open shared object file");
+        for (String file : List.of("libcublas.so.12", "libnvrtc.so.12", "libcudart.so.12")) {
+            says(line(lines, "CudaLibrary[file=" + file), file + ": cannot open shared object file");
+        }
     }
 
     @Test
