@@ -19,6 +19,7 @@ import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.plan.HostFit;
 import org.shardloom.worker.plan.JobPlan;
 import org.shardloom.worker.plan.Planner;
 import org.shardloom.worker.plan.RankPlan;
@@ -28,7 +29,8 @@ class RecipesTest {
     private static final List<String> FAMILIES = List.of("chatglm-6b", "chatglm2-6b", "chatglm3-6b");
     private static final List<String> METHODS = List.of("full", "freeze", "lora", "qlora", "p-tuning", "p-tuning-v2");
     /** Besides one of each method for each family. */
-    private static final List<String> MORE = List.of("chatglm2-6b-p-tuning-v2-projection");
+    private static final List<String> MORE =
+            FAMILIES.stream().map(f -> f + "-p-tuning-v2-projection").toList();
 
     private static Path conf() {
         return Path.of(System.getProperty("shardloom.root", "..")).resolve("deploy/conf");
@@ -70,7 +72,9 @@ class RecipesTest {
                 gigabytes("GPU:  %.2f GB with 1 worker, %.2f GB with 4", alone, together, RankPlan::devicePeakBytes));
         assertSays(
                 text,
-                gigabytes("host: %.2f GB with 1 worker, %.2f GB with 4", alone, together, RankPlan::pinnedHostBytes));
+                gigabytes(
+                        "host: %.2f GB with 1 worker, %.2f GB with 4",
+                        alone, together, rank -> rank.pinnedHostBytes() + HostFit.PAGEABLE));
     }
 
     private static JobPlan plan(Path file, DecoderConfig model, int workers) {
@@ -80,11 +84,13 @@ class RecipesTest {
 
     /** What its name and its comments promise. */
     @Test
-    void theRecipeWithProjectionIsForOneWorker() throws IOException {
-        JobConfig job =
-                JobFile.load(conf().resolve(MORE.get(0) + ".yaml"), List.of()).config();
-        assertEquals(1, job.workers());
-        assertEquals(new TuningMethod.PTuningV2(128, true), job.method().tuning());
+    void recipesWithProjectionAreForOneWorker() throws IOException {
+        for (String name : MORE) {
+            JobConfig job =
+                    JobFile.load(conf().resolve(name + ".yaml"), List.of()).config();
+            assertEquals(1, job.workers());
+            assertEquals(new TuningMethod.PTuningV2(128, true), job.method().tuning());
+        }
     }
 
     private static String gigabytes(String format, JobPlan alone, JobPlan together, ToLongFunction<RankPlan> bytes) {

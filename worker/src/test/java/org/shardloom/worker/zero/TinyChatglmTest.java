@@ -22,7 +22,7 @@ import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsDirectory;
 
 /** Losses, gradients and traces of the tiny ChatGLM models against the original implementation in PyTorch. */
-@Timeout(value = 60, unit = TimeUnit.SECONDS)
+@Timeout(value = 180, unit = TimeUnit.SECONDS)
 class TinyChatglmTest {
     @Tag("any-device")
     @ParameterizedTest
