@@ -22,6 +22,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.deploy.e2e.Commands.Running;
 import org.shardloom.worker.weights.SafetensorsFile;
 import org.shardloom.worker.weights.TensorSource;
@@ -81,7 +82,8 @@ class CudaRunIT {
     @CsvSource({
         "tiny-chatglm3,4,zero.stage=2",
         "tiny-chatglm2,3,gradient_checkpointing=true",
-        "tiny-chatglm1,4,zero.offload_params=true"
+        "tiny-chatglm1,4,zero.offload_params=true",
+        "tiny-chatglm2,2,zero.offload_optimizer=false"
     })
     void lossesAndNormsEqualThoseOfPyTorch(String model, int workers, String setting) throws Exception {
         Path job = TinyJob.write(directory, model, workers, 3);
@@ -107,11 +109,13 @@ class CudaRunIT {
     }
 
     /** 4, 2, 4 workers, and one that is killed: the losses are those of a run that was left alone, to the rounding of sums. */
-    @Test
-    void workersComeGoAndDie() throws Exception {
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void workersComeGoAndDie(boolean optimizerOnHost) throws Exception {
         Path job = TinyJob.write(directory, "tiny-chatglm3", 4, 3);
         Path calm = directory.resolve("calm");
-        String[] common = {"--set", "train.max_steps=28", "--set", "checkpoint.every_steps=10"};
+        String offload = "zero.offload_optimizer=" + optimizerOnHost;
+        String[] common = {"--set", "train.max_steps=28", "--set", "checkpoint.every_steps=10", "--set", offload};
         try (CleanRoom room = new CleanRoom(directory)) {
             start(room, job, with(common, "--workers", "1", "--set", "output_dir=" + calm))
                     .await(LIMIT)

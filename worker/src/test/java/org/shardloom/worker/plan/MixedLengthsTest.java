@@ -48,7 +48,7 @@ class MixedLengthsTest {
         JobConfig job = JobFile.parse(yaml, "job.yaml", List.of()).config();
         RankPlan plan = Planner.plan(job, model).ranks().get(0);
         try (PlanDevice device = new PlanDevice();
-                PlanCollectives group = new PlanCollectives(0, workers, device);
+                PlanCollectives group = new PlanCollectives(0, workers, device, true);
                 ZeroEngine engine = new ZeroEngine(
                         Tuning.of(model, job.method().tuning()), Planner.engine(job, LONGEST), device, group)) {
             device.allocator().reserve(plan.passingBytes());
