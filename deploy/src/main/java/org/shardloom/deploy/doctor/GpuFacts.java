@@ -23,11 +23,13 @@ public record GpuFacts(Driver driver, Nvml nvml, Nccl nccl, List<CudaLibrary> li
 
     /** Asks driver and libraries. */
     public static GpuFacts read() {
+        // First: bindings of NVML and NCCL load a runtime that is brought along, and then it would pass for the host's.
+        List<CudaLibrary> libraries = CudaLibrariesProbe.look(LIMIT);
         return new GpuFacts(
                 DriverProbe.look(LIMIT),
                 NvmlProbe.look(LIMIT),
                 NcclProbe.look(LIMIT),
-                CudaLibrariesProbe.look(LIMIT),
+                libraries,
                 Optional.ofNullable(System.getenv("CUDA_VISIBLE_DEVICES")));
     }
 }
