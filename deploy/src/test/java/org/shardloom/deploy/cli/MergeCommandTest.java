@@ -18,7 +18,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.deploy.e2e.TinyJob;
 import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.ModelConfigReader;
+import org.shardloom.worker.tuning.AdapterFiles;
 import org.shardloom.worker.tuning.BaseSamples;
+import org.shardloom.worker.weights.ArraySource;
+import org.shardloom.worker.weights.OverlaidSource;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightsDirectory;
 
@@ -55,6 +58,44 @@ class MergeCommandTest {
         try (Stream<Path> files = Files.list(directory)) {
             assertFalse(files.anyMatch(f -> f.getFileName().toString().startsWith("merged")), "something was written");
         }
+    }
+
+    /** The adapter with its second factors made smaller. */
+    private void weaken(float factor) throws IOException {
+        TensorSource factors = WeightsDirectory.openAdapter(lora);
+        for (String name : List.copyOf(factors.tensors().keySet())) {
+            if (name.contains("lora_B")) {
+                float[] values = factors.readAll(name);
+                for (int i = 0; i < values.length; i++) {
+                    values[i] *= factor;
+                }
+                List<Long> shape = factors.info(name).shape();
+                factors = new OverlaidSource(factors, new ArraySource(name, values, shape.get(0), shape.get(1)));
+            }
+        }
+        AdapterFiles.write(adapter, AdapterFiles.read(lora).method(), base, factors);
+        factors.close();
+    }
+
+    @Test
+    void whatTheProbeRefusesIsNotLeft() throws Exception {
+        weaken(0);
+        String error = run(1, "merge", "--adapter", adapter, "--base", base, "--output", output);
+        assertTrue(error.contains(adapter + " changes nothing: the logits are those of the base model"), error);
+        assertNothingWritten();
+        weaken(1e-5f);
+        error = run(1, "merge", "--adapter", adapter, "--base", base, "--output", output, "--dtype", "bf16");
+        assertTrue(
+                error.contains(output + " (BF16, merged with " + adapter + ") is not the base model with the adapter")
+                        && error.contains("merge with --dtype fp32"),
+                error);
+        assertEquals(1, error.lines().filter(l -> l.startsWith("shardloom: ")).count(), error);
+        assertNothingWritten();
+        run(0, "merge", "--adapter", adapter, "--base", base, "--output", output, "--dtype", "fp32");
+        assertTrue(Files.exists(output.resolve("model.safetensors")));
+        Path unprobed = directory.resolve("unprobed");
+        run(0, "merge", "--adapter", adapter, "--base", base, "--output", unprobed, "--dtype", "bf16", "--no-probe");
+        assertTrue(Files.exists(unprobed.resolve("model.safetensors")));
     }
 
     @Test

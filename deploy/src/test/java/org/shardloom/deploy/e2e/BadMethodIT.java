@@ -220,6 +220,7 @@ class BadMethodIT {
                 room.output + "/final",
                 "--output",
                 directory + "/merged");
+        assertFalse(Files.exists(directory.resolve("merged")), "something was written");
     }
 
     @Test
