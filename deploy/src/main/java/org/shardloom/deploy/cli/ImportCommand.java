@@ -93,6 +93,7 @@ final class ImportCommand implements Callable<Integer> {
             out.println("written: " + output);
         }
         draft.assumed().forEach(line -> err.println("default of the other tool: " + line));
+        draft.decided().forEach(line -> err.println("decided here: " + line));
         draft.left().forEach(line -> err.println("not carried over: " + line));
         try {
             JobFile.parse(draft.yaml(), output == null ? "the job" : output.toString(), List.of());

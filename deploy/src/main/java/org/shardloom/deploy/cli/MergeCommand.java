@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.shardloom.protocol.config.TuningMethod;
+import org.shardloom.protocol.disk.WholeDirectory;
 import org.shardloom.worker.checkpoint.HuggingFaceExport;
 import org.shardloom.worker.generate.MergeProbe;
 import org.shardloom.worker.generate.ModelSource;
@@ -48,21 +49,31 @@ final class MergeCommand implements Callable<Integer> {
     @Option(
             names = "--no-probe",
             description =
-                    "Do not compute a few logits of the written model to see that they are other than the base's.")
+                    "Do not compute a few logits of the written model to see that they are those of base and adapter together.")
     private boolean noProbe;
 
     @Mixin
     private WeightFlags weights;
 
-    /** A small change is lost where the dtype rounds it away, and an adapter that was loaded wrong changes nothing. */
-    private void probe(DecoderConfig config, TensorSource base, Path written, WeightDtype dtype) throws IOException {
-        try (TensorSource found = WeightsDirectory.open(written)) {
-            int threads = Runtime.getRuntime().availableProcessors();
-            Adaptation.announce(
-                    MergeProbe.difference(config, found, base, threads),
-                    written + " (" + dtype + ", merged with " + adapter + ")",
-                    adapter);
+    /** What is looked at before the merged model has its name. An adapter that changes nothing is not merged at all. */
+    private WholeDirectory.Writer probe(
+            DecoderConfig config, TuningMethod.Lora lora, TensorSource base, TensorSource factors, WeightDtype dtype)
+            throws IOException {
+        if (noProbe) {
+            return directory -> {};
         }
+        MergeProbe probe =
+                MergeProbe.of(config, lora, base, factors, Runtime.getRuntime().availableProcessors());
+        Adaptation.announce(probe.effect(), adapter.toString(), adapter);
+        return directory -> {
+            try (TensorSource written = WeightsDirectory.open(directory)) {
+                Adaptation.requireMerged(
+                        probe.compare(written, dtype),
+                        probe.effect(),
+                        output + " (" + dtype + ", merged with " + adapter + ")",
+                        dtype);
+            }
+        };
     }
 
     /** That of the matrices in the model's files. */
@@ -102,10 +113,8 @@ final class MergeCommand implements Callable<Integer> {
                         source.trainedAs(),
                         target,
                         dtype,
-                        weights.maxShardBytes());
-                if (!noProbe) {
-                    probe(config, base, target, dtype);
-                }
+                        weights.maxShardBytes(),
+                        probe(config, lora, base, above, dtype));
             }
         }
         System.out.println("written: " + output);

@@ -20,6 +20,7 @@ import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.optim.NoDecay;
 import org.shardloom.worker.tuning.AdapterFiles;
+import org.shardloom.worker.tuning.BaseSamples;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.tuning.TuningException;
 import org.shardloom.worker.weights.TensorSource;
@@ -56,6 +57,9 @@ final class ModelFiles {
         }
         if (checkpoint.isEmpty() || !tuned.units().stream().allMatch(UnitSpec::trained)) {
             checkWeights(job, model);
+        }
+        if (checkpoint.isEmpty() && job.model().adapter().isPresent()) {
+            checkBase(job.model().adapter().get(), job.model().path());
         }
         return model;
     }
@@ -139,6 +143,14 @@ final class ModelFiles {
             } catch (TuningException e) {
                 throw new TuningException("model.adapter: " + e.getMessage());
             }
+        }
+    }
+
+    private static void checkBase(Path adapter, Path model) throws IOException {
+        try (TensorSource source = WeightsDirectory.open(model)) {
+            BaseSamples.requireSame(adapter, source, model);
+        } catch (TuningException e) {
+            throw new TuningException("model.adapter: " + e.getMessage());
         }
     }
 

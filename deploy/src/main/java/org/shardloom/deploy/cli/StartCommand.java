@@ -131,6 +131,9 @@ final class StartCommand implements Callable<Integer> {
         DecoderConfig model = ModelFiles.check(job, checkpoint);
         List<String> opening = new ArrayList<>(
                 TrainedSummary.lines(Tuning.of(model, job.method().tuning())));
+        if (checkpoint.isEmpty() && job.model().adapter().isPresent()) {
+            opening.add(Adaptation.describeStart(job.model().adapter().get()));
+        }
         TemplateFamily.describe(job).ifPresent(opening::add);
         settled.why().ifPresent(opening::add);
         if (!unplanned) {

@@ -69,6 +69,9 @@ final class ValidateCommand implements Callable<Integer> {
                 "model: %,d parameters, %d layers, hidden size %d, vocabulary %d%n",
                 parameters, model.layers(), model.hidden(), model.vocabulary());
         TrainedSummary.lines(Tuning.of(model, job.method().tuning())).forEach(System.out::println);
+        if (job.model().adapter().isPresent()) {
+            System.out.println(Adaptation.describeStart(job.model().adapter().get()));
+        }
         System.out.println("data: " + data.summary());
         TemplateFamily.describe(job).ifPresent(System.out::println);
         evaluation.ifPresent(System.out::println);

@@ -28,6 +28,7 @@ public final class JobDraft {
     private final Map<String, String> values = new LinkedHashMap<>();
     private final List<String> left = new ArrayList<>();
     private final List<String> assumed = new ArrayList<>();
+    private final List<String> decided = new ArrayList<>();
 
     /** Sets a key of the job file; a later value replaces an earlier one. Texts that YAML would take for something else are quoted. */
     void set(String key, Object value) {
@@ -76,6 +77,23 @@ public final class JobDraft {
         assumed.add(name + ": " + value);
     }
 
+    /** Something was not said, and the other tool's default is not known or follows from other settings. */
+    void decide(String name, Object value, String why) {
+        decided.add(name + ": " + value + " - " + why);
+    }
+
+    /** Leaves out a key that was set, if it was. */
+    void leaveOut(String key, String why) {
+        if (values.containsKey(key)) {
+            leave(key, values.remove(key), why);
+        }
+    }
+
+    /** What was not said and is decided here, a line each. */
+    public List<String> decided() {
+        return List.copyOf(decided);
+    }
+
     /** The other tool's defaults that were taken. */
     public List<String> assumed() {
         return List.copyOf(assumed);
@@ -102,6 +120,10 @@ public final class JobDraft {
         if (!assumed.isEmpty()) {
             text.append("\n# Not said, so the other tool's own default was taken:\n");
             assumed.forEach(line -> text.append("#   ").append(line).append('\n'));
+        }
+        if (!decided.isEmpty()) {
+            text.append("\n# Not said, so decided here:\n");
+            decided.forEach(line -> text.append("#   ").append(line).append('\n'));
         }
         if (!left.isEmpty()) {
             text.append("\n# Not carried over:\n");

@@ -16,8 +16,20 @@ import java.util.stream.Collectors;
  */
 public final class JobImport {
     /** Sections whose settings mean what they mean outside. */
-    private static final Set<String> PARENTS =
-            Set.of("", "data_config", "training_args", "peft_config", "model", "method", "dataset", "train", "output");
+    private static final Set<String> PARENTS = Set.of(
+            "",
+            "data_config",
+            "training_args",
+            "peft_config",
+            "lora",
+            "model.lora",
+            "model",
+            "method",
+            "dataset",
+            "train",
+            "output");
+
+    private static final List<String> LORA_OPTIONS = List.of("rank", "alpha", "dropout", "targets");
 
     private final JobDraft draft = new JobDraft();
     private final Map<String, BiConsumer<String, Object>> known = new LinkedHashMap<>();
@@ -215,10 +227,14 @@ public final class JobImport {
         to("method.alpha", "lora_alpha");
         to("method.dropout", "lora_dropout");
         on(
-                (n, v) -> draft.setList("method.targets", List.of(listed(v))),
+                (n, v) -> draft.setList("method.targets", List.of(listed(v.equals("all-linear") ? "all" : v))),
                 "lora_module_name",
                 "lora_target",
+                "lora_target_modules",
                 "target_modules");
+        keys.put("lora_module_name", "method.targets");
+        keys.put("lora_target", "method.targets");
+        keys.put("target_modules", "method.targets");
         on((n, v) -> draft.setList("method.train", List.of(listed(v))), "freeze_module_name");
         on((n, v) -> draft.set("method.last_layers", v), "num_layer_trainable", "freeze_trainable_layers");
         on(
@@ -233,7 +249,14 @@ public final class JobImport {
         on((n, v) -> draft.set("method.projection", isTrue(v)), "prefix_projection");
         on((n, v) -> bits = number(v), "quantization_bit");
         on((n, v) -> draft.set("method.double_quantization", isTrue(v)), "double_quantization");
-        left("start from it with model.adapter", "ptuning_checkpoint", "adapter_name_or_path");
+        left(
+                "start from it with model.adapter: the directory of a LoRA adapter as peft writes it",
+                "adapter_name_or_path");
+        left(
+                "the original scripts' prefixes (pytorch_model.bin) are not read; to start from one with model.adapter, make a"
+                        + " directory of its tensors transformer.prefix_encoder.* in prefix_encoder.safetensors and a"
+                        + " prefix_config.json with pre_seq_len and prefix_projection",
+                "ptuning_checkpoint");
         on(
                 (n, v) -> {
                     if (!v.equals("sft")) {
@@ -304,15 +327,18 @@ public final class JobImport {
 
     private void assumeDefaults() {
         boolean lengthsSaid = inputLength + outputLength > 0;
-        SourceDefaults.of(said, adaptation).forEach((name, value) -> {
+        long rank = draft.get("method.rank") == null ? 0 : number(draft.get("method.rank"));
+        SourceDefaults.of(said, adaptation, rank).forEach((name, value) -> {
             boolean batchSaid = name.equals("per_device_train_batch_size") && (perDevice > 0 || batch > 0);
             boolean lengthSaid = lengthsSaid && name.matches("max_(source|target)_length");
             boolean stepsSaid = name.equals("num_train_epochs") && draft.get("train.max_steps") != null;
+            boolean warmupSaid = name.equals("warmup_ratio") && draft.get("train.schedule.warmup_steps") != null;
             String key = keys.get(name);
             if (!said.contains(name)
                     && !batchSaid
                     && !lengthSaid
                     && !stepsSaid
+                    && !warmupSaid
                     && (key == null || draft.get(key) == null)) {
                 known.get(name).accept(name, value);
                 draft.assume(name, value);
@@ -322,6 +348,7 @@ public final class JobImport {
 
     /** The job file. */
     public JobDraft finish() {
+        inferLora();
         assumeDefaults();
         long workers = Math.max(1, gpus);
         draft.set("workers", workers);
@@ -339,20 +366,54 @@ public final class JobImport {
             draft.remove("train.epochs");
         }
         if (draft.get("train.schedule.warmup_steps") != null) {
-            draft.remove("train.schedule.warmup_ratio");
+            draft.leaveOut("train.schedule.warmup_ratio", "train.schedule.warmup_steps is set, which decides");
         }
         finishMethod();
+        finishOffload();
+        if (draft.get("precision") == null) {
+            draft.set("precision", "bf16");
+            draft.decide(
+                    "precision",
+                    "bf16",
+                    "neither bf16 nor fp16 is switched on in the settings; set fp32 or fp16 if that is what they meant");
+        }
         if (said.contains("data_config")) { // ChatGLM3's own examples have conversations
             draft.set("data.format", "chatglm3");
         }
         if (neverEvaluates) {
-            draft.remove("evaluation.every_steps");
+            draft.leaveOut("evaluation.every_steps", "the settings switch evaluation off");
         }
-        if (draft.get("evaluation.every_steps") != null && draft.get("data.eval") == null) {
-            draft.leave("evaluation.every_steps", draft.get("evaluation.every_steps"), "needs data.eval");
-            draft.remove("evaluation.every_steps");
+        if (draft.get("data.eval") == null) {
+            draft.leaveOut("evaluation.every_steps", "needs data.eval");
         }
         return draft;
+    }
+
+    /** Who gives options of LoRA and no kind of training means LoRA. */
+    private void inferLora() {
+        List<String> options = LORA_OPTIONS.stream()
+                .map(o -> "method." + o)
+                .filter(k -> draft.get(k) != null)
+                .toList();
+        if (adaptation.isEmpty() && !options.isEmpty()) {
+            adaptation = "lora";
+            draft.decide("method.type", "lora", "the settings name no kind of training, but have " + options);
+        }
+    }
+
+    /** DeepSpeed's stages below 3 ignore the parameters' place; here that is an error. */
+    private void finishOffload() {
+        if (!"true".equals(draft.get("zero.offload_params"))) {
+            return;
+        }
+        if (!"3".equals(draft.get("zero.stage"))) {
+            draft.leaveOut("zero.offload_params", "needs zero.stage: 3; with stage 2 each worker keeps all parameters");
+        } else if ("false".equals(draft.get("zero.offload_optimizer"))) {
+            draft.leaveOut(
+                    "zero.offload_params",
+                    "needs zero.offload_optimizer: true, since parameters are updated where the optimizer is; set both, or"
+                            + " neither");
+        }
     }
 
     private void finishMethod() {
@@ -373,7 +434,7 @@ public final class JobImport {
         }
         Set<String> kept =
                 switch (type) {
-                    case "lora" -> Set.of("rank", "alpha", "dropout", "targets");
+                    case "lora" -> Set.copyOf(LORA_OPTIONS);
                     case "qlora" -> Set.of("rank", "alpha", "dropout", "targets", "double_quantization");
                     case "freeze" -> Set.of("train", "last_layers");
                     case "p_tuning_v2" -> Set.of("prefix_length", "projection");
@@ -390,10 +451,22 @@ public final class JobImport {
                 "prefix_length",
                 "projection")) {
             if (!kept.contains(option)) {
-                draft.remove("method." + option);
+                draft.leaveOut("method." + option, "method.type " + type + " has no such option");
             }
         }
         draft.set("method.type", type);
+        if (type.endsWith("lora")) {
+            leaveToDefault("rank", "8");
+            leaveToDefault("alpha", "twice the rank");
+            leaveToDefault("targets", "the attention's modules");
+        }
+    }
+
+    private void leaveToDefault(String option, String what) {
+        if (draft.get("method." + option) == null) {
+            draft.leave(
+                    "method." + option, "not said", "the tool's default is not known here; this program's is " + what);
+        }
     }
 
     private static long number(Object value) {

@@ -94,6 +94,9 @@ class ImportCommandTest {
         assertEquals(0, run("--flags", all), error.toString());
         assertFalse(error.toString().contains("not carried over")
                 || error.toString().contains("completed"));
+        assertTrue(error.toString().contains("decided here: precision: bf16"), error.toString());
+        assertEquals(3, run("--flags", all + " --train_type all --lora_dim 8"), error.toString());
+        assertTrue(error.toString().contains("not carried over: method.rank: 8"), error.toString());
         assertEquals(3, run("--flags", all + " --show_loss_step 10"), error.toString());
         assertEquals(3, run("--flags", "--max_len 1560"), error.toString());
         assertEquals(0, run("--help"));

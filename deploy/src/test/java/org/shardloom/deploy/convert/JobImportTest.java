@@ -1,6 +1,7 @@
 package org.shardloom.deploy.convert;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -228,6 +229,110 @@ class JobImportTest {
         assertTrue(
                 draft.left().stream().noneMatch(l -> l.contains("dense ")),
                 draft.left().toString());
+    }
+
+    private static JobDraft imported(String... flags) {
+        JobImport conversion = new JobImport(1);
+        conversion.add(ForeignSettings.ofFlags(
+                "--model_name_or_path /m --output_dir /o --train_file a.jsonl --bf16 True " + String.join(" ", flags)));
+        return conversion.finish();
+    }
+
+    private static void assertSays(List<String> lines, String... texts) {
+        for (String text : texts) {
+            assertTrue(lines.stream().anyMatch(l -> l.contains(text)), text + " is not in " + lines);
+        }
+    }
+
+    @Test
+    void optionsOfLoraMeanLoraWithTheDefaultsOfTheirTool() {
+        JobDraft factory = imported("--cutoff_len 512 --lora_rank 16");
+        assertEquals(
+                new TuningMethod.Lora(16, 32, 0, List.of("all")),
+                job(factory).method().tuning());
+        assertSays(factory.decided(), "method.type: lora - ");
+        assertSays(factory.assumed(), "lora_alpha: 32", "lora_target: all");
+        JobDraft silent = imported("--cutoff_len 512 --dataset_dir data");
+        assertEquals(
+                new TuningMethod.Lora(8, 16, 0, List.of("all")),
+                job(silent).method().tuning());
+        assertSays(silent.assumed(), "finetuning_type: lora");
+
+        JobDraft script = imported("--train_path a.jsonl --lora_dim 4");
+        assertEquals(
+                new TuningMethod.Lora(4, 30, 0.1, List.of("query_key_value")),
+                job(script).method().tuning());
+
+        for (String options : List.of("--r 8", "--peft_type LORA", "--r 8 --target_modules query_key_value")) {
+            JobDraft peft = imported(options);
+            assertEquals(
+                    new TuningMethod.Lora(8, 8, 0, List.of("query_key_value")),
+                    job(peft).method().tuning());
+            assertSays(peft.assumed(), "lora_alpha: 8");
+            assertTrue(peft.left().isEmpty(), peft.left().toString());
+        }
+        JobImport xtuner = new JobImport(1);
+        xtuner.add(ForeignSettings.ofYaml(
+                "{pretrained_model_name_or_path: /m, data_path: a.jsonl, work_dir: /o, model: {lora: {r: 64, lora_alpha: 16}}}",
+                "x"));
+        assertEquals(
+                new TuningMethod.Lora(64, 16, 0, List.of("all")),
+                job(xtuner.finish()).method().tuning());
+
+        for (String option : List.of("--lora_r 4", "--lora_alpha 8", "--target_modules dense", "--lora_dropout 0.1")) {
+            JobDraft unknown = imported(option);
+            assertTrue(job(unknown).method().tuning() instanceof TuningMethod.Lora, option);
+            assertSays(unknown.left(), "not said - the tool's default is not known here");
+        }
+        assertTrue(imported("--lora_r 4 --lora_alpha 8 --target_modules dense")
+                .left()
+                .isEmpty());
+    }
+
+    @Test
+    void optionsThatTheMethodHasNotAreNamed() {
+        JobDraft draft = imported("--finetuning_type full --lora_rank 8 --lora_alpha 32 --lora_target all"
+                + " --double_quantization true --pre_seq_len 16 --num_layer_trainable 2");
+        assertEquals(new TuningMethod.Full(), job(draft).method().tuning());
+        assertSays(
+                draft.left(),
+                "method.rank: 8 - method.type full has no such option",
+                "method.alpha: 32",
+                "method.targets: [\"all\"]",
+                "method.double_quantization: true",
+                "method.prefix_length: 16",
+                "method.last_layers: 2");
+        assertSays(
+                imported("--warmup_steps 10 --warmup_ratio 0.1 --eval_strategy no --eval_steps 5")
+                        .left(),
+                "train.schedule.warmup_ratio: 0.1 - train.schedule.warmup_steps is set",
+                "evaluation.every_steps: 5 - the settings switch evaluation off");
+        assertSays(imported("--ptuning_checkpoint c").left(), "prefix_encoder.safetensors");
+        assertSays(imported("--adapter_name_or_path c").left(), "model.adapter");
+    }
+
+    @Test
+    void aPrecisionThatIsNotSaidIsDecidedAloud() {
+        assertTrue(imported().decided().isEmpty());
+        JobDraft draft = imported("--bf16 False");
+        assertSays(draft.decided(), "precision: bf16 - neither bf16 nor fp16 is switched on");
+        assertTrue(draft.yaml().contains("# Not said, so decided here:\n#   precision: bf16"), draft.yaml());
+        assertTrue(draft.yaml().contains("\nprecision: bf16\n"), draft.yaml());
+    }
+
+    @Test
+    void parametersStayOnTheHostOnlyWhereTheyCan() {
+        for (String zero : List.of(
+                "\"stage\": 2, \"offload_param\": {\"device\": \"cpu\"}, \"offload_optimizer\": {\"device\": \"cpu\"}",
+                "\"stage\": 3, \"offload_param\": {\"device\": \"cpu\"}, \"offload_optimizer\": {\"device\": \"none\"}",
+                "\"offload_param\": {\"device\": \"cpu\"}")) {
+            JobImport conversion = new JobImport(0);
+            conversion.add(ForeignSettings.ofFlags(SCRIPT));
+            conversion.add(ForeignSettings.ofYaml("{\"zero_optimization\": {" + zero + "}}", "ds.json"));
+            JobDraft draft = conversion.finish();
+            assertFalse(job(draft).zero().offloadParams(), zero);
+            assertSays(draft.left(), "zero.offload_params: true - needs zero.");
+        }
     }
 
     @Test

@@ -1,6 +1,7 @@
 package org.shardloom.deploy.e2e;
 
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -206,6 +207,7 @@ class BadMethodIT {
                         "done: 1 steps",
                         "nothing was trained: the learning rate was 0 in every step",
                         "train.schedule.type: constant"));
+        assertTrue(Files.exists(room.output.resolve("final/base_model.json")));
         room.refused(
                 1,
                 List.of(
@@ -218,6 +220,7 @@ class BadMethodIT {
                 room.output + "/final",
                 "--output",
                 directory + "/merged");
+        assertFalse(Files.exists(directory.resolve("merged")), "something was written");
     }
 
     @Test

@@ -81,6 +81,7 @@ class TuningIT {
                     .expect(0)
                     .output();
             assertTrue(printed.contains("trained: "), printed);
+            assertEquals(!freeze, printed.contains("training starts from "), printed);
             float[] losses = reference.readAll("trace/loss");
             float[] norms = reference.readAll("trace/grad_norm");
             List<JsonNode> metrics = Commands.metrics(output);

@@ -4,7 +4,7 @@ package org.shardloom.protocol.message;
  * What the guard over steps knows of those before.
  *
  * @param steps that were judged and applied
- * @param lowLoss lowest loss of late
+ * @param lowLoss lowest loss of late, which a fall within few steps drags down no more than a hundredfold each
  * @param lowNorm lowest gradient norm of late
  * @param usualLogNorm moving average of the gradient norm's logarithm
  * @param firstLogNorm what that was after the warm-up; 0 before

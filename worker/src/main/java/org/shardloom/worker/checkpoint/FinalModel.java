@@ -15,6 +15,7 @@ import org.shardloom.worker.model.Rotary;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.tuning.AdapterFiles;
+import org.shardloom.worker.tuning.BaseSamples;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.weights.ArraySource;
 import org.shardloom.worker.weights.OverlaidSource;
@@ -22,6 +23,9 @@ import org.shardloom.worker.weights.TensorInfo;
 import org.shardloom.worker.weights.TensorSource;
 import org.shardloom.worker.weights.WeightDtype;
 import org.shardloom.worker.weights.WeightsDirectory;
+import org.shardloom.worker.weights.WeightsException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * What a run leaves behind: a Hugging Face directory where it trained parameters of the model, the adapter or prefix alone where it added
@@ -29,6 +33,7 @@ import org.shardloom.worker.weights.WeightsDirectory;
  */
 public final class FinalModel {
     private static final long MARGIN = 1L << 20;
+    private static final Logger LOG = LoggerFactory.getLogger(FinalModel.class);
 
     private FinalModel() {}
 
@@ -55,6 +60,7 @@ public final class FinalModel {
                     .sum();
             WholeDirectory.write(target, bytes + MARGIN, "the adapter", directory -> {
                 AdapterFiles.write(directory, written, modelDirectory, added);
+                writeSamples(config, modelDirectory, directory);
                 if (trainedAs.isPresent()) {
                     trainedAs.get().write(directory);
                 }
@@ -66,6 +72,18 @@ public final class FinalModel {
             HuggingFaceExport.write(
                     weights, units, modelDirectory, tokenizerDirectory(job), trainedAs, target, dtype, maxShardBytes);
         }
+    }
+
+    /** What was learned is not lost with the model that it was learned on. */
+    private static void writeSamples(DecoderConfig config, Path modelDirectory, Path directory) throws IOException {
+        BaseSamples samples;
+        try (TensorSource base = WeightsDirectory.open(modelDirectory)) {
+            samples = BaseSamples.of(modelDirectory, DecoderUnits.of(config), base);
+        } catch (WeightsException e) {
+            LOG.warn("what the adapter was trained on will not be known: {}", e.getMessage());
+            return;
+        }
+        samples.write(directory);
     }
 
     private static TensorSource over(Path modelDirectory, TunedModel tuned, TensorSource trained) throws IOException {

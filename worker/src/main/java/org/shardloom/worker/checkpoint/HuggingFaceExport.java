@@ -71,6 +71,34 @@ public final class HuggingFaceExport {
             WeightDtype dtype,
             long maxShardBytes)
             throws IOException {
+        write(
+                weights,
+                units,
+                modelDirectory,
+                tokenizerDirectory,
+                trainedAs,
+                target,
+                dtype,
+                maxShardBytes,
+                directory -> {});
+    }
+
+    /**
+     * Writes the directory likewise, if a last look at it agrees.
+     *
+     * @param check is given the whole directory before it has its name; where it throws, nothing is left
+     */
+    public static void write(
+            TensorSource weights,
+            List<UnitSpec> units,
+            Path modelDirectory,
+            Path tokenizerDirectory,
+            Optional<TrainedAs> trainedAs,
+            Path target,
+            WeightDtype dtype,
+            long maxShardBytes,
+            WholeDirectory.Writer check)
+            throws IOException {
         List<TensorInfo> tensors = tensors(weights, units, dtype);
         Map<String, Path> copies = new TreeMap<>();
         find(MODEL_FILES, modelDirectory, copies);
@@ -94,6 +122,7 @@ public final class HuggingFaceExport {
                 }
                 writer.finish();
             }
+            check.write(directory);
         });
     }
 

@@ -11,6 +11,7 @@ import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.model.BatchOnDevice;
 import org.shardloom.worker.model.BlockView;
 import org.shardloom.worker.model.Decoder;
@@ -20,21 +21,83 @@ import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.model.UnitView;
+import org.shardloom.worker.tuning.Tuning;
+import org.shardloom.worker.weights.OverlaidSource;
 import org.shardloom.worker.weights.TensorSource;
+import org.shardloom.worker.weights.WeightDtype;
 import org.shardloom.worker.zero.MasterWeights;
 import org.shardloom.worker.zero.ZeroEngine;
 
-/** Compares the logits of two models of one shape, in fp32, with the weights of one layer in memory at a time. */
+/**
+ * Holds a merged model against its base and the adapter beside it: logits of a few tokens, in fp32, with the weights of one layer in memory
+ * at a time.
+ */
 public final class MergeProbe {
     private static final int TOKENS = 16;
+    /** Of the adapter's effect: what a merged model may be off by where its weights are fp32, and where 16 bits round them. */
+    private static final float FP32_SHARE = 0.01f, ROUNDED_SHARE = 0.5f;
+    /** Of the largest logit: what sums in another order may be off by. */
+    private static final float NOISE = 1e-5f;
 
-    private MergeProbe() {}
+    private final DecoderConfig config;
+    private final int threads;
+    private final float[] bare;
+    private final float[] adapted;
 
-    /** The largest difference between logits of a few tokens. NaN where either has logits that are not numbers. */
-    public static float difference(DecoderConfig config, TensorSource one, TensorSource other, int threads)
+    private MergeProbe(DecoderConfig config, int threads, float[] bare, float[] adapted) {
+        this.config = config;
+        this.threads = threads;
+        this.bare = bare;
+        this.adapted = adapted;
+    }
+
+    /**
+     * What merging did.
+     *
+     * @param effect largest difference to a logit of the base model
+     * @param deviation largest difference to a logit of the base model with the adapter beside it
+     * @param allowed of the deviation, for rounding
+     */
+    public record Merged(float effect, float deviation, float allowed) {}
+
+    /**
+     * Computes the base model without and with the adapter.
+     *
+     * @param base as the adapter has seen it in training
+     * @param adapter its factors, under peft's names
+     */
+    public static MergeProbe of(
+            DecoderConfig config, TuningMethod.Lora method, TensorSource base, TensorSource adapter, int threads)
             throws IOException {
-        float[] first = logits(config, one, threads);
-        float[] second = logits(config, other, threads);
+        TunedModel tuned = Tuning.of(config, method.over(TuningMethod.Quantization.NONE));
+        return new MergeProbe(
+                config,
+                threads,
+                logits(TunedModel.full(config), base, threads),
+                logits(tuned, new OverlaidSource(base, adapter), threads));
+    }
+
+    /** The largest difference that the adapter makes to a logit. NaN where there are logits that are not numbers. */
+    public float effect() {
+        return difference(adapted, bare);
+    }
+
+    /**
+     * Computes a merged model.
+     *
+     * @param dtype of its weights
+     */
+    public Merged compare(TensorSource merged, WeightDtype dtype) throws IOException {
+        float[] found = logits(TunedModel.full(config), merged, threads);
+        float largest = 0;
+        for (float logit : bare) {
+            largest = Math.max(largest, Math.abs(logit));
+        }
+        float share = dtype == WeightDtype.F32 ? FP32_SHARE : ROUNDED_SHARE;
+        return new Merged(difference(found, bare), difference(found, adapted), share * effect() + NOISE * largest);
+    }
+
+    private static float difference(float[] first, float[] second) {
         float most = 0;
         for (int i = 0; i < first.length; i++) {
             float difference = Math.abs(first[i] - second[i]);
@@ -58,8 +121,8 @@ public final class MergeProbe {
         return probe;
     }
 
-    private static float[] logits(DecoderConfig config, TensorSource weights, int threads) throws IOException {
-        TunedModel model = TunedModel.full(config);
+    private static float[] logits(TunedModel model, TensorSource weights, int threads) throws IOException {
+        DecoderConfig config = model.config();
         PackedBatch batch = PackedBatch.following(List.of(tokens(config, TOKENS)), new int[1]);
         try (CpuDevice device = new CpuDevice(threads);
                 Decoder decoder = new Decoder(model, device, TOKENS);

@@ -4,6 +4,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.tensor.DType;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 
@@ -15,11 +16,13 @@ final class NonFiniteOrigin {
     private final TunedModel model;
     private final EvaluationPass forward;
     private final Collectives group;
+    private final DType dtype;
 
-    NonFiniteOrigin(TunedModel model, EvaluationPass forward, Collectives group) {
+    NonFiniteOrigin(TunedModel model, EvaluationPass forward, Collectives group, DType dtype) {
         this.model = model;
         this.forward = forward;
         this.group = group;
+        this.dtype = dtype;
     }
 
     /**
@@ -33,9 +36,9 @@ final class NonFiniteOrigin {
                 ? ", but the gradient of unit " + unitOfGradient(model.trained(), model.prefixBlock(), squares)
                         + " is not finite"
                 : unitOfLoss(input);
-        return new NonFiniteException(
-                "the loss is " + loss + origin
-                        + "; the update was not applied. Lower train.learning_rate, or check the data and the starting weights");
+        return new NonFiniteException("the loss is " + loss + origin + "; the update was not applied. "
+                + (dtype == DType.F16 ? "Set precision: bf16 or fp32, whose range is wider, lower" : "Lower")
+                + " train.learning_rate, or check the data and the starting weights");
     }
 
     /** The first unit that backward, which goes from the head down and ends with the prefix, gave a gradient that is not finite. */

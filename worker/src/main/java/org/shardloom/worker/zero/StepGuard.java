@@ -22,6 +22,13 @@ final class StepGuard {
     private static final double VANISHED = 1e-6;
     /** By how much a low loss or norm rises again with every step after it: a hundredfold in 50 steps. */
     private static final double FORGOTTEN = 1.1;
+    /**
+     * The lowest loss falls no further with a step: what is learned by heart, step by step, it follows closely, but not a collapse that
+     * takes two steps.
+     */
+    private static final double FOLLOWED = 1e-2;
+    /** From a loss and a norm below these, as of nothing at all, the lowest would not rise again for too long. */
+    private static final double LEAST_LOSS = 1e-5, LEAST_NORM = 1e-4;
     /** A loss that is nothing to lose: its samples are known by heart. */
     private static final double LEARNED = 1e-3;
     /** Skipped in a row before it is a fault rather than an accident. */
@@ -140,8 +147,9 @@ final class StepGuard {
 
     private void remember(double loss, double norm) {
         double logNorm = Math.log(Math.max(norm, 1e-30));
-        lowLoss = steps == 0 ? loss : Math.min(loss, FORGOTTEN * lowLoss);
-        lowNorm = steps == 0 ? norm : Math.min(norm, FORGOTTEN * lowNorm);
+        double followed = Math.max(loss, FOLLOWED * lowLoss);
+        lowLoss = Math.max(LEAST_LOSS, steps == 0 ? loss : Math.min(followed, FORGOTTEN * lowLoss));
+        lowNorm = Math.max(LEAST_NORM, steps == 0 ? norm : Math.min(norm, FORGOTTEN * lowNorm));
         usualLogNorm = steps == 0 ? logNorm : KEPT * usualLogNorm + (1 - KEPT) * logNorm;
         steps++;
         if (steps == WARM_UP) {

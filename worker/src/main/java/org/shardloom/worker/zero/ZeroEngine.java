@@ -87,7 +87,7 @@ public final class ZeroEngine implements AutoCloseable {
         this.evaluation = new EvaluationPass(decoder, blocks, device, config.dtype());
         this.guard = new StepGuard(config.spike());
         this.generation = new GenerationPass(decoder, blocks, device, config.dtype());
-        this.nonFinite = new NonFiniteOrigin(model, evaluation, group);
+        this.nonFinite = new NonFiniteOrigin(model, evaluation, group, config.dtype());
     }
 
     /** An engine that trains all parameters of the model. */
@@ -229,7 +229,7 @@ public final class ZeroEngine implements AutoCloseable {
     /**
      * One optimizer step: forward and backward of this rank's micro-batches, reduction, clipping, update.
      *
-     * @throws NonFiniteException in bf16 and fp32 when a loss or gradient is not finite; the state is as before the step
+     * @throws NonFiniteException when the loss is not finite, in bf16 and fp32 also when a gradient is not; the state is as before the step
      * @throws StepRefusedException when the step is so unlike those before that the run must not go on; likewise
      */
     public StepResult step(StepInput input) {
@@ -263,7 +263,8 @@ public final class ZeroEngine implements AutoCloseable {
         }
         double norm = Math.sqrt(squares) / scaler.scale();
         boolean finite = Double.isFinite(norm) && Double.isFinite(loss);
-        if (!finite && !scaler.isDynamic()) {
+        // No loss scale cures the forward pass: only gradients are scaled.
+        if (!Double.isFinite(loss) || !finite && !scaler.isDynamic()) {
             throw nonFinite.describe(input, Arrays.copyOf(totals, trained.size()), loss);
         }
         boolean applied = finite && (!targets || guard.judge(loss, norm) == StepGuard.Verdict.APPLY);

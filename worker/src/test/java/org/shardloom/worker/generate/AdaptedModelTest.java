@@ -15,10 +15,12 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.checkpoint.HuggingFaceExport;
+import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderUnits;
 import org.shardloom.worker.model.KeyValueCache;
 import org.shardloom.worker.model.ModelConfigReader;
@@ -243,16 +245,47 @@ class AdaptedModelTest {
     void theProbeOfAMergedModelSaysWhatWholeModelsSay() throws Exception {
         Path adapter = fixtures.resolve("lora-all");
         TuningMethod.Lora lora = (TuningMethod.Lora) AdapterFiles.read(adapter).method();
-        try (TensorSource merged = new MergedSource(
-                        WeightsDirectory.open(base), WeightsDirectory.openAdapter(adapter), lora.scale());
+        DecoderConfig config = ModelConfigReader.read(base);
+        try (TensorSource factors = WeightsDirectory.openAdapter(adapter);
                 TensorSource below = WeightsDirectory.open(base);
                 ModelSource source = ModelSource.of(adapter, base);
                 LoadedModel model = LoadedModel.open(source, 1, 64)) {
-            assertEquals(
-                    model.effect(),
-                    MergeProbe.difference(ModelConfigReader.read(base), merged, below, 1),
-                    1e-4f * model.effect());
-            assertEquals(0, MergeProbe.difference(ModelConfigReader.read(base), below, below, 1));
+            MergeProbe probe = MergeProbe.of(config, lora, below, factors, 1);
+            assertEquals(model.effect(), probe.effect(), 1e-4f * model.effect());
+            MergeProbe.Merged same = probe.compare(below, WeightDtype.F32);
+            assertEquals(0, same.effect());
+            assertEquals(probe.effect(), same.deviation());
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(TuningMethod.Quantization.class)
+    void theProbeFindsWhatIsNotBaseAndAdapterTogether(TuningMethod.Quantization quantization) throws Exception {
+        Path adapter = fixtures.resolve("lora-all");
+        TuningMethod.Lora lora = ((TuningMethod.Lora) AdapterFiles.read(adapter).method()).over(quantization);
+        DecoderConfig config = ModelConfigReader.read(base);
+        try (TensorSource factors = WeightsDirectory.openAdapter(adapter);
+                TensorSource below = ModelSource.asTrainedOn(WeightsDirectory.open(base), config, lora)) {
+            MergeProbe probe = MergeProbe.of(config, lora, below, factors, 1);
+            for (WeightDtype dtype : List.of(WeightDtype.F32, WeightDtype.BF16, WeightDtype.F16)) {
+                for (double scale : new double[] {lora.scale(), lora.scale() / 4, 2 * lora.scale()}) {
+                    Path target = directory.resolve(dtype + "-" + scale);
+                    HuggingFaceExport.write(
+                            new MergedSource(below, factors, scale),
+                            DecoderUnits.of(config),
+                            base,
+                            base,
+                            Optional.empty(),
+                            target,
+                            dtype,
+                            1 << 30);
+                    try (TensorSource merged = WeightsDirectory.open(target)) {
+                        MergeProbe.Merged found = probe.compare(merged, dtype);
+                        assertEquals(
+                                scale == lora.scale(), found.deviation() <= found.allowed(), target + ": " + found);
+                    }
+                }
+            }
         }
     }
 

@@ -78,11 +78,13 @@ class PrecisionTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"BF16, 1", "BF16, 4", "F32, 1", "F32, 2", "F32, 3", "F32, 4"})
+    @CsvSource({"F16, 1", "F16, 4", "BF16, 1", "BF16, 4", "F32, 1", "F32, 2", "F32, 3", "F32, 4"})
     void aNanInAWeightStopsEveryRankBeforeTheUpdateAndNamesThatUnitAlone(DType dtype, int unit) throws Exception {
         Ranks.run(3, (rank, group) -> {
             try (TinyTrainer trainer = open(group, dtype)) {
+                trainer.engine.scaler().restore(dtype == DType.F16 ? 1024 : 1, 0);
                 trainer.accumulated(1);
+                double scale = trainer.engine.scaler().scale();
                 if (rank == 1) {
                     set(trainer.engine.optimizer().get(unit, Part.MASTER), 5, Float.NaN);
                 }
@@ -91,6 +93,8 @@ class PrecisionTest {
                 NonFiniteException e = assertThrows(NonFiniteException.class, () -> trainer.accumulated(2));
                 assertNames("output", unit, trainer, e);
                 assertTrue(e.getMessage().contains("not applied"), e.getMessage());
+                assertEquals(dtype == DType.F16, e.getMessage().contains("precision: bf16"), e.getMessage());
+                assertEquals(scale, trainer.engine.scaler().scale(), "it is no overflow");
                 assertEquals(1, trainer.engine.optimizer().updates());
                 assertSame(before, trainer.state());
                 return null;

@@ -9,6 +9,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.shardloom.protocol.config.SpikeConfig;
 import org.shardloom.protocol.config.SpikeConfig.Action;
+import org.shardloom.protocol.message.GuardState;
 import org.shardloom.worker.zero.StepGuard.Verdict;
 
 /** Which steps are refused, skipped or let through, and what is said of them. */
@@ -57,6 +58,46 @@ class StepGuardTest {
         assertEquals(Verdict.APPLY, fresh.judge(8, 1e6), "nothing is usual yet");
         for (double loss : new double[] {1, 1e-2, 5e-4, 0, 0}) {
             assertEquals(Verdict.APPLY, fresh.judge(loss, loss), "learned by heart to the last bit");
+        }
+    }
+
+    @Test
+    void aCollapseInTwoStepsIsOne() {
+        for (double between : new double[] {5e-4, 3e-4}) {
+            StepGuard guard = settled(Action.PAUSE);
+            assertEquals(Verdict.APPLY, guard.judge(2, 1));
+            assertEquals(Verdict.APPLY, guard.judge(between, 1));
+            String message = assertThrows(StepRefusedException.class, () -> guard.judge(0, 1))
+                    .getMessage();
+            assertTrue(message.contains("collapsed"), message);
+        }
+        StepGuard young = new StepGuard(new SpikeConfig(Action.PAUSE, 100));
+        young.judge(2, 1);
+        young.judge(5e-4, 1);
+        assertThrows(StepRefusedException.class, () -> young.judge(0, 0));
+    }
+
+    @Test
+    void lossesOfNothingAreForgottenLikeOthers() {
+        GuardState ofNothing = new GuardState(60, 0, 0, 0, 0, 0, 0);
+        for (GuardState start : new GuardState[] {null, ofNothing}) {
+            StepGuard guard = settled(Action.PAUSE);
+            if (start == null) {
+                for (double loss : new double[] {0.1, 1e-3, 1e-5, 0, 0}) {
+                    assertEquals(Verdict.APPLY, guard.judge(loss, loss));
+                }
+            } else {
+                guard.restore(start);
+            }
+            for (int i = 0; i < 100; i++) {
+                assertEquals(Verdict.APPLY, guard.judge(2, 1), "other samples");
+            }
+            String message = assertThrows(StepRefusedException.class, () -> guard.judge(0, 1))
+                    .getMessage();
+            assertTrue(message.contains("collapsed"), message);
+            message = assertThrows(StepRefusedException.class, () -> guard.judge(2, 1e-8))
+                    .getMessage();
+            assertTrue(message.contains("vanished"), message);
         }
     }
 
