@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
@@ -19,7 +18,6 @@ import org.shardloom.deploy.launch.OutputLock;
 import org.shardloom.deploy.launch.Run;
 import org.shardloom.deploy.quickstart.Quickstart;
 import org.shardloom.deploy.quickstart.QuickstartFiles;
-import org.shardloom.kernels.cuda.probe.DriverProbe;
 import org.shardloom.protocol.config.DeviceChoice;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobConfigException;
@@ -59,9 +57,6 @@ import picocli.CommandLine.Option;
 final class StartCommand implements Callable<Integer> {
     @Option(names = "--config", paramLabel = "FILE", description = "The job file (YAML).")
     private Path config;
-
-    /** A driver that does not answer for so long is not there. */
-    private static final Duration DRIVER_PATIENCE = Duration.ofSeconds(30);
 
     @Option(names = "--workers", paramLabel = "N", description = "Number of workers; overrides the job file.")
     private Integer workers;
@@ -129,7 +124,7 @@ final class StartCommand implements Callable<Integer> {
         }
         JobFile file = JobFile.load(config, all);
         if (file.config().device() == DeviceChoice.AUTO) {
-            all.add("device=" + (DriverProbe.look(DRIVER_PATIENCE).gpus().isEmpty() ? "cpu" : "cuda"));
+            all.add("device=" + (ComputeFlags.seesGpu() ? "cuda" : "cpu"));
             file = JobFile.load(config, all);
         }
         JobConfig job = checked(file);
