@@ -96,21 +96,33 @@ class LoadedModelTest {
 
     /** Three layers of random weights: each rounds a few times to 8 bits, or to 11. */
     @ParameterizedTest
-    @CsvSource({"BF16, 0.002, 0.02", "F16, 0.0002, 0.0025"})
-    void sixteenBitsAreNearFp32WithACacheToo(DType dtype, double least, double most) throws Exception {
-        List<int[]> sequences = prompts(fixture);
-        float[][] expected = logits(base, DType.F32, sequences);
-        double distance = distance(expected, logits(base, dtype, sequences));
+    @CsvSource({
+        "tiny-chatglm3, BF16, 0.002, 0.02",
+        "tiny-chatglm3, F16, 0.0002, 0.0025",
+        "tiny-chatglm1, BF16, 0.002, 0.03",
+        "tiny-chatglm1, F16, 0.0002, 0.004"
+    })
+    void sixteenBitsAreNearFp32WithACacheToo(String name, DType dtype, double least, double most) throws Exception {
+        Path root = SharedFixtures.require(name);
+        Path files = root.resolve("safetensors-fp32");
+        List<int[]> sequences = prompts(root).subList(0, 2);
+        float[][] expected = logits(files, DType.F32, sequences);
+        int[] sequence = sequences.get(0);
+        int[] longer = Arrays.copyOf(sequence, sequence.length + 1);
+        longer[sequence.length] = 5;
+        float[][] all = logits(files, DType.F32, List.of(longer));
+        double distance = distance(expected, logits(files, dtype, sequences));
         assertTrue(distance > least && distance < most, "distance " + distance);
         try (Device device = TestDevices.open();
-                ModelSource source = ModelSource.of(base, null);
+                ModelSource source = ModelSource.of(files, null);
                 LoadedModel model = LoadedModel.open(source, device, dtype, 80);
                 KeyValueCache cache = model.newCache(1, 80)) {
-            int[] sequence = sequences.get(0);
-            model.extend(cache, new int[1], List.of(Arrays.copyOf(sequence, 3)));
-            float[][] last = model.extend(cache, new int[1], List.of(Arrays.copyOfRange(sequence, 3, sequence.length)));
+            float[][] last = model.extend(cache, new int[1], List.of(sequence));
             distance = distance(new float[][] {expected[sequence.length - 1]}, last);
             assertTrue(distance < 2 * most, "with a cache, distance " + distance);
+            last = model.extend(cache, new int[1], List.of(new int[] {5}));
+            distance = distance(new float[][] {all[sequence.length]}, last);
+            assertTrue(distance < 2 * most, "with a cache and a token more, distance " + distance);
         }
         TestDevices.assertNoFaults();
     }
