@@ -120,7 +120,8 @@ final class Adaptation {
                         + " has it for every step: a schedule that decays ends"
                         + " at 0. Take more steps (train.max_steps), train.schedule.warmup_steps: 1 or train.schedule.type:"
                         + " constant"
-                : "Was the adapter trained for at least one step with a learning rate above 0?";
+                : "Was the adapter trained for at least one step with a learning rate above 0? In 16 bits small changes are"
+                        + " rounded away: use --dtype fp32";
     }
 
     /** Whether the file, which a run leaves beside its model, has steps, and all of them have the learning rate 0. */

@@ -11,11 +11,12 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
+import java.util.function.Function;
 import org.shardloom.worker.data.ChatTemplate;
-import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.LoadedModel;
 import org.shardloom.worker.generate.ModelSource;
 import org.shardloom.worker.generate.SamplingOptions;
+import org.shardloom.worker.loop.WorkerDevice;
 import org.shardloom.worker.tokenizer.Tokenizer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -37,6 +38,9 @@ final class ChatCommand implements Callable<Integer> {
 
     @Mixin
     private ModelFlags from;
+
+    @Mixin
+    private ComputeFlags compute;
 
     @Option(names = "--system", paramLabel = "TEXT", description = "Instructions for the whole conversation.")
     private String system;
@@ -73,18 +77,29 @@ final class ChatCommand implements Callable<Integer> {
         JsonNode offered = tools == null ? null : readTools();
         PrintWriter out = spec.commandLine().getOut();
         try (ModelSource source = from.open();
-                Tokenizer words = from.openTokenizer(source);
-                LoadedModel loaded = LoadedModel.open(
-                        source, Runtime.getRuntime().availableProcessors(), ModelFlags.positions(source, POSITIONS))) {
-            Adaptation.announce(loaded, from.model());
+                Tokenizer words = from.openTokenizer(source)) {
             ChatTemplate chat = ModelFlags.template(source, words);
             if (offered != null && !chat.hasTools()) {
                 throw new Failures.UsageException("--tools is for ChatGLM3: this model's format has no tools");
             }
-            Generator generator = stops.generator(loaded, words, chat, options);
-            Conversation conversation =
-                    new Conversation(generator, stops.texts(words), words, chat, system, offered, maxNewTokens);
-            talk(conversation, out);
+            Function<LoadedModel, Conversation> conversations = model -> new Conversation(
+                    stops.generator(model, words, chat, options),
+                    stops.texts(words),
+                    words,
+                    chat,
+                    system,
+                    offered,
+                    maxNewTokens);
+            try (WorkerDevice on = compute.open();
+                    LoadedModel loaded = compute.load(
+                            source,
+                            on,
+                            ModelFlags.positions(source, POSITIONS),
+                            paper -> conversations.apply(paper).rehearse(),
+                            "a smaller --max-new-tokens")) {
+                Adaptation.announce(loaded, from.model());
+                talk(conversations.apply(loaded), out);
+            }
         }
         return 0;
     }

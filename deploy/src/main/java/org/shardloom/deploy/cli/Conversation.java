@@ -65,6 +65,13 @@ final class Conversation {
         messages.addAll(opening);
     }
 
+    /** Does, of what a first message takes, what takes most memory. */
+    void rehearse() {
+        List<Message> first = new ArrayList<>(opening);
+        first.add(Message.of(Role.USER, "?"));
+        generator.rehearse(List.of(template.prompt(first)), maxNewTokens);
+    }
+
     /** Whether the model has called a tool: what is said next is its result. */
     boolean awaitsResult() {
         return !messages.isEmpty() && messages.get(messages.size() - 1).callsTool();

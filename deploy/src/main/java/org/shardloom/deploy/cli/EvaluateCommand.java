@@ -9,10 +9,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.Callable;
+import java.util.function.Function;
 import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.data.DataFormat;
@@ -29,6 +32,7 @@ import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.LoadedModel;
 import org.shardloom.worker.generate.ModelSource;
 import org.shardloom.worker.generate.SamplingOptions;
+import org.shardloom.worker.loop.WorkerDevice;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.tokenizer.Tokenizer;
 import picocli.CommandLine.Command;
@@ -49,6 +53,9 @@ final class EvaluateCommand implements Callable<Integer> {
 
     @Mixin
     private ModelFlags from;
+
+    @Mixin
+    private ComputeFlags compute;
 
     @Option(
             names = "--data",
@@ -116,16 +123,23 @@ final class EvaluateCommand implements Callable<Integer> {
             for (int i = 0; i < Math.min(samples, dataset.size()); i++) {
                 used.add(dataset.sample(i));
             }
-            int threads = Runtime.getRuntime().availableProcessors();
-            try (LoadedModel loaded = LoadedModel.open(source, threads, maxLength + maxNewTokens)) {
+            List<QuestionAnswer> questions = questions(used, chat);
+            Function<LoadedModel, Generator> generators =
+                    model -> new Generator(model, words.vocabularySize(), chat.stops(), options);
+            try (WorkerDevice on = compute.open();
+                    LoadedModel loaded = compute.load(
+                            source,
+                            on,
+                            maxLength + maxNewTokens,
+                            paper -> rehearse(paper, used, questions, generators),
+                            "a smaller --max-length or --max-new-tokens")) {
                 Adaptation.announce(loaded, from.model());
-                Generator generator = new Generator(loaded, words.vocabularySize(), chat.stops(), options);
                 double loss = loss(loaded, used);
                 report(
                         dataset.size(),
                         loss,
                         used,
-                        maxNewTokens == 0 ? null : scores(generator, words, chat, used, out));
+                        maxNewTokens == 0 ? null : scores(generators.apply(loaded), words, chat, questions, out));
             }
         }
         return 0;
@@ -160,16 +174,32 @@ final class EvaluateCommand implements Callable<Integer> {
         return sum / Math.max(1, targets);
     }
 
-    private Scores scores(
-            Generator generator, Tokenizer words, ChatTemplate chat, List<Sample> samples, BufferedWriter out)
-            throws IOException {
-        List<QuestionAnswer> questions = new ArrayList<>();
-        for (Sample sample : samples) {
-            QuestionAnswer question = QuestionAnswer.of(sample, chat.answerHeader());
-            if (question != null) {
-                questions.add(question);
-            }
+    /** Does on a model on paper what takes most memory: the longest sample's loss, the first answers. */
+    private void rehearse(
+            LoadedModel paper,
+            List<Sample> samples,
+            List<QuestionAnswer> questions,
+            Function<LoadedModel, Generator> generators) {
+        samples.stream()
+                .max(Comparator.comparingInt(Sample::length))
+                .ifPresent(longest -> loss(paper, List.of(longest)));
+        if (maxNewTokens > 0 && !questions.isEmpty()) {
+            generators
+                    .apply(paper)
+                    .rehearse(questions.stream().map(QuestionAnswer::prompt).toList(), maxNewTokens);
         }
+    }
+
+    private static List<QuestionAnswer> questions(List<Sample> samples, ChatTemplate chat) {
+        return samples.stream()
+                .map(sample -> QuestionAnswer.of(sample, chat.answerHeader()))
+                .filter(Objects::nonNull)
+                .toList();
+    }
+
+    private Scores scores(
+            Generator generator, Tokenizer words, ChatTemplate chat, List<QuestionAnswer> questions, BufferedWriter out)
+            throws IOException {
         Continuation[] answers = new Continuation[questions.size()];
         generator.generate(
                 questions.stream().map(QuestionAnswer::prompt).toList(), maxNewTokens, (i, a) -> answers[i] = a);

@@ -15,6 +15,7 @@ import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.LoadedModel;
 import org.shardloom.worker.generate.ModelSource;
 import org.shardloom.worker.generate.SamplingOptions;
+import org.shardloom.worker.loop.WorkerDevice;
 import org.shardloom.worker.tokenizer.Tokenizer;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -30,6 +31,9 @@ final class GenerateCommand implements Callable<Integer> {
 
     @Mixin
     private ModelFlags from;
+
+    @Mixin
+    private ComputeFlags compute;
 
     @ArgGroup(multiplicity = "1")
     private Prompts prompts;
@@ -66,22 +70,30 @@ final class GenerateCommand implements Callable<Integer> {
         }
         List<String> texts = prompts.read();
         try (ModelSource source = from.open();
-                Tokenizer words = from.openTokenizer(source);
-                LoadedModel loaded = LoadedModel.open(
-                        source, Runtime.getRuntime().availableProcessors(), ModelFlags.positions(source, POSITIONS))) {
-            Adaptation.announce(loaded, from.model());
+                Tokenizer words = from.openTokenizer(source)) {
             ChatTemplate chat = ModelFlags.template(source, words);
-            List<int[]> ids = encode(chat, texts, loaded.positions());
-            Generator generator = stops.generator(loaded, words, chat, options);
-            Continuation[] answers = new Continuation[texts.size()];
-            int[] written = {0};
-            generator.generate(ids, maxNewTokens, (finished, answer) -> {
-                answers[finished] = answer;
-                while (written[0] < answers.length && answers[written[0]] != null) {
-                    int i = written[0]++;
-                    write(texts.get(i), ids.get(i), answers[i], words);
-                }
-            });
+            int positions = ModelFlags.positions(source, POSITIONS);
+            List<int[]> ids = encode(chat, texts, positions);
+            try (WorkerDevice on = compute.open();
+                    LoadedModel loaded = compute.load(
+                            source,
+                            on,
+                            positions,
+                            paper ->
+                                    stops.generator(paper, words, chat, options).rehearse(ids, maxNewTokens),
+                            "a smaller --max-new-tokens, or fewer and shorter prompts")) {
+                Adaptation.announce(loaded, from.model());
+                Generator generator = stops.generator(loaded, words, chat, options);
+                Continuation[] answers = new Continuation[texts.size()];
+                int[] written = {0};
+                generator.generate(ids, maxNewTokens, (finished, answer) -> {
+                    answers[finished] = answer;
+                    while (written[0] < answers.length && answers[written[0]] != null) {
+                        int i = written[0]++;
+                        write(texts.get(i), ids.get(i), answers[i], words);
+                    }
+                });
+            }
         }
         return 0;
     }

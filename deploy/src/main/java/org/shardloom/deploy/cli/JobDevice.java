@@ -20,7 +20,7 @@ import org.shardloom.protocol.config.JobFile;
  */
 record JobDevice(JobFile file, List<String> overrides, Optional<String> why) {
     /** A driver that does not answer for so long is not there. */
-    private static final Duration DRIVER_PATIENCE = Duration.ofSeconds(30);
+    static final Duration DRIVER_PATIENCE = Duration.ofSeconds(30);
 
     /** Reads the job; asks the driver where it leaves the choice open. */
     static JobDevice settle(Path config, List<String> overrides) {

@@ -3,10 +3,11 @@ package org.shardloom.deploy.doctor;
 import java.util.Locale;
 
 /** Sizes as people read them: GB are 10^9 bytes. */
-final class Bytes {
+public final class Bytes {
     private Bytes() {}
 
-    static String text(long bytes) {
+    /** As in 12.5 GB. */
+    public static String text(long bytes) {
         if (bytes == Long.MAX_VALUE) {
             return "unlimited";
         }

@@ -27,6 +27,7 @@ import org.shardloom.kernels.tensor.Tensor;
  */
 public final class CudaDevice implements Device {
     private final Calls calls;
+    private final CudaMemory driverMemory;
     private final CachingAllocator memory;
     private final PinnedMemory pinned;
     private final Events events;
@@ -55,7 +56,8 @@ public final class CudaDevice implements Device {
             calls.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, device), "cuDevicePrimaryCtxRetain", index);
             open.push(() -> calls.check(JCudaDriver.cuDevicePrimaryCtxRelease(device), "cuDevicePrimaryCtxRelease"));
             calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
-            memory = opened(new CachingAllocator(new CudaMemory(calls, context), caches()));
+            driverMemory = new CudaMemory(calls, context);
+            memory = opened(new CachingAllocator(driverMemory, caches()));
             pinned = opened(new PinnedMemory(calls, context));
             events = opened(new Events(calls, context));
             stream = opened(new Stream(calls, context, memory, pinned, events, images.image(architecture(device))));
@@ -187,6 +189,11 @@ public final class CudaDevice implements Device {
     /** The stream that collectives run in. */
     public CommunicationStream communication() {
         return communication;
+    }
+
+    /** Bytes of the device's memory that nobody has, neither this process nor another. */
+    public long freeBytes() {
+        return driverMemory.freeBytes();
     }
 
     /** A new clock for what runs in the compute stream. */

@@ -49,6 +49,14 @@ final class CudaMemory implements CachingAllocator.Source {
                 : calls.device();
     }
 
+    /** Bytes that the driver has left. */
+    long freeBytes() {
+        enter();
+        long[] left = new long[1];
+        calls.check(JCudaDriver.cuMemGetInfo(left, new long[1]), "cuMemGetInfo");
+        return left[0];
+    }
+
     private void enter() {
         calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
     }

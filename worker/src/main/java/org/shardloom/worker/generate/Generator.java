@@ -3,6 +3,7 @@ package org.shardloom.worker.generate;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.Deque;
 import java.util.List;
 import java.util.Set;
@@ -99,9 +100,8 @@ public final class Generator {
         if (waiting.isEmpty()) {
             return;
         }
-        int capacity = waiting.stream().mapToInt(Sequence::mostInCache).max().orElseThrow();
-        long fit = limits.cacheBytes / ((capacity + model.adapters().prefixLength()) * model.cacheBytesPerToken());
-        Sequence[] places = new Sequence[(int) Math.max(1, Math.min(fit, Math.min(limits.sequences, waiting.size())))];
+        int capacity = capacity(waiting);
+        Sequence[] places = new Sequence[places(waiting.size(), capacity)];
         try (KeyValueCache cache = model.newCache(places.length, capacity)) {
             while (fill(places, waiting, cache)) {
                 step(places, cache);
@@ -113,6 +113,34 @@ public final class Generator {
                 }
             }
         }
+    }
+
+    /**
+     * Does of {@link #generate} what takes most memory: makes its cache, and reads the longest prompts together.
+     *
+     * @param maxNewTokens at least one
+     */
+    public void rehearse(List<int[]> prompts, int maxNewTokens) {
+        Deque<Sequence> waiting = new ArrayDeque<>();
+        prompts.stream()
+                .sorted(Comparator.comparingInt((int[] prompt) -> prompt.length).reversed())
+                .forEach(prompt -> waiting.add(new Sequence(0, prompt, new Sampler(options, 0), maxNewTokens)));
+        int capacity = capacity(waiting);
+        Sequence[] places = new Sequence[places(waiting.size(), capacity)];
+        try (KeyValueCache cache = model.newCache(places.length, capacity)) {
+            fill(places, waiting, cache);
+            step(places, cache);
+        }
+    }
+
+    private static int capacity(Deque<Sequence> waiting) {
+        return waiting.stream().mapToInt(Sequence::mostInCache).max().orElseThrow();
+    }
+
+    /** How many sequences there are at a time. */
+    private int places(int waiting, int capacity) {
+        long fit = limits.cacheBytes / ((capacity + model.adapters().prefixLength()) * model.cacheBytesPerToken());
+        return (int) Math.max(1, Math.min(fit, Math.min(limits.sequences, waiting)));
     }
 
     /**

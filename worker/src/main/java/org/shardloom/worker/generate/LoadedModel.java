@@ -2,15 +2,16 @@ package org.shardloom.worker.generate;
 
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.shardloom.kernels.cpu.CpuDevice;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
+import org.shardloom.kernels.plan.PlanDevice;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.worker.model.Adapters;
@@ -23,45 +24,43 @@ import org.shardloom.worker.model.LayerCall;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.model.Prefix;
 import org.shardloom.worker.model.TunedModel;
-import org.shardloom.worker.model.UnitSpec;
-import org.shardloom.worker.model.UnitView;
+import org.shardloom.worker.zero.WholeParameters;
 
-/** A whole model in one process, in fp32, for forward passes. One thread. */
+/** A whole model in one process, for forward passes. One thread. */
 public final class LoadedModel implements TokenModel, AutoCloseable {
-    private static final DType DTYPE = DType.F32;
-    private final CpuDevice device;
+    private final Device device;
+    private final DType dtype;
     private final Decoder decoder;
-    private final Memory memory;
+    private final WholeParameters parameters;
     private final int positions;
-    private final List<UnitView> units = new ArrayList<>();
-    private final BlockView[] blocks;
+    /** What else goes with the model. */
+    private AutoCloseable own = () -> {};
 
-    private LoadedModel(TunedModel model, int threads, int positions) {
-        this.device = new CpuDevice(threads);
+    private LoadedModel(TunedModel model, Device device, DType dtype, int positions) {
+        this.device = device;
+        this.dtype = dtype;
         this.positions = positions;
         this.decoder = new Decoder(model, device, positions);
-        this.memory = device.memory(Purpose.PARAMETERS);
-        for (UnitSpec unit : model.units()) {
-            Tensor flat = memory.allocate(DTYPE, unit.elements());
-            device.ops().zero(flat);
-            units.add(new UnitView(unit, flat));
-        }
-        this.blocks = new BlockView[model.blockCount() + 1];
-        for (int b = 0; b < blocks.length; b++) {
-            blocks[b] = new BlockView(
-                    Arrays.stream(model.unitsOf(b)).mapToObj(units::get).toList());
+        try {
+            this.parameters = new WholeParameters(model, device, dtype);
+        } catch (RuntimeException e) {
+            decoder.close();
+            throw e;
         }
     }
 
     /**
      * Reads a model.
      *
+     * @param device outlives the model
+     * @param dtype of weights, activations, keys and values, but for what a tuning method adds, which is fp32, and a base that it has
+     *     quantised, which stays in NF4
      * @param positions longest sequence that will be seen
      */
-    public static LoadedModel open(ModelSource files, int threads, int positions) throws IOException {
-        LoadedModel model = new LoadedModel(files.model(), threads, positions);
+    public static LoadedModel open(ModelSource files, Device device, DType dtype, int positions) throws IOException {
+        LoadedModel model = new LoadedModel(files.model(), device, dtype, positions);
         try {
-            files.fill(unit -> model.units.get(unit).flat());
+            files.fill(model.parameters);
             return model;
         } catch (IOException | RuntimeException e) {
             model.close();
@@ -69,11 +68,38 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
         }
     }
 
-    /** Reads whatever {@link ModelSource#of} knows. */
+    /**
+     * Reads a model in fp32, for this host's processors.
+     *
+     * @param positions longest sequence that will be seen
+     */
+    public static LoadedModel open(ModelSource files, int threads, int positions) throws IOException {
+        CpuDevice device = new CpuDevice(threads);
+        try {
+            LoadedModel model = open(files, device, DType.F32, positions);
+            model.own = device;
+            return model;
+        } catch (IOException | RuntimeException e) {
+            device.close();
+            throw e;
+        }
+    }
+
+    /** Reads whatever {@link ModelSource#of} knows, in fp32, for this host's processors. */
     public static LoadedModel open(Path directory, int threads, int positions) throws IOException {
         try (ModelSource files = ModelSource.of(directory, null)) {
             return open(files, threads, positions);
         }
+    }
+
+    /** A model on a device that computes nothing, without its weights. */
+    static LoadedModel onPaper(TunedModel model, PlanDevice device, DType dtype, int positions) {
+        return new LoadedModel(model, device, dtype, positions);
+    }
+
+    /** What its parameters take. */
+    long parameterBytes() {
+        return parameters.bytes();
     }
 
     @Override
@@ -105,15 +131,15 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
                     + " tokens, expected at least one of 1 to " + positions);
         }
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
-            Tensor prefix = decoder.prefixKeysValues(blocks[decoder.model().prefixBlock()], DTYPE, scope);
+            Tensor prefix = with(decoder.model().prefixBlock(), block -> decoder.prefixKeysValues(block, dtype, scope));
             return new KeyValueCache(
-                    config(), device, DTYPE, slots, capacity + adapters().virtualTokens(), prefix);
+                    config(), device, dtype, slots, capacity + adapters().virtualTokens(), prefix);
         }
     }
 
     @Override
     public long cacheBytesPerToken() {
-        return config().layers() * config().attention().cacheWidth() * DTYPE.bytes;
+        return config().layers() * config().attention().cacheWidth() * dtype.bytes;
     }
 
     @Override
@@ -167,7 +193,11 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
             BatchOnDevice inputs = decoder.inputs(scope, batch, false);
             Tensor x = stream(decoder, inputs, cache, scope);
             IndexTensor indices = Inputs.indices(device, scope, rows);
-            float[] flat = Inputs.toFloats(device, decoder.logits(head(), blocks[0], x, indices, scope));
+            float[] flat = with(
+                    0,
+                    embedding -> with(
+                            head(),
+                            head -> Inputs.toFloats(device, decoder.logits(head, embedding, x, indices, scope))));
             float[][] result = new float[rows.length][config().vocabulary()];
             for (int i = 0; i < rows.length; i++) {
                 System.arraycopy(flat, i * config().vocabulary(), result[i], 0, config().vocabulary());
@@ -180,12 +210,22 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
     public double loss(PackedBatch batch) {
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
             BatchOnDevice inputs = decoder.inputs(scope, batch, false);
-            return decoder.loss(head(), blocks[0], inputs, stream(decoder, inputs, null, scope));
+            Tensor x = stream(decoder, inputs, null, scope);
+            return with(0, embedding -> with(head(), head -> decoder.loss(head, embedding, inputs, x)));
         }
     }
 
-    private BlockView head() {
-        return blocks[config().layers() + 1];
+    private int head() {
+        return config().layers() + 1;
+    }
+
+    /** Computes with a block's parameters. */
+    private <T> T with(int block, Function<BlockView, T> computation) {
+        try {
+            return computation.apply(parameters.gather(block));
+        } finally {
+            parameters.release(block);
+        }
     }
 
     /** [T, H] after the last layer. */
@@ -193,16 +233,22 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
         PackedBatch batch = inputs.host();
         Prefix prefix = cache != null
                 ? null
-                : decoder.prefix(blocks[decoder.model().prefixBlock()], batch, DTYPE, false, scope);
-        Tensor x = scope.allocate(DTYPE, batch.tokens(), config().hidden());
-        Tensor y = scope.allocate(DTYPE, batch.tokens(), config().hidden());
-        decoder.embed(blocks[0], inputs, x);
+                : with(decoder.model().prefixBlock(), block -> decoder.prefix(block, batch, dtype, false, scope));
+        Tensor x = scope.allocate(dtype, batch.tokens(), config().hidden());
+        Tensor y = scope.allocate(dtype, batch.tokens(), config().hidden());
+        Tensor embedded = x;
+        with(0, embedding -> {
+            decoder.embed(embedding, inputs, embedded);
+            return null;
+        });
         for (int layer = 0; layer < config().layers(); layer++) {
             LayerCall call = cache != null
                     ? new LayerCall(layer, inputs, cache.layer(layer))
                     : new LayerCall(layer, inputs, prefix, 0);
             try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
-                decoder.layer(blocks[layer + 1], call, x, kept, y);
+                decoder.layer(parameters.gather(layer + 1), call, x, kept, y);
+            } finally {
+                parameters.release(layer + 1);
             }
             Tensor swap = x;
             x = y;
@@ -213,8 +259,12 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
 
     @Override
     public void close() {
-        memory.close();
+        parameters.close();
         decoder.close();
-        device.close();
+        try {
+            own.close();
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
     }
 }

@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.config.Precision;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.worker.checkpoint.Checkpoint;
 import org.shardloom.worker.checkpoint.CheckpointTensors;
@@ -27,9 +28,12 @@ import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.tuning.TuningException;
 import org.shardloom.worker.weights.OverlaidSource;
 import org.shardloom.worker.weights.TensorSource;
+import org.shardloom.worker.weights.WeightDtype;
 import org.shardloom.worker.weights.WeightsDirectory;
+import org.shardloom.worker.weights.WeightsException;
 import org.shardloom.worker.zero.MasterWeights;
 import org.shardloom.worker.zero.Nf4Source;
+import org.shardloom.worker.zero.WholeParameters;
 import org.shardloom.worker.zero.ZeroEngine;
 
 /**
@@ -45,6 +49,7 @@ public final class ModelSource implements Closeable {
     private Path tokenizer;
     private Optional<TrainedAs> trainedAs = Optional.empty();
     private TensorSource weights;
+    private Precision precision;
 
     private ModelSource() {}
 
@@ -80,12 +85,11 @@ public final class ModelSource implements Closeable {
     private void openAdapter(Path directory, Path base) throws IOException {
         AdapterFiles.Description description = AdapterFiles.read(directory);
         Path under = existing(base != null ? base : description.base(), directory + " is an adapter of the model");
-        model = tuned(ModelConfigReader.read(under), plain(description.method()), directory, under);
-        TensorSource files = openModel(under, model.config());
-        TensorSource below = asTrainedOn(files, model.config(), description.method());
+        model = tuned(ModelConfigReader.read(under), description.method(), directory, under);
+        TensorSource below = openModel(under, model.config());
         TensorSource adapter = opened(WeightsDirectory.openAdapter(directory));
         requireFits(model, adapter, directory);
-        BaseSamples.requireSame(directory, files, under);
+        BaseSamples.requireSame(directory, below, under);
         weights = new OverlaidSource(below, adapter);
         modelDirectory = under;
         trainedAs = TrainedAs.read(directory);
@@ -125,12 +129,13 @@ public final class ModelSource implements Closeable {
                 .config();
         DecoderConfig config =
                 ModelConfigReader.parse(checkpoint.manifest().getModelConfigJson(), directory.resolve("manifest.pb"));
-        model = Tuning.of(config, plain(job.method().tuning()));
+        model = Tuning.of(config, job.method().tuning());
         checkpoint.requireUnits(ZeroEngine.planOf(model.trained(), 1).units());
         weights = new CheckpointTensors(checkpoint, model.trained());
         modelDirectory = job.model().path();
         tokenizer = job.tokenizer();
         trainedAs = TrainedAs.of(job);
+        precision = job.precision();
         if (model.units().stream().allMatch(UnitSpec::trained)) {
             refuseBase(directory, base);
             return;
@@ -138,15 +143,7 @@ public final class ModelSource implements Closeable {
         modelDirectory = existing(
                 base != null ? base : modelDirectory,
                 directory + " is a checkpoint of a run that began from the model");
-        weights = new OverlaidSource(
-                asTrainedOn(
-                        openModel(modelDirectory, config), config, job.method().tuning()),
-                weights);
-    }
-
-    /** The method over a base that is not quantised: here values are rounded as they are read. */
-    private static TuningMethod plain(TuningMethod method) {
-        return method instanceof TuningMethod.Lora lora ? lora.over(TuningMethod.Quantization.NONE) : method;
+        weights = new OverlaidSource(openModel(modelDirectory, config), weights);
     }
 
     /** A base model as adapters have seen it in training: with what NF4 left of its matrices, where it was quantised. */
@@ -173,8 +170,23 @@ public final class ModelSource implements Closeable {
     /** A model's own weights, which fit the configuration. */
     private TensorSource openModel(Path directory, DecoderConfig config) throws IOException {
         TensorSource source = opened(WeightsDirectory.open(directory));
-        MasterWeights.check(DecoderUnits.of(config), source, directory.toString());
+        List<UnitSpec> units = DecoderUnits.of(config);
+        MasterWeights.check(units, source, directory.toString());
+        if (precision == null) {
+            precision = precisionOf(source, units);
+        }
         return source;
+    }
+
+    /** That of the matrices in the files. */
+    private static Precision precisionOf(TensorSource source, List<UnitSpec> units) throws WeightsException {
+        WeightDtype dtype = source.info(
+                        units.get(1).parameter("qkv.weight").sources().get(0).name())
+                .dtype();
+        if (dtype == WeightDtype.BF16) {
+            return Precision.BF16;
+        }
+        return dtype == WeightDtype.F16 ? Precision.FP16 : Precision.FP32;
     }
 
     private <T extends Closeable> T opened(T file) {
@@ -185,6 +197,11 @@ public final class ModelSource implements Closeable {
     /** The model as it was trained. */
     public TunedModel model() {
         return model;
+    }
+
+    /** That of the model's files, or for a checkpoint that of its training. */
+    public Precision precision() {
+        return precision;
     }
 
     /** Where its configuration is. */
@@ -202,9 +219,9 @@ public final class ModelSource implements Closeable {
         return trainedAs;
     }
 
-    /** Reads every unit whole. */
-    void fill(MasterWeights.Slices slices) throws IOException {
-        MasterWeights.load(model.units(), ZeroEngine.planOf(model.units(), 1), 0, weights, slices);
+    /** Reads all of it. */
+    void fill(WholeParameters parameters) throws IOException {
+        parameters.load(weights);
     }
 
     private void closeAfter(Exception failure) {

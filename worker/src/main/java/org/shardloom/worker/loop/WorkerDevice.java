@@ -2,6 +2,7 @@ package org.shardloom.worker.loop;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalLong;
 import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cuda.CachedImages;
@@ -14,8 +15,8 @@ import org.shardloom.protocol.config.JobConfig;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** What a worker computes on, from the beginning of its process to the end: the processors, or a GPU of its own. */
-final class WorkerDevice implements AutoCloseable {
+/** What a process computes on, from its beginning to its end: the processors, or a GPU of its own among the workers of this host. */
+public final class WorkerDevice implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(WorkerDevice.class);
 
     private final Device device;
@@ -34,13 +35,27 @@ final class WorkerDevice implements AutoCloseable {
      */
     static WorkerDevice open(JobConfig job, int threads) {
         if (job.device() != DeviceChoice.CUDA) {
-            return new WorkerDevice(new CpuDevice(threads), null);
+            return ofProcessors(threads);
         }
         if (job.workers() > 1) {
             NcclCollectives.problem().ifPresent(problem -> {
                 throw new IllegalStateException(problem);
             });
         }
+        return ofGpu();
+    }
+
+    /** So many threads of the host's processors. */
+    public static WorkerDevice ofProcessors(int threads) {
+        return new WorkerDevice(new CpuDevice(threads), null);
+    }
+
+    /**
+     * The first GPU that no other process of ours has, and that can be opened.
+     *
+     * @throws CudaException in one line, when there is none
+     */
+    public static WorkerDevice ofGpu() {
         List<GpuClaim> unusable = new ArrayList<>();
         CudaException failure = null;
         try {
@@ -67,8 +82,13 @@ final class WorkerDevice implements AutoCloseable {
         }
     }
 
-    Device get() {
+    public Device get() {
         return device;
+    }
+
+    /** What is left of a GPU's own memory; empty of processors, whose memory is the host's. */
+    public OptionalLong freeGpuBytes() {
+        return device instanceof CudaDevice gpu ? OptionalLong.of(gpu.freeBytes()) : OptionalLong.empty();
     }
 
     @Override

@@ -14,6 +14,11 @@ final class BlockStore {
     private final int[][] unitsOf;
     private final int[] trained;
 
+    /**
+     * Over the two.
+     *
+     * @param gradients null where only forward passes are made
+     */
     BlockStore(TunedModel model, ParameterStore parameters, GradientStore gradients) {
         this.model = model;
         this.parameters = parameters;
