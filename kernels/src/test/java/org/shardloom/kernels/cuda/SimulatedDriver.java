@@ -46,6 +46,7 @@ public final class SimulatedDriver {
         slow(-1, 0);
         hangCollective(0);
         stallCollective(0);
+        hangEnd(0);
         ncclVersion(22304);
         configure(devices, bytesPerDevice, seed, longestDelayMicros);
     }
@@ -105,6 +106,15 @@ public final class SimulatedDriver {
 
     /** NCCL never gets further with the k-th collective from now on than to say that it is in progress; 0 for none. */
     public static native void stallCollective(long k);
+
+    /**
+     * The call that gives up or gives back the k-th of this process's NCCL communicators from now on does not come back; 0 for none. Those
+     * that hang already go on.
+     */
+    public static native void hangEnd(long k);
+
+    /** NCCL communicators that this process has aborted so far. */
+    public static native long aborts();
 
     /** What NCCL says its version is. */
     public static native void ncclVersion(int version);

@@ -8,10 +8,13 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
 import org.shardloom.kernels.collective.Meeting;
@@ -160,6 +163,54 @@ class NcclAbortTest {
         });
     }
 
+    /** Who closes the group is not held up for ever, and what NCCL may still use is not given away. */
+    @OnlySimulated("an abort that never comes back")
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void anEndThatDoesNotComeBackLosesTheDevice(boolean aborted) {
+        Meeting meeting = new Meeting(2, LIMIT);
+        CudaDevice device = devices.of(0);
+        String call = aborted ? "ncclCommAbort" : "ncclCommDestroy";
+        long own = device.statistics().currentBytes();
+        NcclCollectives[] groups = new NcclCollectives[2];
+        Ranks.run(2, rank -> groups[rank] = join(meeting, rank, rank, LIMIT, new AbortSignal()));
+        SimulatedDriver.hangEnd(1);
+        if (aborted) {
+            groups[0].abort("enough");
+        }
+        long start = System.nanoTime();
+        groups[0].close();
+        long millis = (System.nanoTime() - start) / 1_000_000;
+        assertTrue(millis >= 10_000 && millis < 13_000, millis + " ms");
+        assertEquals(Optional.of("cuda:0: " + call + " has not come back within 10000 ms"), device.lost());
+        assertTrue(device.statistics().currentBytes() > own, "memory that NCCL may still use is given back");
+        SimulatedDriver.hangEnd(0);
+        groups[1].abort("enough");
+        groups[1].close();
+        assertEquals(Optional.empty(), devices.of(1).lost());
+        devices.expectLost(0);
+    }
+
+    /** NCCL's own end is for ranks that are through with each other. */
+    @OnlySimulated("how a communicator has ended")
+    @Test
+    void onlyAGroupThatHasFailedIsAborted() {
+        for (boolean fails : new boolean[] {false, true}) {
+            Meeting meeting = new Meeting(2, LIMIT);
+            long before = SimulatedDriver.aborts();
+            Ranks.run(2, rank -> {
+                try (NcclCollectives group = join(meeting, rank, rank, LIMIT, new AbortSignal())) {
+                    group.barrier().await();
+                    if (fails) {
+                        group.abort("enough");
+                    }
+                }
+                return null;
+            });
+            assertEquals(fails ? 2 : 0, SimulatedDriver.aborts() - before);
+        }
+    }
+
     @Test
     void whatWasOverBeforeAFailureStaysGood() {
         Meeting meeting = new Meeting(2, LIMIT);
@@ -193,12 +244,12 @@ class NcclAbortTest {
     @OnlySimulated("the version of NCCL")
     @Test
     void anNcclThatIsTooOldIsRefusedByAllRanks() {
-        SimulatedDriver.ncclVersion(21705);
+        SimulatedDriver.ncclVersion(21806);
         Meeting meeting = new Meeting(2, LIMIT);
         Ranks.run(2, rank -> {
             CollectiveException e =
                     assertThrows(CollectiveException.class, () -> join(meeting, rank, rank, LIMIT, new AbortSignal()));
-            assertEquals("rank 0: NCCL 2.17.5 is too old, 2.18.0 is the oldest that will do", e.getMessage());
+            assertEquals("rank 0: NCCL 2.18.6 is too old, 2.19.1 is the oldest that will do", e.getMessage());
             return null;
         });
     }
