@@ -215,7 +215,7 @@ class CudaRunIT {
         json.writeValue(model.resolve("config.json").toFile(), config.put("ffn_hidden_size", 4096));
         try (CleanRoom room = new CleanRoom(directory)) {
             String text = room.startIn(
-                            environment(2, 100 << 20),
+                            environment(2, 132 << 20),
                             "start.sh",
                             "--config",
                             job.toString(),

@@ -54,6 +54,21 @@ final class Stream implements AutoCloseable {
         return new Memory(memory, Purpose.WORKSPACE);
     }
 
+    /** Memory for what stays to the device's end. */
+    Memory lastingWorkspace() {
+        return new Memory(memory.lasting(), Purpose.WORKSPACE);
+    }
+
+    /** Gives the driver what the allocator keeps for others. */
+    void trim() {
+        memory.trim();
+    }
+
+    /** For messages: what holds the device's memory. */
+    String memoryText() {
+        return memory.describe();
+    }
+
     static String suffix(DType dtype) {
         return switch (dtype) {
             case F32 -> "_f32";

@@ -119,7 +119,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         return new Memory.Allocator() {
             @Override
             public long allocate(long bytes, Purpose purpose) {
-                return CachingAllocator.this.allocate(bytes, purpose, false);
+                return CachingAllocator.this.allocate(bytes, purpose, poolOf(bytes, purpose), false);
             }
 
             @Override
@@ -127,6 +127,27 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
                 CachingAllocator.this.release(address, bytes, purpose);
             }
         };
+    }
+
+    /** The same memory, for what stays whatever its purpose is: not among what comes and goes. */
+    public Memory.Allocator lasting() {
+        return new Memory.Allocator() {
+            @Override
+            public long allocate(long bytes, Purpose purpose) {
+                return CachingAllocator.this.allocate(bytes, purpose, Pool.LASTING, true);
+            }
+
+            @Override
+            public void release(long address, long bytes, Purpose purpose) {
+                CachingAllocator.this.release(address, bytes, purpose);
+            }
+        };
+    }
+
+    /** For messages: whose memory it is, and what holds it. */
+    public synchronized String describe() {
+        return "%s; in use: %s, %d bytes in all, %d reserved"
+                .formatted(source.describe(), statistics.currentByPurpose(), statistics.currentBytes(), reserved);
     }
 
     @Override
@@ -142,12 +163,15 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
 
     @Override
     public long allocate(long bytes, Purpose purpose) {
-        return allocate(bytes, purpose, true);
+        return allocate(bytes, purpose, poolOf(bytes, purpose), true);
     }
 
-    private synchronized long allocate(long bytes, Purpose purpose, boolean counted) {
+    private static Pool poolOf(long bytes, Purpose purpose) {
+        return pool(rounded(bytes, GRANULE), purpose);
+    }
+
+    private synchronized long allocate(long bytes, Purpose purpose, Pool pool, boolean counted) {
         long size = rounded(bytes, GRANULE);
-        Pool pool = pool(size, purpose);
         Block block = best(pool, size);
         if (block == null) {
             block = segment(pool, size);
@@ -157,14 +181,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
             block = segment(pool, size);
         }
         if (block == null) {
-            throw new OutOfMemoryException("no room for %d bytes of %s on %s; in use: %s, %d bytes in all, %d reserved"
-                    .formatted(
-                            bytes,
-                            purpose,
-                            source.describe(),
-                            statistics.currentByPurpose(),
-                            statistics.currentBytes(),
-                            reserved));
+            throw new OutOfMemoryException("no room for %d bytes of %s on %s".formatted(bytes, purpose, describe()));
         }
         block = cut(block, size);
         block.free = false;

@@ -47,6 +47,7 @@ public final class SimulatedDriver {
         hangCollective(0);
         stallCollective(0);
         hangEnd(0);
+        failProducts(0);
         ncclVersion(22304);
         configure(devices, bytesPerDevice, seed, longestDelayMicros);
     }
@@ -79,6 +80,9 @@ public final class SimulatedDriver {
 
     /** The k-th allocation from now on fails, as if memory had run out; 0 for none. */
     static native void failAllocation(long k);
+
+    /** cuBLAS finds no memory for so many products from now on. */
+    static native void failProducts(long count);
 
     /** The k-th launch from now on fails, and all calls after it, as a device does whose kernel has failed; 0 for none. */
     static native void failLaunch(long k);
