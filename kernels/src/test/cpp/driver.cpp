@@ -47,6 +47,7 @@ API cuCtxGetDevice(int* device) {
 }
 API cuDeviceTotalMem_v2(size_t* bytes, int device) { *bytes = world().devices.at(device)->limit; return OK; }
 API cuDeviceGetAttribute(int* value, int attribute, int) {
+    if (attribute == setting("SHARDLOOM_SIM_FAIL_ATTRIBUTE", -1)) return 999;
     switch (attribute) {
         case 16: *value = 4; break;          // multiprocessors
         case 75: *value = 8; break;          // compute capability, major

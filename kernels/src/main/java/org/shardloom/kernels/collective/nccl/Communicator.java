@@ -11,6 +11,8 @@ import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.IntSupplier;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.nccl;
 import org.bytedeco.cuda.nccl.ncclComm;
@@ -95,7 +97,7 @@ final class Communicator {
             config.blocking(0).cgaClusterSize(UNDEFINED).minCTAs(UNDEFINED).maxCTAs(UNDEFINED);
             config.netName(null).splitShare(UNDEFINED);
             communicator.call(
-                    "ncclCommInitRankConfig",
+                    () -> "ncclCommInitRankConfig of rank " + rank + " of " + size,
                     () -> nccl.ncclCommInitRankConfig(communicator.handle, size, unique, rank, config));
             return communicator;
         } catch (RuntimeException e) {
@@ -106,21 +108,21 @@ final class Communicator {
 
     void allGather(long to, long from, long bytes) {
         call(
-                "ncclAllGather",
+                () -> "ncclAllGather of " + bytes + " bytes from each of " + size + " ranks",
                 () -> nccl.ncclAllGather(pointer(from), pointer(to), bytes, nccl.ncclInt8, handle, nativeStream));
     }
 
     void broadcast(long address, long bytes, int root) {
         Pointer operand = pointer(address);
         call(
-                "ncclBroadcast",
+                () -> "ncclBroadcast of " + bytes + " bytes from rank " + root,
                 () -> nccl.ncclBroadcast(operand, operand, bytes, nccl.ncclInt8, root, handle, nativeStream));
     }
 
     /** to: fp32 [n], from: fp32 [size * n]. */
     void reduceScatter(long to, long from, long n) {
         call(
-                "ncclReduceScatter",
+                () -> "ncclReduceScatter of " + n + " fp32 to each of " + size + " ranks",
                 () -> nccl.ncclReduceScatter(
                         pointer(from), pointer(to), n, nccl.ncclFloat32, nccl.ncclSum, handle, nativeStream));
     }
@@ -129,7 +131,7 @@ final class Communicator {
     void allReduce(long address, long n) {
         Pointer operand = pointer(address);
         call(
-                "ncclAllReduce",
+                () -> "ncclAllReduce of " + n + " fp32 over " + size + " ranks",
                 () -> nccl.ncclAllReduce(operand, operand, n, nccl.ncclFloat32, nccl.ncclSum, handle, nativeStream));
     }
 
@@ -157,7 +159,7 @@ final class Communicator {
     }
 
     private void moveAtOnce(List<Move> moves) {
-        call("ncclGroupEnd of " + moves.size() + " moves", () -> {
+        call(() -> "ncclGroupEnd of " + text(moves), () -> {
             int result = nccl.ncclGroupStart();
             if (result != nccl.ncclSuccess) {
                 return result;
@@ -173,6 +175,12 @@ final class Communicator {
         });
     }
 
+    private static String text(List<Move> moves) {
+        return moves.stream()
+                .map(m -> m.bytes + " bytes " + (m.send ? "to" : "from") + " rank " + m.peer)
+                .collect(Collectors.joining(", "));
+    }
+
     private int one(Move move) {
         Pointer operand = pointer(move.address);
         return move.send
@@ -185,19 +193,19 @@ final class Communicator {
     }
 
     /** Issues one call and follows it until NCCL has taken it. */
-    private void call(String name, IntSupplier body) {
+    private void call(Supplier<String> name, IntSupplier body) {
         call(name, limitNanos, body);
     }
 
-    private void call(String name, long nanos, IntSupplier body) {
+    private void call(Supplier<String> name, long nanos, IntSupplier body) {
         turn.lock();
         try {
-            failure.check(name);
+            check(name);
             stream.enter();
             long deadline = System.nanoTime() + nanos;
             int result = body.getAsInt();
             for (int tries = 0; result == nccl.ncclInProgress; tries++) {
-                failure.check(name);
+                check(name);
                 if (System.nanoTime() > deadline) {
                     throw failed(name, "has not ended within " + nanos / 1_000_000 + " ms");
                 }
@@ -208,16 +216,23 @@ final class Communicator {
                 result = state();
             }
             if (result != nccl.ncclSuccess) {
-                throw failed(name, NcclLibrary.text(result) + lastError(handle));
+                throw failed(name, "failed: " + NcclLibrary.text(result) + lastError(handle));
             }
         } finally {
             turn.unlock();
         }
     }
 
-    private CollectiveException failed(String name, String what) {
-        failure.set(name + " " + what);
-        return failure.of(name);
+    private void check(Supplier<String> name) {
+        if (failure.reason() != null) {
+            throw failure.of(name.get());
+        }
+    }
+
+    /** The call in full is part of the reason. */
+    private CollectiveException failed(Supplier<String> name, String what) {
+        failure.set(name.get() + " on " + stream.device() + " " + what);
+        return failure.of("NCCL");
     }
 
     /** The state NCCL says the communicator is in. */
@@ -259,7 +274,7 @@ final class Communicator {
      */
     boolean close() {
         long limit = Math.min(limitNanos, TimeUnit.MILLISECONDS.toNanos(PARTING_MILLIS));
-        call("ncclCommFinalize", limit, () -> nccl.ncclCommFinalize(handle));
+        call(() -> "ncclCommFinalize", limit, () -> nccl.ncclCommFinalize(handle));
         turn.lock();
         try {
             gone = true;

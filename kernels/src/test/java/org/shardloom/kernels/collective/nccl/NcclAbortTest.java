@@ -17,6 +17,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
+import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Meeting;
 import org.shardloom.kernels.collective.Ranks;
 import org.shardloom.kernels.cuda.CudaDevice;
@@ -121,13 +122,39 @@ class NcclAbortTest {
                     CollectiveException e = assertThrows(CollectiveException.class, pending::await);
                     assertTrue(System.nanoTime() - start < 1_400_000_000L);
                     assertEquals(
-                            "rank 0, broadcast: " + (abort ? "enough" : "ncclBroadcast has not ended within 700 ms"),
+                            "rank 0, broadcast: "
+                                    + (abort
+                                            ? "enough"
+                                            : "ncclBroadcast of 4000 bytes from rank 0 on cuda:0 has not ended within 700 ms"),
                             e.getMessage());
                     aborter.join();
                 }
                 return null;
             });
         }
+    }
+
+    @OnlySimulated("a call that NCCL does not take")
+    @Test
+    void movesThatNcclDoesNotTakeAreNamed() {
+        Meeting meeting = new Meeting(2, LIMIT);
+        Ranks.run(2, rank -> {
+            try (NcclCollectives group = join(meeting, rank, rank, Duration.ofMillis(700), new AbortSignal());
+                    Memory memory = devices.of(rank).memory(Purpose.GRADIENTS)) {
+                if (rank == 1) {
+                    SimulatedDriver.stallCollective(1);
+                    Tensor to = memory.allocate(DType.F32, 5), from = memory.allocate(DType.BF16, 3);
+                    Pending pending = group.exchange(
+                            List.of(new Collectives.Move(0, from)), List.of(new Collectives.Move(0, to)));
+                    CollectiveException e = assertThrows(CollectiveException.class, pending::await);
+                    assertEquals(
+                            "rank 1, exchange: ncclGroupEnd of 6 bytes to rank 0, 20 bytes from rank 0 on cuda:1 has not"
+                                    + " ended within 700 ms",
+                            e.getMessage());
+                }
+            }
+            return null;
+        });
     }
 
     private static void pause(long millis) {
@@ -267,7 +294,10 @@ class NcclAbortTest {
             long start = System.nanoTime();
             CollectiveException e = assertThrows(
                     CollectiveException.class, () -> join(meeting, 0, 0, Duration.ofMillis(700), new AbortSignal()));
-            assertTrue(e.getMessage().contains("ncclCommInitRankConfig has not ended within 700 ms"), e.getMessage());
+            assertTrue(
+                    e.getMessage()
+                            .contains("ncclCommInitRankConfig of rank 0 of 2 on cuda:0 has not ended within 700 ms"),
+                    e.getMessage());
             assertTrue(System.nanoTime() - start < 2_000_000_000L);
             return null;
         });
