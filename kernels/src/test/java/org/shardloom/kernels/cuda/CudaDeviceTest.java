@@ -163,6 +163,21 @@ class CudaDeviceTest {
         assertEquals(List.of(), SimulatedDriver.reports());
     }
 
+    /** Loading one in the middle of a step might hold up the device. */
+    @OnlySimulated("when kernels are loaded")
+    @Test
+    void kernelsAreLoadedWithTheDevice() {
+        SimulatedDriver.start(1, 64 * MEGABYTE, 1, 0);
+        try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
+                Memory memory = device.memory(Purpose.ACTIVATIONS)) {
+            long before = SimulatedDriver.lateLoads();
+            Tensor x = Inputs.floats(device, memory, new float[] {1, 2, 3}, 3);
+            device.ops().scale(x, 2);
+            assertArrayEquals(new float[] {2, 4, 6}, Inputs.toFloats(device, x));
+            assertEquals(before, SimulatedDriver.lateLoads());
+        }
+    }
+
     /** 2 and 3 of the driver: no memory, and not initialised. */
     @Test
     void everyLibraryHasCodesOfItsOwn() {

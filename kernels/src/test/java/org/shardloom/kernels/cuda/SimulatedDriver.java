@@ -96,6 +96,9 @@ public final class SimulatedDriver {
     /** Copies to or from host memory that is not page-locked. */
     public static native long pageableCopies();
 
+    /** Kernels that were loaded when they were first asked for, not with their module. */
+    static native long lateLoads();
+
     /** Waits for all of the device. */
     public static native long deviceWaits(int device);
 
