@@ -1,4 +1,6 @@
-// The functions of libcublas.so.12 that Shardloom calls: products as plain loops, in stream order.
+// The functions of libcublas.so.12 that Shardloom calls: products as plain loops, in stream order. Each writes to the workspace that it was
+// given; a product without one is reported.
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -6,11 +8,16 @@
 #include "simulation.h"
 
 #define API extern "C" __attribute__((visibility("default"))) int
-enum { F32 = 0, F16 = 2, BF16 = 14, NOT_INITIALIZED = 1, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15, COMPUTE_32F = 68 };
+enum { F32 = 0, F16 = 2, BF16 = 14, NOT_INITIALIZED = 1, ALLOC_FAILED = 3, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15, COMPUTE_32F = 68 };
 extern "C" int cuLaunchHostFunc(void* stream, void (*f)(void*), void* data);
 extern "C" void simTouches(void* stream, const void* p, uint64_t bytes, int write, const char* what);
 
-struct Handle { void* stream = nullptr; };
+extern "C" int cuCtxGetDevice(int* device);
+extern "C" int simOperand(int device, uint64_t address, uint64_t bytes);
+extern "C" void simReport(const char* what);
+
+struct Handle { void* stream = nullptr; void* workspace = nullptr; size_t bytes = 0; };
+static std::atomic<long> productsWithoutMemory{0};
 
 static float at(const void* p, int type, int64_t i) {
     return type == F32 ? static_cast<const float*>(p)[i] : type == BF16 ? widen(static_cast<const bf16*>(p)[i]) : widen(static_cast<const half*>(p)[i]);
@@ -23,7 +30,12 @@ static void put(void* p, int type, int64_t i, float x) {
 
 API cublasCreate_v2(Handle** out) { *out = new Handle; return 0; }
 API cublasDestroy_v2(Handle* handle) { delete handle; return 0; }
-API cublasSetStream_v2(Handle* handle, void* stream) { handle->stream = stream; return 0; }
+API cublasSetStream_v2(Handle* handle, void* stream) { *handle = {stream}; return 0; }
+API cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t bytes) {
+    if (uint64_t(workspace) % 256) return INVALID_VALUE;
+    handle->workspace = workspace, handle->bytes = bytes;
+    return 0;
+}
 API cublasSetMathMode(Handle*, int) { return 0; }
 API cublasGetVersion_v2(Handle*, int* version) { *version = 120603; return 0; }
 
@@ -33,7 +45,13 @@ API cublasGemmEx(Handle* handle, int ta, int tb, int m, int n, int k, const void
     if (!handle) return NOT_INITIALIZED;
     if (m < 0 || n < 0 || k < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) return INVALID_VALUE;
     if (at_ != bt || (ct != at_ && ct != F32) || compute != COMPUTE_32F || (at_ != F32 && at_ != F16 && at_ != BF16)) return NOT_SUPPORTED;
+    if (productsWithoutMemory > 0 && productsWithoutMemory-- > 0) return ALLOC_FAILED;
+    int device = 0;
+    cuCtxGetDevice(&device);
+    const uint64_t workspace = uint64_t(handle->workspace);
+    if (!workspace || !simOperand(device, workspace, handle->bytes)) simReport("cublasGemmEx: no workspace, or one that is not there");
     if (m > 0 && n > 0) {
+        if (workspace) simTouches(handle->stream, handle->workspace, 1, 1, "cublasGemmEx");
         simTouches(handle->stream, a, 1, 0, "cublasGemmEx");
         simTouches(handle->stream, b, 1, 0, "cublasGemmEx");
         simTouches(handle->stream, c, 1, 1, "cublasGemmEx");
@@ -50,3 +68,5 @@ API cublasGemmEx(Handle* handle, int ta, int tb, int m, int n, int k, const void
     });
     return cuLaunchHostFunc(handle->stream, [](void* p) { auto* f = static_cast<std::function<void()>*>(p); (*f)(); delete f; }, task) ? EXECUTION_FAILED : 0;
 }
+
+extern "C" __attribute__((visibility("default"))) void Java_org_shardloom_kernels_cuda_SimulatedDriver_failProducts(void*, void*, int64_t k) { productsWithoutMemory = k; }

@@ -47,6 +47,7 @@ API cuCtxGetDevice(int* device) {
 }
 API cuDeviceTotalMem_v2(size_t* bytes, int device) { *bytes = world().devices.at(device)->limit; return OK; }
 API cuDeviceGetAttribute(int* value, int attribute, int) {
+    if (attribute == setting("SHARDLOOM_SIM_FAIL_ATTRIBUTE", -1)) return 999;
     switch (attribute) {
         case 16: *value = 4; break;          // multiprocessors
         case 75: *value = setting("SHARDLOOM_SIM_CAPABILITY", 80) / 10; break;  // compute capability, major
@@ -278,18 +279,42 @@ static unsigned sharedLimit(Device* device, const Kernel* kernel) {
     return limit == sharedLimits.end() ? USUAL_SHARED : limit->second;
 }
 
+/** As with lazy loading, which is the default: kernels of the module loaded last, and how many were only loaded when they were asked for. */
+static std::set<const Kernel*> loadedKernels;
+static std::atomic<int64_t> lateLoads{0};
+extern "C" __attribute__((visibility("default"))) int64_t Java_org_shardloom_kernels_cuda_SimulatedDriver_lateLoads(void*, void*) { return lateLoads; }
+API cuModuleGetFunctionCount(unsigned* count, void*) { *count = unsigned(kernels().size()); return OK; }
+API cuModuleEnumerateFunctions(const Kernel** out, unsigned count, void*) {
+    for (const Kernel& kernel : kernels()) {
+        if (count-- == 0) break;
+        *out++ = &kernel;
+    }
+    return OK;
+}
+API cuFuncLoad(const Kernel* kernel) {
+    std::lock_guard<std::mutex> lock(sharedMutex);
+    loadedKernels.insert(kernel);
+    return OK;
+}
+
 /** Any image stands for the kernels that g++ has compiled; they begin with the usual limits. */
 API cuModuleLoadData(void** module, const void* image) {
     DEVICE;
     std::lock_guard<std::mutex> lock(sharedMutex);
     for (const Kernel& kernel : kernels()) sharedLimits.erase({device, &kernel});
+    loadedKernels.clear();
     *module = const_cast<char*>("kernels");
     return image ? OK : INVALID_VALUE;
 }
 API cuModuleUnload(void*) { return OK; }
 API cuModuleGetFunction(const Kernel** out, void*, const char* name) {
     for (const Kernel& kernel : kernels()) {
-        if (strcmp(kernel.name, name) == 0) { *out = &kernel; return OK; }
+        if (strcmp(kernel.name, name) == 0) {
+            std::lock_guard<std::mutex> lock(sharedMutex);
+            if (loadedKernels.insert(&kernel).second) lateLoads++;
+            *out = &kernel;
+            return OK;
+        }
     }
     return NOT_FOUND;
 }

@@ -6,6 +6,7 @@
 //   SHARDLOOM_SIM_SEED           of the delays (1)
 //   SHARDLOOM_SIM_DELAY_MICROS   longest delay before each task of a stream (0)
 //   SHARDLOOM_SIM_FAIL_ALLOCATION, SHARDLOOM_SIM_FAIL_LAUNCH   the k-th of each process fails (0: none)
+//   SHARDLOOM_SIM_FAIL_ATTRIBUTE of a device: the driver does not tell (none)
 //   SHARDLOOM_SIM_LOSE           N:K:FILE: device N is gone from the K-th launch on, also for other processes: FILE says so
 //   SHARDLOOM_SIM_REPORT         a file that gets, when the process ends, a line for each fault and a last one; processes may share it
 #include "device.h"

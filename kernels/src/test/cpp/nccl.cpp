@@ -1,7 +1,8 @@
 // The functions of libnccl.so.2 that Shardloom calls, between threads and between processes of one host. Every operation is a task of the
 // stream it is given (cuLaunchHostFunc), in which the ranks send each other bytes through shared memory. Sums go around a ring, each rank's
 // part from the rank after it: not in rank order, and 16-bit sums are rounded at every hop.
-// Environment: SHARDLOOM_SIM_NCCL_VERSION (22304); SHARDLOOM_SIM_HANG_COLLECTIVE=k, whose k-th operation in this process never ends.
+// Environment: SHARDLOOM_SIM_NCCL_VERSION (22304); SHARDLOOM_SIM_HANG_COLLECTIVE=k, whose k-th operation in this process never ends;
+// SHARDLOOM_SIM_HANG_END=k, whose k-th ncclCommAbort or ncclCommDestroy in this process never comes back.
 #include "ncclworld.h"
 #include "simulation.h"
 #include <algorithm>
@@ -18,7 +19,11 @@ constexpr int UNDEFINED = -2147483647 - 1;
 static std::atomic<int> libraryVersion{getenv("SHARDLOOM_SIM_NCCL_VERSION") ? atoi(getenv("SHARDLOOM_SIM_NCCL_VERSION")) : 22304};
 static std::atomic<long> untilHang{getenv("SHARDLOOM_SIM_HANG_COLLECTIVE") ? atol(getenv("SHARDLOOM_SIM_HANG_COLLECTIVE")) : 0};
 
+static std::atomic<long> untilHangingEnd{getenv("SHARDLOOM_SIM_HANG_END") ? atol(getenv("SHARDLOOM_SIM_HANG_END")) : 0};
+
 static std::atomic<long> untilStall{0};
+/** Communicators that were aborted, and how often it was said anew which end hangs: those that hang then go on. */
+static std::atomic<long> aborts{0}, hangs{0};
 
 // ---- arithmetic
 
@@ -266,6 +271,12 @@ API ncclCommGetAsyncError(Comm* comm, int* error) {
     *error = comm->state->error ? comm->state->error.load() : comm->state->inProgress ? IN_PROGRESS : SUCCESS;
     return SUCCESS;
 }
+static void endsOrHangs() {
+    const long now = hangs;
+    if (untilHangingEnd > 0 && --untilHangingEnd == 0) {
+        while (hangs == now) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+}
 API ncclCommFinalize(Comm* comm) {
     if (int code = usable(comm, __func__)) return code;
     const std::shared_ptr<State> state = comm->state;
@@ -280,6 +291,7 @@ API ncclCommFinalize(Comm* comm) {
 }
 API ncclCommDestroy(Comm* comm) {
     if (int code = usable(comm, __func__)) return code;
+    endsOrHangs();
     if (comm->state->outstanding > 0) simReport("NCCL: ncclCommDestroy before all operations are over");
     comm->state->leave(FINISHED);
     forget(comm);
@@ -287,6 +299,8 @@ API ncclCommDestroy(Comm* comm) {
 }
 API ncclCommAbort(Comm* comm) {
     if (int code = check(comm, __func__)) return code;
+    aborts++;
+    endsOrHangs();
     comm->state->leave(ABORTED);
     forget(comm);
     return SUCCESS;
@@ -297,4 +311,6 @@ API ncclCommAbort(Comm* comm) {
 #define ENTRY(name) extern "C" __attribute__((visibility("default"))) void Java_org_shardloom_kernels_cuda_SimulatedDriver_##name
 ENTRY(hangCollective)(void*, void*, int64_t k) { untilHang = k; }
 ENTRY(stallCollective)(void*, void*, int64_t k) { untilStall = k; }
+ENTRY(hangEnd)(void*, void*, int64_t k) { untilHangingEnd = k, hangs++; }
+extern "C" __attribute__((visibility("default"))) int64_t Java_org_shardloom_kernels_cuda_SimulatedDriver_aborts(void*, void*) { return aborts; }
 ENTRY(ncclVersion)(void*, void*, int version) { libraryVersion = version; }

@@ -301,7 +301,7 @@ class ChecksTest {
         is(
                 Status.ERROR,
                 only(new NcclCheck(), wanting(2, two, nvml(), new Nccl(Optional.empty(), 21203))),
-                "NCCL 2.12.3 is too old: 2.18.0 is needed");
+                "NCCL 2.12.3 is too old: 2.19.1 is needed");
         is(Status.OK, only(new NcclCheck(), wanting(2, two, nvml(), NCCL)), "NCCL 2.23.4", "/dev/shm");
     }
 

@@ -62,7 +62,7 @@ class CudaRunIT {
 
     private Running start(CleanRoom room, Path job, String... more) throws IOException {
         return room.startIn(
-                environment(4, 2L << 30),
+                environment(4, 2L << 30, "SHARDLOOM_LOG=INFO"),
                 "start.sh",
                 Stream.concat(Stream.of("--config", job.toString(), "--device", "cuda"), Stream.of(more))
                         .toArray(String[]::new));
@@ -103,6 +103,7 @@ class CudaRunIT {
                 assertEquals(norms[i], step.path("grad_norm").asDouble(), 1e-3 * norms[i], "norm of step " + (i + 1));
             }
             assertTrue(Files.exists(room.output.resolve("final/config.json")));
+            assertNoAborts(room);
             assertNoFaults(workers);
             room.assertNoProcesses();
         }
@@ -133,6 +134,7 @@ class CudaRunIT {
                 assertTrue(devices.stream().allMatch(d -> d.matches("cuda:[0-3]")), devices.toString());
             }
             JsonNode before = awaitStep(room, run, 18);
+            assertNoAborts(room);
             long pid = room.commands
                     .status(room.output)
                     .path("workers")
@@ -172,13 +174,8 @@ class CudaRunIT {
                     .expect(0)
                     .output();
             assertTrue(Files.exists(lost), text);
-            StringBuilder said = new StringBuilder(text);
-            try (Stream<Path> logs = Files.list(room.output.resolve("logs"))) {
-                for (Path log : logs.toList()) {
-                    said.append(Files.readString(log));
-                }
-            }
-            assertTrue(said.toString().matches("(?s).*cuda:1: cu[^\\n]* returned 46.*"), said.toString());
+            String said = text + logs(room);
+            assertTrue(said.matches("(?s).*cuda:1: cu[^\\n]* returned 46.*"), said);
             assertLosses(room, 12);
             assertNoFaults(2); // that of the lost GPU has no peak to tell of
             room.assertNoProcesses();
@@ -222,7 +219,7 @@ class CudaRunIT {
         json.writeValue(model.resolve("config.json").toFile(), config.put("ffn_hidden_size", 4096));
         try (CleanRoom room = new CleanRoom(directory)) {
             String text = room.startIn(
-                            environment(2, 100 << 20),
+                            environment(2, 132 << 20),
                             "start.sh",
                             "--config",
                             job.toString(),
@@ -257,6 +254,23 @@ class CudaRunIT {
             assertFalse(Files.readString(report).matches("(?s).* peak [1-9].*"), "a GPU's memory was used");
             room.assertNoProcesses();
         }
+    }
+
+    private static String logs(CleanRoom room) throws IOException {
+        StringBuilder said = new StringBuilder();
+        try (Stream<Path> logs = Files.list(room.output.resolve("logs"))) {
+            for (Path log : logs.toList()) {
+                said.append(Files.readString(log));
+            }
+        }
+        return said.toString();
+    }
+
+    /** Groups have ended so far, if at all, with all their ranks. */
+    private static void assertNoAborts(CleanRoom room) throws IOException {
+        String said = logs(room);
+        assertTrue(said.contains("exchanges tensors through NCCL"), said);
+        assertFalse(said.contains("its communicator is aborted"), said);
     }
 
     /** Those of PyTorch's trace. */

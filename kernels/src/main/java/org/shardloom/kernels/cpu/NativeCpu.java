@@ -201,6 +201,8 @@ public final class NativeCpu {
 
     public static native long kernelParameterBytes(long function, int index);
 
+    public static native long loadKernels(long module);
+
     public static native void adamw(
             long master,
             long first,

@@ -5,6 +5,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicReference;
 import jcuda.driver.CUresult;
+import org.shardloom.kernels.cuda.CudaException.Library;
 
 /** Checks return codes, and remembers whether the device is of any use still. Any thread. */
 final class Calls {
@@ -34,6 +35,14 @@ final class Calls {
 
     private static final int OUT_OF_MEMORY = 2, INVALID_DEVICE = 101;
 
+    /** Of cuBLAS: what it says where a GPU has no memory left, does not suit, or fails. */
+    private static final Set<Integer> CUBLAS_OF_ONE_DEVICE = Set.of(
+            1, // CUBLAS_STATUS_NOT_INITIALIZED
+            3, // CUBLAS_STATUS_ALLOC_FAILED
+            8, // CUBLAS_STATUS_ARCH_MISMATCH
+            13, // CUBLAS_STATUS_EXECUTION_FAILED
+            14); // CUBLAS_STATUS_INTERNAL_ERROR
+
     private final String device;
     private final AtomicReference<String> lost = new AtomicReference<>();
 
@@ -49,7 +58,7 @@ final class Calls {
     /** Fails unless the code is 0. Arguments are for the message. */
     void check(int code, String call, Object... arguments) {
         if (code != CUresult.CUDA_SUCCESS) {
-            CudaException failure = failure(code, CUresult.stringFor(code), call, arguments);
+            CudaException failure = failure(Library.DRIVER, code, CUresult.stringFor(code), call, arguments);
             if (FINAL.contains(code)) {
                 lose(failure.getMessage());
             }
@@ -58,8 +67,12 @@ final class Calls {
     }
 
     /** Whether a call with that code may well succeed on another GPU of the host. */
-    static boolean concernsOneDevice(int code) {
-        return FINAL.contains(code) || code == OUT_OF_MEMORY || code == INVALID_DEVICE;
+    static boolean concernsOneDevice(Library library, int code) {
+        return switch (library) {
+            case DRIVER -> FINAL.contains(code) || code == OUT_OF_MEMORY || code == INVALID_DEVICE;
+            case CUBLAS -> CUBLAS_OF_ONE_DEVICE.contains(code);
+            case NVRTC -> false; // it compiles without a GPU
+        };
     }
 
     /** From now on the device is of no use to this process. */
@@ -72,9 +85,10 @@ final class Calls {
         return Optional.ofNullable(lost.get());
     }
 
-    CudaException failure(int code, String name, String call, Object... arguments) {
+    CudaException failure(Library library, int code, String name, String call, Object... arguments) {
         String list = Arrays.toString(arguments);
         return new CudaException(
+                library,
                 code,
                 "%s: %s(%s) returned %d, %s".formatted(device, call, list.substring(1, list.length() - 1), code, name));
     }

@@ -13,8 +13,10 @@ import jcuda.jcublas.cublasGemmAlgo;
 import jcuda.jcublas.cublasHandle;
 import jcuda.jcublas.cublasStatus;
 import jcuda.runtime.cudaStream_t;
+import org.shardloom.kernels.cuda.CudaException.Library;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.OpWorkspace;
+import org.shardloom.kernels.device.OutOfMemoryException;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
@@ -25,6 +27,8 @@ final class MatrixProducts implements AutoCloseable {
 
     private final Stream stream;
     private final cublasHandle handle = new cublasHandle();
+    private final Memory constants;
+    private boolean ready;
 
     /**
      * Columns of a row-major matrix.
@@ -52,6 +56,7 @@ final class MatrixProducts implements AutoCloseable {
 
     MatrixProducts(Stream stream) {
         this.stream = stream;
+        constants = stream.lastingWorkspace();
         check(JCublas2.cublasCreate(handle), "cublasCreate");
         check(JCublas2.cublasSetStream(handle, new cudaStream_t(stream.stream)), "cublasSetStream");
         // Partial sums stay fp32 where a product is split, also into 16 bits.
@@ -76,6 +81,7 @@ final class MatrixProducts implements AutoCloseable {
             }
             return;
         }
+        prepare();
         try (Memory scope = stream.workspace()) {
             OpWorkspace.Product copies = OpWorkspace.product(scope, c.side(), a.side(), b.side());
             Operand left = copied(a, copies.left()), right = copied(b, copies.right());
@@ -89,6 +95,17 @@ final class MatrixProducts implements AutoCloseable {
             }
             multiply(sum, left, transposeA, right, transposeB, k, accumulate);
             convert(c, sum);
+        }
+    }
+
+    /** Has cuBLAS work in memory that is counted, before the first product. */
+    private void prepare() {
+        if (!ready) {
+            Tensor workspace = constants.allocate(DType.F32, OpWorkspace.PRODUCTS / DType.F32.bytes);
+            stream.enter();
+            int status = JCublas2.cublasSetWorkspace(handle, Address.pointer(workspace.address()), workspace.bytes());
+            check(status, "cublasSetWorkspace", Long.toHexString(workspace.address()), workspace.bytes());
+            ready = true;
         }
     }
 
@@ -113,11 +130,28 @@ final class MatrixProducts implements AutoCloseable {
                 in.columns());
     }
 
-    /** cuBLAS reads by columns, so it sees every operand transposed: c^T = b^T a^T. */
+    /** What the allocator keeps for others may be all that cuBLAS lacks: it gets a second try without that. */
     private void multiply(
             Operand c, Operand a, boolean transposeA, Operand b, boolean transposeB, long k, boolean accumulate) {
         stream.enter();
-        int result = JCublas2.cublasGemmEx_new(
+        int result = issue(c, a, transposeA, b, transposeB, k, accumulate);
+        if (result == cublasStatus.CUBLAS_STATUS_ALLOC_FAILED) {
+            stream.trim();
+            result = issue(c, a, transposeA, b, transposeB, k, accumulate);
+        }
+        if (result == cublasStatus.CUBLAS_STATUS_ALLOC_FAILED) {
+            throw new OutOfMemoryException(
+                    "no room for what cuBLAS needs beside its workspace on " + stream.memoryText());
+        }
+        if (result != cublasStatus.CUBLAS_STATUS_SUCCESS) {
+            check(result, "cublasGemmEx", c, a, transposeA, b, transposeB, accumulate);
+        }
+    }
+
+    /** cuBLAS reads by columns, so it sees every operand transposed: c^T = b^T a^T. */
+    private int issue(
+            Operand c, Operand a, boolean transposeA, Operand b, boolean transposeB, long k, boolean accumulate) {
+        return JCublas2.cublasGemmEx_new(
                 handle,
                 transposeB ? CUBLAS_OP_T : CUBLAS_OP_N,
                 transposeA ? CUBLAS_OP_T : CUBLAS_OP_N,
@@ -137,9 +171,6 @@ final class MatrixProducts implements AutoCloseable {
                 Math.toIntExact(c.stride()),
                 CUBLAS_COMPUTE_32F,
                 cublasGemmAlgo.CUBLAS_GEMM_DEFAULT);
-        if (result != 0) {
-            check(result, "cublasGemmEx", c, a, transposeA, b, transposeB, accumulate);
-        }
     }
 
     private static int type(DType dtype) {
@@ -152,7 +183,7 @@ final class MatrixProducts implements AutoCloseable {
 
     private void check(int status, String call, Object... arguments) {
         if (status != cublasStatus.CUBLAS_STATUS_SUCCESS) {
-            throw stream.calls.failure(status, cublasStatus.stringFor(status), call, arguments);
+            throw stream.calls.failure(Library.CUBLAS, status, cublasStatus.stringFor(status), call, arguments);
         }
     }
 
@@ -160,5 +191,6 @@ final class MatrixProducts implements AutoCloseable {
     public void close() {
         stream.enter();
         check(JCublas2.cublasDestroy(handle), "cublasDestroy");
+        constants.close();
     }
 }

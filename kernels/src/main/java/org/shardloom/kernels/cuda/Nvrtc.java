@@ -62,7 +62,8 @@ final class Nvrtc implements CachedImages.Compiler {
 
     private static void check(int result, String call, Object... arguments) {
         if (result != 0) {
-            throw CALLS.failure(result, JNvrtc.nvrtcGetErrorString(result), call, arguments);
+            throw CALLS.failure(
+                    CudaException.Library.NVRTC, result, JNvrtc.nvrtcGetErrorString(result), call, arguments);
         }
     }
 }

@@ -11,6 +11,7 @@ import jcuda.driver.CUresult;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
+import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.CachingAllocator;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
@@ -24,18 +25,31 @@ final class Stream implements AutoCloseable {
     /** Bytes of shared memory that every kernel may have without being given more. */
     private static final int USUAL_SHARED = 48 * 1024;
 
+    private static final long BEFORE_CUDA_12_4 = -2;
+
     final Calls calls;
     final CUstream stream = new CUstream();
     private final CUcontext context;
     private final CachingAllocator memory;
     private final Events events;
     private final Staging staging;
-    private final CUmodule module = new CUmodule();
+    private final Module module = new Module();
     private final ConcurrentMap<String, Kernel> functions = new ConcurrentHashMap<>();
     /** What kernels were given beyond the usual. */
     private final ConcurrentMap<String, Integer> sharedLimits = new ConcurrentHashMap<>();
     /** Whoever times launches; null nearly always. */
     private LaunchTimer timer;
+
+    private static final class Module extends CUmodule {
+        /** Kernels are loaded at once: loaded one by one, each might hold up the device in the middle of a step (CUDA, "Lazy Loading"). */
+        void load(Calls calls, byte[] image) {
+            calls.check(JCudaDriver.cuModuleLoadData(this, image), "cuModuleLoadData", image.length + " bytes");
+            long result = NativeCpu.loadKernels(getNativePointer());
+            if (result != BEFORE_CUDA_12_4) {
+                calls.check(Math.toIntExact(result), "cuFuncLoad of the module's kernels");
+            }
+        }
+    }
 
     /** The context is current. */
     Stream(Calls calls, CUcontext context, CachingAllocator memory, PinnedMemory pinned, Events events, byte[] image) {
@@ -43,7 +57,7 @@ final class Stream implements AutoCloseable {
         this.context = context;
         this.memory = memory;
         this.events = events;
-        calls.check(JCudaDriver.cuModuleLoadData(module, image), "cuModuleLoadData", image.length + " bytes");
+        module.load(calls, image);
         // Not ordered with the default stream, which nothing here uses.
         calls.check(JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING), "cuStreamCreate");
         staging = new Staging(calls, context, stream, events, pinned);
@@ -57,6 +71,21 @@ final class Stream implements AutoCloseable {
     /** Memory for what kernels look up, as long as they are there. */
     Memory constants() {
         return new Memory(memory, Purpose.PARAMETERS);
+    }
+
+    /** Memory for what stays to the device's end. */
+    Memory lastingWorkspace() {
+        return new Memory(memory.lasting(), Purpose.WORKSPACE);
+    }
+
+    /** Gives the driver what the allocator keeps for others. */
+    void trim() {
+        memory.trim();
+    }
+
+    /** For messages: what holds the device's memory. */
+    String memoryText() {
+        return memory.describe();
     }
 
     static String suffix(DType dtype) {

@@ -144,7 +144,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         return new Memory.Allocator() {
             @Override
             public long allocate(long bytes, Purpose purpose) {
-                return CachingAllocator.this.allocate(bytes, purpose, false);
+                return CachingAllocator.this.allocate(bytes, purpose, poolOf(bytes, purpose), false);
             }
 
             @Override
@@ -197,6 +197,27 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         free.get(Pool.RANGE).add(new Block(address, bytes, range, Pool.RANGE));
     }
 
+    /** The same memory, for what stays whatever its purpose is: not among what comes and goes. */
+    public Memory.Allocator lasting() {
+        return new Memory.Allocator() {
+            @Override
+            public long allocate(long bytes, Purpose purpose) {
+                return CachingAllocator.this.allocate(bytes, purpose, Pool.LASTING, true);
+            }
+
+            @Override
+            public void release(long address, long bytes, Purpose purpose) {
+                CachingAllocator.this.release(address, bytes, purpose);
+            }
+        };
+    }
+
+    /** For messages: whose memory it is, and what holds it. */
+    public synchronized String describe() {
+        return "%s; in use: %s, %d bytes in all, %d reserved"
+                .formatted(source.describe(), statistics.currentByPurpose(), statistics.currentBytes(), reserved);
+    }
+
     @Override
     public synchronized void prepare(long bytes, Purpose purpose) {
         Pool pool = pool(bytes, purpose);
@@ -210,12 +231,15 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
 
     @Override
     public long allocate(long bytes, Purpose purpose) {
-        return allocate(bytes, purpose, true);
+        return allocate(bytes, purpose, poolOf(bytes, purpose), true);
     }
 
-    private synchronized long allocate(long bytes, Purpose purpose, boolean counted) {
+    private static Pool poolOf(long bytes, Purpose purpose) {
+        return pool(rounded(bytes, GRANULE), purpose);
+    }
+
+    private synchronized long allocate(long bytes, Purpose purpose, Pool pool, boolean counted) {
         long size = rounded(bytes, GRANULE);
-        Pool pool = pool(size, purpose);
         if (!caches) {
             Block own = take(pool, Math.max(1, bytes));
             if (own == null) {
@@ -223,7 +247,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
             }
             return inUse(own, size, purpose, counted);
         }
-        Block block = range != null && passes(purpose) ? firstInRange(size) : null;
+        Block block = range != null && pool != Pool.LASTING && passes(purpose) ? firstInRange(size) : null;
         if (block == null) {
             block = best(pool, size);
         }
@@ -251,14 +275,7 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     }
 
     private OutOfMemoryException outOfMemory(long bytes, String what) {
-        return new OutOfMemoryException("no room for %d bytes of %s on %s; in use: %s, %d bytes in all, %d reserved"
-                .formatted(
-                        bytes,
-                        what,
-                        source.describe(),
-                        statistics.currentByPurpose(),
-                        statistics.currentBytes(),
-                        reserved));
+        return new OutOfMemoryException("no room for %d bytes of %s on %s".formatted(bytes, what, describe()));
     }
 
     private Block best(Pool pool, long size) {

@@ -17,6 +17,12 @@ public final class OpWorkspace {
     /** Values that 8-bit scales of double quantisation stand for: fp32, from the first use on to the device's end. */
     public static final int LEVELS = 256;
 
+    /**
+     * What cuBLAS works in, from the first product on to the device's end: what NVIDIA recommends for GPUs from Hopper on, more than enough
+     * for those before.
+     */
+    public static final long PRODUCTS = 32 << 20;
+
     private OpWorkspace() {}
 
     /** A matrix of a product. */

@@ -36,7 +36,7 @@ public final class PlanDevice implements Device {
     public PlanDevice(boolean sharesHostMemory) {
         PlanHostMemory own = new PlanHostMemory();
         host = sharesHostMemory ? memory : own;
-        ops = new PlanOps(work, sharesHostMemory ? null : memory);
+        ops = new PlanOps(work, sharesHostMemory ? null : memory, memory.lasting());
         hostStatistics = sharesHostMemory ? memory.statistics() : own.statistics();
     }
 

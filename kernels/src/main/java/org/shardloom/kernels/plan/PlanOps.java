@@ -17,13 +17,22 @@ final class PlanOps implements Ops {
     private final Work work;
 
     private final Memory.Allocator memory;
+    private final Memory.Allocator lasting;
+    /** Whether there is memory for what products work in, which stays. */
+    private boolean products;
     /** Whether there is memory for what 8-bit scales stand for, which stays. */
     private boolean levels;
 
-    /** For a GPU with that memory; null for a processor, which works in the host's. */
-    PlanOps(Work work, Memory.Allocator memory) {
+    /**
+     * Operations of a device.
+     *
+     * @param memory of a GPU; null for a processor, which works in the host's
+     * @param lasting the same, for what stays
+     */
+    PlanOps(Work work, Memory.Allocator memory, Memory.Allocator lasting) {
         this.work = work;
         this.memory = memory;
+        this.lasting = lasting;
     }
 
     private void touch(Tensor... tensors) {
@@ -35,6 +44,10 @@ final class PlanOps implements Ops {
     /** A product and the copies that a GPU's needs. */
     private void product(Side out, Side left, Side right, long terms) {
         work.product(out.rows(), out.columns(), terms);
+        if (memory != null && !products && out.rows() > 0 && out.columns() > 0 && terms > 0) {
+            products = true;
+            new Memory(lasting, Purpose.WORKSPACE).allocate(DType.F32, OpWorkspace.PRODUCTS / 4);
+        }
         workspace(scope -> OpWorkspace.product(scope, out, left, right));
     }
 

@@ -7,13 +7,19 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
 import org.shardloom.kernels.cpu.HostBytes;
+import org.shardloom.kernels.cuda.CudaException.Library;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.OpWorkspace;
 import org.shardloom.kernels.device.OutOfMemoryException;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
@@ -128,6 +134,66 @@ class CudaDeviceTest {
             }
         }
         assertEquals(List.of(), SimulatedDriver.reports());
+    }
+
+    @OnlySimulated("a product for which there is no memory")
+    @Test
+    void aProductThatLacksMemoryGetsWhatTheCacheKeeps() {
+        SimulatedDriver.start(1, 128 * MEGABYTE, 1, 0);
+        try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
+                Memory memory = device.memory(Purpose.ACTIVATIONS)) {
+            Tensor x = Inputs.floats(device, memory, new float[] {1, 2}, 1, 2);
+            Tensor weight = Inputs.floats(device, memory, new float[] {3, 4, 5, 6}, 2, 2);
+            Tensor y = memory.allocate(DType.F32, 1, 2);
+            try (Memory passing = device.memory(Purpose.WORKSPACE)) {
+                passing.allocate(DType.F32, 4 * MEGABYTE);
+            }
+            long kept = device.allocator().reservedBytes();
+            SimulatedDriver.failProducts(1);
+            device.ops().linear(y, x, weight);
+            assertArrayEquals(new float[] {11, 17}, Inputs.toFloats(device, y));
+            assertTrue(device.allocator().reservedBytes() - OpWorkspace.PRODUCTS < kept, "nothing was given back");
+            SimulatedDriver.failProducts(2);
+            OutOfMemoryException e =
+                    assertThrows(OutOfMemoryException.class, () -> device.ops().linear(y, x, weight));
+            for (String part : new String[] {"cuBLAS", "cuda:0", "ACTIVATIONS=1536", "WORKSPACE=33554432"}) {
+                assertTrue(e.getMessage().contains(part), e.getMessage());
+            }
+        }
+        assertEquals(List.of(), SimulatedDriver.reports());
+    }
+
+    /** Loading one in the middle of a step might hold up the device. */
+    @OnlySimulated("when kernels are loaded")
+    @Test
+    void kernelsAreLoadedWithTheDevice() {
+        SimulatedDriver.start(1, 64 * MEGABYTE, 1, 0);
+        try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
+                Memory memory = device.memory(Purpose.ACTIVATIONS)) {
+            long before = SimulatedDriver.lateLoads();
+            Tensor x = Inputs.floats(device, memory, new float[] {1, 2, 3}, 3);
+            device.ops().scale(x, 2);
+            assertArrayEquals(new float[] {2, 4, 6}, Inputs.toFloats(device, x));
+            assertEquals(before, SimulatedDriver.lateLoads());
+        }
+    }
+
+    /** 2 and 3 of the driver: no memory, and not initialised. */
+    @Test
+    void everyLibraryHasCodesOfItsOwn() {
+        Map<Library, Set<Integer>> ofOneDevice = new EnumMap<>(Library.class);
+        for (Library library : Library.values()) {
+            Set<Integer> codes = new TreeSet<>();
+            for (int code : new int[] {1, 2, 3, 7, 13}) {
+                if (new CudaException(library, code, "").concernsOneDevice()) {
+                    codes.add(code);
+                }
+            }
+            ofOneDevice.put(library, codes);
+        }
+        assertEquals(
+                Map.of(Library.DRIVER, Set.of(2), Library.CUBLAS, Set.of(1, 3, 13), Library.NVRTC, Set.of()),
+                ofOneDevice);
     }
 
     @OnlySimulated("a failing launch")

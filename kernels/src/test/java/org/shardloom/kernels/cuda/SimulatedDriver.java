@@ -46,6 +46,8 @@ public final class SimulatedDriver {
         slow(-1, 0);
         hangCollective(0);
         stallCollective(0);
+        hangEnd(0);
+        failProducts(0);
         ncclVersion(22304);
         configure(devices, bytesPerDevice, seed, longestDelayMicros);
     }
@@ -79,6 +81,9 @@ public final class SimulatedDriver {
     /** The k-th allocation from now on fails, as if memory had run out; 0 for none. */
     static native void failAllocation(long k);
 
+    /** cuBLAS finds no memory for so many products from now on. */
+    static native void failProducts(long count);
+
     /** The k-th launch from now on fails, and all calls after it, as a device does whose kernel has failed; 0 for none. */
     static native void failLaunch(long k);
 
@@ -90,6 +95,9 @@ public final class SimulatedDriver {
 
     /** Copies to or from host memory that is not page-locked. */
     public static native long pageableCopies();
+
+    /** Kernels that were loaded when they were first asked for, not with their module. */
+    static native long lateLoads();
 
     /** Waits for all of the device. */
     public static native long deviceWaits(int device);
@@ -105,6 +113,15 @@ public final class SimulatedDriver {
 
     /** NCCL never gets further with the k-th collective from now on than to say that it is in progress; 0 for none. */
     public static native void stallCollective(long k);
+
+    /**
+     * The call that gives up or gives back the k-th of this process's NCCL communicators from now on does not come back; 0 for none. Those
+     * that hang already go on.
+     */
+    public static native void hangEnd(long k);
+
+    /** NCCL communicators that this process has aborted so far. */
+    public static native long aborts();
 
     /** What NCCL says its version is. */
     public static native void ncclVersion(int version);

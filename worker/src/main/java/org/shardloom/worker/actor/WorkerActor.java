@@ -81,6 +81,11 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
     private Phase phase;
     private int workerId;
     private long generation = -1;
+    /** Orders that the engine's thread has not answered yet. */
+    private int underway;
+    /** Nothing is under way that the session would have to be kept from. */
+    private boolean inOrder;
+
     private GenerationRendezvous rendezvous;
     private String jobFingerprint = "";
     private String problem;
@@ -121,7 +126,7 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
                                 session -> export(
                                         session, m.generation(), Path.of(m.checkpoint()), Path.of(m.directory()))))
                 .onMessage(WorkerMessage.AbortGeneration.class, this::onAbort)
-                .onMessage(WorkerMessage.Leave.class, m -> stop(null))
+                .onMessage(WorkerMessage.Leave.class, m -> onLeave())
                 .onMessage(Answer.class, this::onAnswer)
                 .onMessage(NoAnswer.class, this::onNoAnswer)
                 .onSignal(Terminated.class, signal -> stop("the coordinator is gone"))
@@ -246,6 +251,7 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
             LOG.info("dropped an order of generation {}: now in {}", orderGeneration, generation);
             return this;
         }
+        underway++;
         getContext()
                 .pipeToSelf(
                         engine.submit(work),
@@ -254,6 +260,7 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
     }
 
     private Behavior<WorkerMessage> onAnswer(Answer m) {
+        underway--;
         if (m.generation != generation) {
             return this;
         }
@@ -301,6 +308,16 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
         return this;
     }
 
+    /** A session that has nothing to do ends its group by itself, together with the others that leave. */
+    private Behavior<WorkerMessage> onLeave() {
+        if (underway > 0) {
+            return stop(null);
+        }
+        inOrder = true;
+        setup.outcome().complete(null);
+        return Behaviors.stopped();
+    }
+
     private Behavior<WorkerMessage> stop(String why) {
         signal.abort(why == null ? "the worker leaves" : why);
         setup.outcome().complete(why);
@@ -308,8 +325,11 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
     }
 
     private Behavior<WorkerMessage> onStopped() {
-        signal.abort("the worker stops");
+        if (!inOrder) {
+            signal.abort("the worker stops");
+        }
         engine.close();
+        signal.abort("the worker has stopped");
         setup.outcome()
                 .complete(
                         phase == Phase.REGISTERED

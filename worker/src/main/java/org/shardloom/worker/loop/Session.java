@@ -47,6 +47,9 @@ import org.shardloom.worker.zero.ZeroEngine;
  * give the signal of the generation.
  */
 public final class Session implements AutoCloseable {
+    /** For which a rank waits, at the end of a planned generation, for those that do not come; and at the end of its process. */
+    private static final Duration PARTING = Duration.ofSeconds(10), LAST_PARTING = Duration.ofSeconds(1);
+
     private final JobConfig job;
     private final RunSecret secret;
     private final WorkerDevice own;
@@ -60,6 +63,7 @@ public final class Session implements AutoCloseable {
     private final MemoryPeaks peaks;
     private final String contentDigest;
     private ZeroEngine engine;
+    private AbortSignal signal = new AbortSignal();
     private long generation;
     private int workerId;
     private int rank;
@@ -112,6 +116,7 @@ public final class Session implements AutoCloseable {
         NativeCpu.useThreads(threads(message.members(), ownWorkerId));
         workerId = ownWorkerId;
         generation = message.generation();
+        this.signal = signal;
         Member self = message.members().stream()
                 .filter(m -> m.workerId() == workerId)
                 .findFirst()
@@ -133,16 +138,13 @@ public final class Session implements AutoCloseable {
             }
             signal.check();
             if (before != null && !device.sharesHostMemory()) {
+                Parting.from(before.group(), PARTING, signal);
+                refuseLost();
                 // Its optimizer's state is all that is handed over, by the host.
-                before.group().abort("the generation has ended");
-                before.group().close();
                 before.retire();
                 device.trim();
             }
-            Optional<String> lost = device.lost();
-            if (lost.isPresent()) {
-                throw new IllegalStateException(lost.get());
-            }
+            refuseLost();
             if (self.rank() >= 0) {
                 next = newEngine(Groups.ofDevices(
                         device,
@@ -185,6 +187,13 @@ public final class Session implements AutoCloseable {
                 Files.readString(job.model().path().resolve("config.json")),
                 data.summary() + (evaluation == null ? "" : "; " + evaluation.summary()),
                 state);
+    }
+
+    private void refuseLost() {
+        Optional<String> lost = device.lost();
+        if (lost.isPresent()) {
+            throw new IllegalStateException(lost.get());
+        }
     }
 
     /**
@@ -338,8 +347,15 @@ public final class Session implements AutoCloseable {
         }
     }
 
+    /** In good order, with the other ranks that come, unless the signal of the generation was given. */
     @Override
     public void close() {
+        if (engine != null
+                && signal.reason() == null
+                && !device.sharesHostMemory()
+                && device.lost().isEmpty()) {
+            Parting.from(engine.group(), LAST_PARTING, signal);
+        }
         close(engine);
         engine = null;
         if (evaluation != null) {

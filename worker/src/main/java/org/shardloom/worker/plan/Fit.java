@@ -12,8 +12,8 @@ import org.shardloom.worker.model.DecoderConfig;
  * @param estimate of the slowest rank's step
  */
 public record Fit(JobConfig job, JobPlan plan, Gpus gpus, StepEstimate estimate) {
-    /** What the driver's context, cuBLAS and NCCL take of a GPU besides: an estimate. */
-    public static final long RESERVED = 800L << 20;
+    /** What the driver's context, cuBLAS (but for its workspace) and NCCL take of a GPU besides: an estimate. */
+    public static final long RESERVED = 768L << 20;
 
     public static Fit of(JobConfig job, DecoderConfig model, Gpus gpus) {
         return of(job, model, gpus, job.data().maxLength());

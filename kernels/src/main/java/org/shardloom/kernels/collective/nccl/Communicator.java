@@ -4,10 +4,15 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.IntSupplier;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.nccl;
 import org.bytedeco.cuda.nccl.ncclComm;
@@ -17,10 +22,15 @@ import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 import org.shardloom.kernels.collective.CollectiveException;
 import org.shardloom.kernels.cuda.CommunicationStream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A communicator whose calls do not block: each is followed until NCCL has taken it, within the time limit and as long as nothing has
  * failed. What it has taken runs in the communication stream. Calls take turns; an abort waits for its turn only so long.
+ *
+ * <p>The calls that end a communicator do block, and some have been known not to come back (NVIDIA/nccl#992). They are made on a thread of
+ * their own, and where one takes too long the device is lost: nobody knows what still runs on it.
  */
 final class Communicator {
     private static final int MAGIC = 0xcafebeef;
@@ -31,6 +41,10 @@ final class Communicator {
     private static final int AWAKE = 100;
     private static final long PAUSE_NANOS = 20_000;
     private static final long ABORT_PATIENCE_MILLIS = 1000;
+    /** How long a call that ends a communicator may take. */
+    static final long PARTING_MILLIS = 10_000;
+
+    private static final Logger LOG = LoggerFactory.getLogger(Communicator.class);
 
     private final ncclComm handle = new ncclComm();
     private final ReentrantLock turn = new ReentrantLock();
@@ -40,6 +54,8 @@ final class Communicator {
     private final CUstream_st nativeStream;
     private final long limitNanos;
     private volatile boolean gone;
+    /** A call that was to end it has not come back. */
+    private volatile boolean stuck;
 
     private Communicator(int size, Failure failure, CommunicationStream stream, Duration timeout) {
         this.size = size;
@@ -81,7 +97,7 @@ final class Communicator {
             config.blocking(0).cgaClusterSize(UNDEFINED).minCTAs(UNDEFINED).maxCTAs(UNDEFINED);
             config.netName(null).splitShare(UNDEFINED);
             communicator.call(
-                    "ncclCommInitRankConfig",
+                    () -> "ncclCommInitRankConfig of rank " + rank + " of " + size,
                     () -> nccl.ncclCommInitRankConfig(communicator.handle, size, unique, rank, config));
             return communicator;
         } catch (RuntimeException e) {
@@ -92,21 +108,21 @@ final class Communicator {
 
     void allGather(long to, long from, long bytes) {
         call(
-                "ncclAllGather",
+                () -> "ncclAllGather of " + bytes + " bytes from each of " + size + " ranks",
                 () -> nccl.ncclAllGather(pointer(from), pointer(to), bytes, nccl.ncclInt8, handle, nativeStream));
     }
 
     void broadcast(long address, long bytes, int root) {
         Pointer operand = pointer(address);
         call(
-                "ncclBroadcast",
+                () -> "ncclBroadcast of " + bytes + " bytes from rank " + root,
                 () -> nccl.ncclBroadcast(operand, operand, bytes, nccl.ncclInt8, root, handle, nativeStream));
     }
 
     /** to: fp32 [n], from: fp32 [size * n]. */
     void reduceScatter(long to, long from, long n) {
         call(
-                "ncclReduceScatter",
+                () -> "ncclReduceScatter of " + n + " fp32 to each of " + size + " ranks",
                 () -> nccl.ncclReduceScatter(
                         pointer(from), pointer(to), n, nccl.ncclFloat32, nccl.ncclSum, handle, nativeStream));
     }
@@ -115,7 +131,7 @@ final class Communicator {
     void allReduce(long address, long n) {
         Pointer operand = pointer(address);
         call(
-                "ncclAllReduce",
+                () -> "ncclAllReduce of " + n + " fp32 over " + size + " ranks",
                 () -> nccl.ncclAllReduce(operand, operand, n, nccl.ncclFloat32, nccl.ncclSum, handle, nativeStream));
     }
 
@@ -143,7 +159,7 @@ final class Communicator {
     }
 
     private void moveAtOnce(List<Move> moves) {
-        call("ncclGroupEnd of " + moves.size() + " moves", () -> {
+        call(() -> "ncclGroupEnd of " + text(moves), () -> {
             int result = nccl.ncclGroupStart();
             if (result != nccl.ncclSuccess) {
                 return result;
@@ -159,6 +175,12 @@ final class Communicator {
         });
     }
 
+    private static String text(List<Move> moves) {
+        return moves.stream()
+                .map(m -> m.bytes + " bytes " + (m.send ? "to" : "from") + " rank " + m.peer)
+                .collect(Collectors.joining(", "));
+    }
+
     private int one(Move move) {
         Pointer operand = pointer(move.address);
         return move.send
@@ -171,17 +193,21 @@ final class Communicator {
     }
 
     /** Issues one call and follows it until NCCL has taken it. */
-    private void call(String name, IntSupplier body) {
+    private void call(Supplier<String> name, IntSupplier body) {
+        call(name, limitNanos, body);
+    }
+
+    private void call(Supplier<String> name, long nanos, IntSupplier body) {
         turn.lock();
         try {
-            failure.check(name);
+            check(name);
             stream.enter();
-            long deadline = System.nanoTime() + limitNanos;
+            long deadline = System.nanoTime() + nanos;
             int result = body.getAsInt();
             for (int tries = 0; result == nccl.ncclInProgress; tries++) {
-                failure.check(name);
+                check(name);
                 if (System.nanoTime() > deadline) {
-                    throw failed(name, "has not ended within " + limitNanos / 1_000_000 + " ms");
+                    throw failed(name, "has not ended within " + nanos / 1_000_000 + " ms");
                 }
                 // Most calls are taken within microseconds; connecting takes longer.
                 if (tries > AWAKE) {
@@ -190,16 +216,23 @@ final class Communicator {
                 result = state();
             }
             if (result != nccl.ncclSuccess) {
-                throw failed(name, NcclLibrary.text(result) + lastError(handle));
+                throw failed(name, "failed: " + NcclLibrary.text(result) + lastError(handle));
             }
         } finally {
             turn.unlock();
         }
     }
 
-    private CollectiveException failed(String name, String what) {
-        failure.set(name + " " + what);
-        return failure.of(name);
+    private void check(Supplier<String> name) {
+        if (failure.reason() != null) {
+            throw failure.of(name.get());
+        }
+    }
+
+    /** The call in full is part of the reason. */
+    private CollectiveException failed(Supplier<String> name, String what) {
+        failure.set(name.get() + " on " + stream.device() + " " + what);
+        return failure.of("NCCL");
     }
 
     /** The state NCCL says the communicator is in. */
@@ -233,23 +266,30 @@ final class Communicator {
         return line.isEmpty() ? "" : ": " + line;
     }
 
-    /** Gives it back when all that was issued is over. */
-    void close() {
-        call("ncclCommFinalize", () -> nccl.ncclCommFinalize(handle));
+    /**
+     * Gives it back when all that was issued is over.
+     *
+     * @return whether nothing of it is left; else the device is lost
+     * @throws CollectiveException where NCCL refuses, or something has failed meanwhile: it is to be aborted then
+     */
+    boolean close() {
+        long limit = Math.min(limitNanos, TimeUnit.MILLISECONDS.toNanos(PARTING_MILLIS));
+        call(() -> "ncclCommFinalize", limit, () -> nccl.ncclCommFinalize(handle));
         turn.lock();
         try {
             gone = true;
-            int result = nccl.ncclCommDestroy(handle);
-            if (result != nccl.ncclSuccess && result != nccl.ncclInProgress) {
-                failure.set("ncclCommDestroy: " + NcclLibrary.text(result));
-            }
+            return ends("ncclCommDestroy", () -> nccl.ncclCommDestroy(handle));
         } finally {
             turn.unlock();
         }
     }
 
-    /** Ends what is under way, and the communicator. Somebody who is held up in a call does not keep it from that. */
-    void abort() {
+    /**
+     * Ends what is under way, and the communicator. Somebody who is held up in a call does not keep it from that.
+     *
+     * @return whether nothing of it is left; else the device is lost
+     */
+    boolean abort() {
         boolean own = false;
         try {
             own = turn.tryLock(ABORT_PATIENCE_MILLIS, TimeUnit.MILLISECONDS);
@@ -257,14 +297,61 @@ final class Communicator {
             Thread.currentThread().interrupt();
         }
         try {
-            if (!gone && !handle.isNull()) {
-                gone = true;
-                stream.enter();
-                nccl.ncclCommAbort(handle);
+            if (gone || handle.isNull()) {
+                return !stuck;
             }
+            gone = true;
+            return ends("ncclCommAbort", () -> nccl.ncclCommAbort(handle));
         } finally {
             if (own) {
                 turn.unlock();
+            }
+        }
+    }
+
+    /** Makes a call that may not come back, on a thread that is left behind then; whether it has. An interrupt is kept for later. */
+    private boolean ends(String name, IntSupplier body) {
+        CompletableFuture<Integer> answer = new CompletableFuture<>();
+        Thread thread = new Thread(
+                () -> {
+                    try {
+                        stream.enter();
+                        answer.complete(body.getAsInt());
+                    } catch (RuntimeException | Error e) {
+                        answer.completeExceptionally(e);
+                    }
+                },
+                name);
+        thread.setDaemon(true);
+        thread.start();
+        long deadline = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(PARTING_MILLIS);
+        boolean interrupted = false;
+        try {
+            while (true) {
+                try {
+                    int result = answer.get(deadline - System.nanoTime(), TimeUnit.NANOSECONDS);
+                    if (result != nccl.ncclSuccess && result != nccl.ncclInProgress) {
+                        LOG.warn("{}: {}: {}", stream.device(), name, NcclLibrary.text(result));
+                    }
+                    return true;
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+        } catch (ExecutionException e) {
+            // The device itself has failed: nothing runs any more.
+            LOG.warn("{}: {} could not be called: {}", stream.device(), name, String.valueOf(e.getCause()));
+            return true;
+        } catch (TimeoutException e) {
+            String why = stream.device() + ": " + name + " has not come back within " + PARTING_MILLIS + " ms";
+            LOG.warn(why);
+            stuck = true;
+            failure.set(why);
+            stream.lose(why);
+            return false;
+        } finally {
+            if (interrupted) {
+                Thread.currentThread().interrupt();
             }
         }
     }

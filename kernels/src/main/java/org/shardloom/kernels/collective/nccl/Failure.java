@@ -27,11 +27,4 @@ final class Failure {
         String why = reason.get();
         return why == null ? null : new CollectiveException("rank " + rank + ", " + operation + ": " + why);
     }
-
-    void check(String operation) {
-        CollectiveException failure = of(operation);
-        if (failure != null) {
-            throw failure;
-        }
-    }
 }

@@ -7,7 +7,7 @@ import org.shardloom.kernels.cuda.probe.Nccl;
 
 /** The host's libnccl.so.2: whether it is there and will do. */
 final class NcclLibrary {
-    /** The first whose communicators take all the settings that {@link Communicator} gives, not to block among them. */
+    /** The first whose communicators take all the settings that {@link Communicator} gives, and can be aborted whatever they are at. */
     static final int OLDEST = Nccl.OLDEST;
 
     private static String missing;

@@ -1,8 +1,10 @@
 package org.shardloom.kernels.collective.nccl;
 
 import java.time.Duration;
-import java.util.ArrayDeque;
-import org.shardloom.kernels.collective.CollectiveException;
+import java.util.Deque;
+import java.util.concurrent.ConcurrentLinkedDeque;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.shardloom.kernels.cuda.CommunicationStream;
 import org.shardloom.kernels.cuda.CudaException;
 import org.slf4j.Logger;
@@ -15,19 +17,25 @@ import org.slf4j.LoggerFactory;
  * <p>An operation's time runs from when the stream has come to it: when what it needs is computed, and the one before it is over.
  */
 final class Watcher {
-    private static final long BUSY_MILLIS = 2;
-    private static final long IDLE_MILLIS = 50;
+    private static final long BUSY_NANOS = 2_000_000;
+    private static final long IDLE_NANOS = 50_000_000;
     private static final long STREAM_PATIENCE_NANOS = 10_000_000_000L;
+    /** Its thread is taken to be stuck in a call of the driver, or of NCCL, when it has not been heard of for so long. */
+    private static final long SILENCE_NANOS = 30_000_000_000L;
+
     private static final Logger LOG = LoggerFactory.getLogger(Watcher.class);
 
     private final Communicator communicator;
     private final CommunicationStream stream;
     private final Failure failure;
     private final long limitNanos;
-    private final ArrayDeque<Issued> issued = new ArrayDeque<>();
+    /** Others add at its end, the thread takes from its beginning: nobody waits for a thread that is stuck in a call. */
+    private final Deque<Issued> issued = new ConcurrentLinkedDeque<>();
+
     private final Thread thread;
-    private boolean closing;
+    private volatile boolean closing;
     private volatile boolean streamIsFree;
+    private volatile long heard = System.nanoTime();
 
     /** An operation that is not known to be over, and the point from which it may run. */
     private static final class Issued {
@@ -54,45 +62,48 @@ final class Watcher {
     }
 
     /** Looks after one more. */
-    synchronized void add(String name, CommunicationStream.Mark ready, CommunicationStream.Operation operation) {
+    void add(String name, CommunicationStream.Mark ready, CommunicationStream.Operation operation) {
         issued.add(new Issued(name, ready, operation));
-        notifyAll();
+        LockSupport.unpark(thread);
     }
 
     /** There is a failure to act upon. */
-    synchronized void wake() {
-        notifyAll();
+    void wake() {
+        LockSupport.unpark(thread);
     }
 
     private void run() {
+        boolean over = false;
         try {
             while (look()) {
                 pause();
             }
             if (failure.reason() == null) {
-                communicator.close();
+                over = communicator.close();
             }
-        } catch (CudaException | CollectiveException e) {
-            failure.set(e.getMessage());
+        } catch (RuntimeException e) {
+            failure.set(String.valueOf(e.getMessage()));
         }
+        heard = System.nanoTime();
         if (failure.reason() != null) {
-            communicator.abort();
+            LOG.info("{}: its communicator is aborted: {}", stream.device(), failure.reason());
+            over = communicator.abort();
         }
-        settle();
+        settle(over);
     }
 
-    private synchronized void pause() {
+    private void pause() {
         if (failure.reason() == null && !(closing && issued.isEmpty())) {
-            try {
-                wait(issued.isEmpty() ? IDLE_MILLIS : BUSY_MILLIS);
-            } catch (InterruptedException e) {
+            LockSupport.parkNanos(issued.isEmpty() ? IDLE_NANOS : BUSY_NANOS);
+            if (Thread.interrupted()) {
                 failure.set("its thread was interrupted");
             }
         }
     }
 
     /** Whether to go on. */
-    private synchronized boolean look() {
+    private boolean look() {
+        heard = System.nanoTime();
         while (failure.reason() == null
                 && !issued.isEmpty()
                 && issued.peek().operation.poll()) {
@@ -120,42 +131,51 @@ final class Watcher {
         }
     }
 
-    /** Waits until the stream is past all that was issued: memory that it may use must not be given away before. */
-    private void settle() {
+    /**
+     * Waits until the stream is past all that was issued: memory that it may use must not be given away before.
+     *
+     * @param over whether nothing is left of the communicator; else nobody knows what NCCL still does
+     */
+    private void settle(boolean over) {
         try {
-            CommunicationStream.Mark end = stream.mark();
-            long deadline = System.nanoTime() + STREAM_PATIENCE_NANOS;
-            while (!end.reached() && System.nanoTime() < deadline) {
-                if (waitsForComputing()) {
-                    deadline = System.nanoTime() + STREAM_PATIENCE_NANOS;
-                }
-                Thread.sleep(1);
-            }
-            streamIsFree = end.reached();
-            end.release();
+            streamIsFree = over && passes();
         } catch (CudaException e) {
             // The device itself has failed: nothing runs any more.
             streamIsFree = true;
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
-        if (!streamIsFree) {
+        if (over && !streamIsFree) {
             String why = stream.device() + ": collectives still run after their communicator was aborted";
             LOG.warn(why);
             stream.lose(why);
         }
-        synchronized (this) {
-            issued.forEach(one -> {
-                one.ready.release();
-                one.operation.abandon();
-            });
-            issued.clear();
+        for (Issued one = issued.poll(); one != null; one = issued.poll()) {
+            one.ready.release();
+            one.operation.abandon();
         }
     }
 
+    /** Waits for the stream, as long as it does not take too long; whether it is past all. */
+    private boolean passes() throws InterruptedException {
+        CommunicationStream.Mark end = stream.mark();
+        long deadline = System.nanoTime() + STREAM_PATIENCE_NANOS;
+        while (!end.reached() && System.nanoTime() < deadline) {
+            heard = System.nanoTime();
+            if (waitsForComputing()) {
+                deadline = System.nanoTime() + STREAM_PATIENCE_NANOS;
+            }
+            Thread.sleep(1);
+        }
+        boolean passed = end.reached();
+        end.release();
+        return passed;
+    }
+
     /** Whether what was issued last may not begin yet. */
-    private synchronized boolean waitsForComputing() {
-        return !issued.isEmpty() && !issued.peekLast().ready.reached();
+    private boolean waitsForComputing() {
+        Issued last = issued.peekLast();
+        return last != null && !last.ready.reached();
     }
 
     /**
@@ -164,14 +184,12 @@ final class Watcher {
      * @return whether the stream is through, as it is unless an abort was of no avail
      */
     boolean close() {
-        synchronized (this) {
-            closing = true;
-            notifyAll();
-        }
+        closing = true;
+        LockSupport.unpark(thread);
         boolean interrupted = false;
-        while (thread.isAlive()) {
+        while (thread.isAlive() && System.nanoTime() - heard < SILENCE_NANOS) {
             try {
-                thread.join();
+                TimeUnit.NANOSECONDS.timedJoin(thread, SILENCE_NANOS / 30);
             } catch (InterruptedException e) {
                 interrupted = true;
             }
@@ -179,6 +197,11 @@ final class Watcher {
         if (interrupted) {
             Thread.currentThread().interrupt();
         }
-        return streamIsFree;
+        if (thread.isAlive()) {
+            String why = stream.device() + ": a call that looks after its collectives does not come back";
+            LOG.warn(why);
+            stream.lose(why);
+        }
+        return !thread.isAlive() && streamIsFree;
     }
 }

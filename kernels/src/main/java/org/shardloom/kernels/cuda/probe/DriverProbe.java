@@ -76,19 +76,35 @@ public final class DriverProbe {
         }
         List<Gpu> gpus = new ArrayList<>();
         for (int i = 0; i < devices.size(); i++) {
-            gpus.add(gpu(devices, i));
+            try {
+                gpus.add(gpu(devices, i));
+            } catch (Refused e) {
+                return Driver.without("GPU " + i + " does not work: " + e.getMessage(), version);
+            }
         }
         return new Driver(Optional.empty(), version, gpus);
     }
 
-    private static Gpu gpu(List<CUdevice> devices, int ordinal) {
+    private static final class Refused extends Exception {
+        Refused(String message) {
+            super(message);
+        }
+    }
+
+    private static void check(int code, String call) throws Refused {
+        if (code != 0) {
+            throw new Refused(call + " returned " + named(code));
+        }
+    }
+
+    private static Gpu gpu(List<CUdevice> devices, int ordinal) throws Refused {
         CUdevice device = devices.get(ordinal);
         byte[] name = new byte[256];
-        JCudaDriver.cuDeviceGetName(name, name.length, device);
+        check(JCudaDriver.cuDeviceGetName(name, name.length, device), "cuDeviceGetName");
         long[] total = new long[1];
-        JCudaDriver.cuDeviceTotalMem(total, device);
+        check(JCudaDriver.cuDeviceTotalMem(total, device), "cuDeviceTotalMem");
         String[] bus = {""};
-        JCudaDriver.cuDeviceGetPCIBusId(bus, 32, device);
+        check(JCudaDriver.cuDeviceGetPCIBusId(bus, 32, device), "cuDeviceGetPCIBusId");
         CUuuid uuid = new CUuuid();
         String id = JCudaDriver.cuDeviceGetUuid(uuid, device) == 0 ? text(uuid) : "";
         Set<Integer> peers = new TreeSet<>();
@@ -111,9 +127,11 @@ public final class DriverProbe {
                 peers);
     }
 
-    private static int attribute(CUdevice device, int attribute) {
+    private static int attribute(CUdevice device, int attribute) throws Refused {
         int[] value = new int[1];
-        JCudaDriver.cuDeviceGetAttribute(value, attribute, device);
+        check(
+                JCudaDriver.cuDeviceGetAttribute(value, attribute, device),
+                "cuDeviceGetAttribute(" + CUdevice_attribute.stringFor(attribute) + ")");
         return value[0];
     }
 

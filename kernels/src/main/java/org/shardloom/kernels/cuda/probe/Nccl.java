@@ -9,8 +9,11 @@ import java.util.Optional;
  * @param version as the library codes it: 22304 is 2.23.4; 0 where that is not known
  */
 public record Nccl(Optional<String> problem, int version) {
-    /** With communicators that do not block, which a peer's death asks for, and the settings of them that are used here. */
-    public static final int OLDEST = 21800;
+    /**
+     * With communicators that do not block, which a peer's death asks for, the settings of them that are used here, and an abort that comes
+     * back (NVIDIA/nccl#992).
+     */
+    public static final int OLDEST = 21901;
 
     static Nccl without(String problem) {
         return new Nccl(Optional.of(problem), 0);

@@ -8,12 +8,16 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
+import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Meeting;
 import org.shardloom.kernels.collective.Ranks;
 import org.shardloom.kernels.cuda.CudaDevice;
@@ -118,13 +122,39 @@ class NcclAbortTest {
                     CollectiveException e = assertThrows(CollectiveException.class, pending::await);
                     assertTrue(System.nanoTime() - start < 1_400_000_000L);
                     assertEquals(
-                            "rank 0, broadcast: " + (abort ? "enough" : "ncclBroadcast has not ended within 700 ms"),
+                            "rank 0, broadcast: "
+                                    + (abort
+                                            ? "enough"
+                                            : "ncclBroadcast of 4000 bytes from rank 0 on cuda:0 has not ended within 700 ms"),
                             e.getMessage());
                     aborter.join();
                 }
                 return null;
             });
         }
+    }
+
+    @OnlySimulated("a call that NCCL does not take")
+    @Test
+    void movesThatNcclDoesNotTakeAreNamed() {
+        Meeting meeting = new Meeting(2, LIMIT);
+        Ranks.run(2, rank -> {
+            try (NcclCollectives group = join(meeting, rank, rank, Duration.ofMillis(700), new AbortSignal());
+                    Memory memory = devices.of(rank).memory(Purpose.GRADIENTS)) {
+                if (rank == 1) {
+                    SimulatedDriver.stallCollective(1);
+                    Tensor to = memory.allocate(DType.F32, 5), from = memory.allocate(DType.BF16, 3);
+                    Pending pending = group.exchange(
+                            List.of(new Collectives.Move(0, from)), List.of(new Collectives.Move(0, to)));
+                    CollectiveException e = assertThrows(CollectiveException.class, pending::await);
+                    assertEquals(
+                            "rank 1, exchange: ncclGroupEnd of 6 bytes to rank 0, 20 bytes from rank 0 on cuda:1 has not"
+                                    + " ended within 700 ms",
+                            e.getMessage());
+                }
+            }
+            return null;
+        });
     }
 
     private static void pause(long millis) {
@@ -160,6 +190,54 @@ class NcclAbortTest {
         });
     }
 
+    /** Who closes the group is not held up for ever, and what NCCL may still use is not given away. */
+    @OnlySimulated("an abort that never comes back")
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void anEndThatDoesNotComeBackLosesTheDevice(boolean aborted) {
+        Meeting meeting = new Meeting(2, LIMIT);
+        CudaDevice device = devices.of(0);
+        String call = aborted ? "ncclCommAbort" : "ncclCommDestroy";
+        long own = device.statistics().currentBytes();
+        NcclCollectives[] groups = new NcclCollectives[2];
+        Ranks.run(2, rank -> groups[rank] = join(meeting, rank, rank, LIMIT, new AbortSignal()));
+        SimulatedDriver.hangEnd(1);
+        if (aborted) {
+            groups[0].abort("enough");
+        }
+        long start = System.nanoTime();
+        groups[0].close();
+        long millis = (System.nanoTime() - start) / 1_000_000;
+        assertTrue(millis >= 10_000 && millis < 13_000, millis + " ms");
+        assertEquals(Optional.of("cuda:0: " + call + " has not come back within 10000 ms"), device.lost());
+        assertTrue(device.statistics().currentBytes() > own, "memory that NCCL may still use is given back");
+        SimulatedDriver.hangEnd(0);
+        groups[1].abort("enough");
+        groups[1].close();
+        assertEquals(Optional.empty(), devices.of(1).lost());
+        devices.expectLost(0);
+    }
+
+    /** NCCL's own end is for ranks that are through with each other. */
+    @OnlySimulated("how a communicator has ended")
+    @Test
+    void onlyAGroupThatHasFailedIsAborted() {
+        for (boolean fails : new boolean[] {false, true}) {
+            Meeting meeting = new Meeting(2, LIMIT);
+            long before = SimulatedDriver.aborts();
+            Ranks.run(2, rank -> {
+                try (NcclCollectives group = join(meeting, rank, rank, LIMIT, new AbortSignal())) {
+                    group.barrier().await();
+                    if (fails) {
+                        group.abort("enough");
+                    }
+                }
+                return null;
+            });
+            assertEquals(fails ? 2 : 0, SimulatedDriver.aborts() - before);
+        }
+    }
+
     @Test
     void whatWasOverBeforeAFailureStaysGood() {
         Meeting meeting = new Meeting(2, LIMIT);
@@ -193,12 +271,12 @@ class NcclAbortTest {
     @OnlySimulated("the version of NCCL")
     @Test
     void anNcclThatIsTooOldIsRefusedByAllRanks() {
-        SimulatedDriver.ncclVersion(21705);
+        SimulatedDriver.ncclVersion(21806);
         Meeting meeting = new Meeting(2, LIMIT);
         Ranks.run(2, rank -> {
             CollectiveException e =
                     assertThrows(CollectiveException.class, () -> join(meeting, rank, rank, LIMIT, new AbortSignal()));
-            assertEquals("rank 0: NCCL 2.17.5 is too old, 2.18.0 is the oldest that will do", e.getMessage());
+            assertEquals("rank 0: NCCL 2.18.6 is too old, 2.19.1 is the oldest that will do", e.getMessage());
             return null;
         });
     }
@@ -216,7 +294,10 @@ class NcclAbortTest {
             long start = System.nanoTime();
             CollectiveException e = assertThrows(
                     CollectiveException.class, () -> join(meeting, 0, 0, Duration.ofMillis(700), new AbortSignal()));
-            assertTrue(e.getMessage().contains("ncclCommInitRankConfig has not ended within 700 ms"), e.getMessage());
+            assertTrue(
+                    e.getMessage()
+                            .contains("ncclCommInitRankConfig of rank 0 of 2 on cuda:0 has not ended within 700 ms"),
+                    e.getMessage());
             assertTrue(System.nanoTime() - start < 2_000_000_000L);
             return null;
         });

@@ -94,6 +94,15 @@ class ProbeTest {
         says(line(lines, "1 is"), "index=1", "freeBytes=OptionalLong[8589934592]", "processes=[]", "OptionalInt[41]");
     }
 
+    /** Not taken for a GPU of compute capability 0.0. */
+    @Test
+    void whatTheDriverDoesNotTellOfAGpuIsSaid() throws Exception {
+        says(
+                line(with(SIMULATION, "SHARDLOOM_SIM_FAIL_ATTRIBUTE=75"), "Driver["),
+                "GPU 0 does not work: cuDeviceGetAttribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) returned 999",
+                "gpus=[]");
+    }
+
     @Test
     void aDriverWithoutNvmlStillShowsItsDevices() throws Exception {
         List<String> lines = with(driverOnly);
