@@ -1,18 +1,26 @@
 package org.shardloom.worker.zero;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.FloatBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.cuda.SimulatedDriver;
 import org.shardloom.kernels.cuda.SimulatedDriver.Lane;
 import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.worker.optim.OptimizerShard;
+import org.shardloom.worker.optim.OptimizerShard.Part;
+import org.shardloom.worker.optim.StateWindow;
 import org.shardloom.worker.zero.TinyTrainer.Sharding;
 
 /**
@@ -82,6 +90,51 @@ class CudaTrainingTest {
             SimulatedDriver.slow(slow, micros);
             return losses(device, group, DType.F32, sharding, true, 2);
         });
+    }
+
+    /** An optimizer's state on the GPU, read and written piece by piece and moved as a whole, while copies dawdle. */
+    @ParameterizedTest
+    @EnumSource(names = {"TO_HOST", "TO_DEVICE"})
+    void stateIsMovedAsItIs(Lane slow) throws Exception {
+        CudaRanks.run(1, 3, 0, (device, group) -> {
+            Sharding sharding = Sharding.SPLIT_ZERO_2_ON_DEVICE;
+            try (TinyTrainer trainer = new TinyTrainer(group, DType.F32, sharding, true, TinyModel.ADAMW, device)) {
+                trainer.accumulated(1);
+                float[][][] before = trainer.state();
+                SimulatedDriver.slow(slow, 5000);
+                OptimizerShard state = trainer.engine.optimizer();
+                // Twice as it was, and then as it is, each through a window of its own.
+                for (float factor : new float[] {2, 1}) {
+                    try (StateWindow window = new StateWindow(state, 1000)) {
+                        for (int u = 0; u < before.length; u++) {
+                            for (Part part : Part.values()) {
+                                float[] values = before[u][part.ordinal()];
+                                for (int from = 0; from < values.length; from += 1000) {
+                                    int count = Math.min(1000, values.length - from);
+                                    FloatBuffer to = floats(window.write(u, part, from, count));
+                                    for (int i = 0; i < count; i++) {
+                                        to.put(i, factor * values[from + i]);
+                                    }
+                                    window.store();
+                                    FloatBuffer found = floats(window.read(u, part, from, count));
+                                    for (int i = 0; i < count; i++) {
+                                        assertEquals(factor * values[from + i], found.get(i));
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+                trainer.engine.stateToHost();
+                trainer.engine.stateHome();
+                assertTrue(Arrays.deepEquals(before, trainer.state()), "state that was moved");
+            }
+            return null;
+        });
+    }
+
+    private static FloatBuffer floats(Tensor tensor) {
+        return HostBytes.view(tensor.address(), tensor.bytes()).asFloatBuffer();
     }
 
     /** Compares fp32 steps with the reference. */

@@ -1,0 +1,59 @@
+package org.shardloom.kernels.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+
+/** The list of waits that {@code src/test/mutations/run.sh} takes out is that of the sources. */
+class WaitsListTest {
+    private static final Path ROOT = Path.of(System.getProperty("shardloom.root", ".."));
+    private static final Path LIST = ROOT.resolve("kernels/src/test/mutations/waits.txt");
+    private static final Pattern DRIVER_WAIT =
+            Pattern.compile("JCudaDriver\\.(cuStreamWaitEvent|cuEventSynchronize|cu(Ctx|Stream)Synchronize)");
+
+    @Test
+    void everyWaitOfTheListStandsInItsFileOnce() throws IOException {
+        String file = "";
+        int entries = 0;
+        for (String line : Files.readAllLines(LIST)) {
+            if (line.startsWith("file ")) {
+                file = line.substring(5).strip();
+            } else if (!line.isBlank() && !line.startsWith("#") && !line.startsWith("tests ")) {
+                String text = line.split("=>", -1)[0].strip();
+                String pattern =
+                        Arrays.stream(text.split("\\s+")).map(Pattern::quote).collect(Collectors.joining("\\s+"));
+                String source = Files.readString(ROOT.resolve(file));
+                assertEquals(
+                        1, Pattern.compile(pattern).matcher(source).results().count(), text + " in " + file);
+                entries++;
+            }
+        }
+        assertTrue(entries > 50, entries + " entries");
+    }
+
+    /** But for memory that is given back: there is nothing left to read. */
+    @Test
+    void everyFileThatHasTheDriverWaitIsInTheList() throws IOException {
+        String list = Files.readString(LIST);
+        Set<String> missing = new TreeSet<>();
+        try (Stream<Path> files = Files.walk(ROOT.resolve("kernels/src/main/java"))) {
+            for (Path file : files.filter(f -> f.toString().endsWith(".java")).toList()) {
+                String name = file.getFileName().toString();
+                if (DRIVER_WAIT.matcher(Files.readString(file)).find() && !list.contains("/" + name)) {
+                    missing.add(name);
+                }
+            }
+        }
+        assertEquals(Set.of("PinnedMemory.java"), missing);
+    }
+}
