@@ -3,6 +3,8 @@ package org.shardloom.kernels.cuda;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import org.shardloom.kernels.cuda.probe.CudaLibrariesProbe;
+import org.shardloom.kernels.cuda.probe.CudaLibrary;
 import org.shardloom.kernels.cuda.probe.Driver;
 import org.shardloom.kernels.cuda.probe.DriverProbe;
 import org.shardloom.kernels.cuda.probe.Gpu;
@@ -36,19 +38,28 @@ public final class GpuTier {
 
     /** GPUs that the real driver shows. */
     static int count() {
-        return driver().gpus().size();
+        return driver().fit().size();
     }
 
     /** Why nothing can run on so many GPUs here; nothing where it can. */
     static Optional<String> missing(int gpus) {
-        return missing(driver(), gpus);
+        return missing(driver(), gpus).or(GpuTier::missingLibrary);
+    }
+
+    /** A driver alone is not enough. */
+    private static Optional<String> missingLibrary() {
+        return CudaLibrariesProbe.look(PATIENCE).stream()
+                .filter(CudaLibrary::isMissing)
+                .map(library ->
+                        "no " + library.name() + ": " + library.problem().orElse(""))
+                .findFirst();
     }
 
     static Optional<String> missing(Driver found, int gpus) {
         if (found.problem().isPresent()) {
             return found.problem();
         }
-        int count = found.gpus().size();
+        int count = found.fit().size();
         return count >= gpus ? Optional.empty() : Optional.of("it needs " + gpus + " GPUs, and there are " + count);
     }
 
@@ -63,6 +74,7 @@ public final class GpuTier {
 
     /** Prints the line. */
     public static void main(String[] args) {
-        System.out.println(line(driver()));
+        System.out.println(
+                missing(1).map(reason -> "GPU tests: SKIPPED, " + reason).orElseGet(() -> line(driver())));
     }
 }
