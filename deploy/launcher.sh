@@ -51,8 +51,6 @@ build() {
 
 # Records the classes that a run loads, so that its processes start faster. A run works without.
 archive() {
-  # What was unpacked from an earlier build's kernels: whether that is stale is asked by size and date only, which builds may have alike.
-  rm -rf "$NATIVE"/javacpp/shardloom-kernels-*.jar
   rm -f "$ARCHIVE"  # first: java_command names it where it exists, and it cannot be read and written at once
   java_command
   "$JAVA" "${JAVA_OPTIONS[@]}" -XX:ArchiveClassesAtExit="$ARCHIVE" -Xlog:cds=off -Xlog:cds+dynamic=off -cp "$CLASS_PATH" \

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Set;
 import java.util.TreeSet;
+import org.shardloom.kernels.tensor.DType;
 import org.shardloom.worker.generate.LoadedModel;
 import org.shardloom.worker.generate.MergeProbe;
 import org.shardloom.worker.model.Adapters;
@@ -18,6 +19,8 @@ import org.shardloom.worker.weights.WeightsDirectory;
 
 /** Makes sure that an adapter or prefix does something: one that was loaded wrong is the base model, and nobody notices. */
 final class Adaptation {
+    private static final String ROUNDED = " In 16 bits small changes are rounded away: use --dtype fp32";
+
     private Adaptation() {}
 
     /**
@@ -29,7 +32,7 @@ final class Adaptation {
         if (model.adapters().equals(Adapters.NONE)) {
             return;
         }
-        announce(model.effect(), adapter.toString(), adapter);
+        announce(model.effect(), adapter.toString(), cause(adapter) + (model.dtype() == DType.F32 ? "" : ROUNDED));
     }
 
     /**
@@ -37,14 +40,17 @@ final class Adaptation {
      *
      * @param adapter that it was made with
      */
-    static void announce(float effect, String what, Path adapter) {
+    static void announceMerged(float effect, Path adapter) {
+        announce(effect, adapter.toString(), cause(adapter));
+    }
+
+    private static void announce(float effect, String what, String cause) {
         if (Float.isNaN(effect)) {
             throw new TuningException(
                     "the model's logits are not numbers: its weights or those of " + what + " are damaged");
         }
         if (!(effect > 0)) {
-            throw new TuningException(
-                    what + " changes nothing: the logits are those of the base model. " + cause(adapter));
+            throw new TuningException(what + " changes nothing: the logits are those of the base model. " + cause);
         }
         System.err.printf(Locale.ROOT, "the adapter acts: it changes logits of the base model by up to %.3g%n", effect);
     }
@@ -120,8 +126,7 @@ final class Adaptation {
                         + " has it for every step: a schedule that decays ends"
                         + " at 0. Take more steps (train.max_steps), train.schedule.warmup_steps: 1 or train.schedule.type:"
                         + " constant"
-                : "Was the adapter trained for at least one step with a learning rate above 0? In 16 bits small changes are"
-                        + " rounded away: use --dtype fp32";
+                : "Was the adapter trained for at least one step with a learning rate above 0?";
     }
 
     /** Whether the file, which a run leaves beside its model, has steps, and all of them have the learning rate 0. */

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import org.shardloom.kernels.device.OutOfMemoryException;
 import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.data.Message;
 import org.shardloom.worker.data.Role;
@@ -85,7 +86,7 @@ final class Conversation {
         try {
             continuation =
                     generator.stream(template.prompt(messages), maxNewTokens, tokens -> show(tokens, shown, out));
-        } catch (IllegalArgumentException e) {
+        } catch (IllegalArgumentException | OutOfMemoryException e) {
             messages.remove(messages.size() - 1);
             out.println("this does not fit any more (" + e.getMessage() + "): /clear begins anew");
             return;

@@ -64,7 +64,7 @@ final class MergeCommand implements Callable<Integer> {
         }
         MergeProbe probe =
                 MergeProbe.of(config, lora, base, factors, Runtime.getRuntime().availableProcessors());
-        Adaptation.announce(probe.effect(), adapter.toString(), adapter);
+        Adaptation.announceMerged(probe.effect(), adapter);
         return directory -> {
             try (TensorSource written = WeightsDirectory.open(directory)) {
                 Adaptation.requireMerged(

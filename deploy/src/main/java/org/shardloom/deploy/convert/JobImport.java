@@ -350,6 +350,12 @@ public final class JobImport {
     public JobDraft finish() {
         inferLora();
         assumeDefaults();
+        if (said.contains("zero_optimization") && draft.get("zero.offload_optimizer") == null) {
+            draft.decide(
+                    "zero.offload_optimizer",
+                    true,
+                    "the optimizer's state is kept in host memory, which spares a GPU 12 bytes a parameter; false keeps it there");
+        }
         long workers = Math.max(1, gpus);
         draft.set("workers", workers);
         if (perDevice > 0) {

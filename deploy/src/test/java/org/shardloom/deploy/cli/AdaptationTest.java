@@ -45,9 +45,9 @@ class AdaptationTest {
             Files.writeString(directory.resolve("metrics.jsonl"), lines.replace(";", "\n"));
         }
         Path adapter = directory.resolve("final");
-        String message = assertThrows(TuningException.class, () -> Adaptation.announce(0, "the adapter", adapter))
+        String message = assertThrows(TuningException.class, () -> Adaptation.announceMerged(0, adapter))
                 .getMessage();
-        assertTrue(message.startsWith("the adapter changes nothing"), message);
+        assertTrue(message.startsWith(adapter + " changes nothing"), message);
         assertEquals(named, message.contains("It was trained with a learning rate of 0, as " + directory), message);
         assertEquals(!named, message.contains("Was the adapter trained for at least one step"), message);
     }

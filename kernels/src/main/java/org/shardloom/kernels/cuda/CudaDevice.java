@@ -206,15 +206,20 @@ public final class CudaDevice implements Device {
         return identity;
     }
 
-    /** To the driver. */
     @Override
     public void reserve(long bytes) {
         memory.reserve(bytes);
     }
 
     @Override
-    public void trim() {
+    public void unreserve() {
         memory.unreserve();
+    }
+
+    /** To the driver. */
+    @Override
+    public void trim() {
+        memory.trim();
         pinned.trim();
     }
 

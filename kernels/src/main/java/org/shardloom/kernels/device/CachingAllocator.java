@@ -163,6 +163,9 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
         if (bytes == 0 || !caches) {
             return;
         }
+        if (range != null) {
+            throw new IllegalStateException("a range is reserved already");
+        }
         long size = rounded(bytes, PAGE);
         takes++;
         long address = source.take(size);
@@ -190,9 +193,6 @@ public final class CachingAllocator implements Memory.Allocator, AutoCloseable {
     }
 
     private void range(long address, long bytes) {
-        if (range != null) {
-            throw new IllegalStateException("a range is reserved already");
-        }
         range = new Segment(address, bytes);
         free.get(Pool.RANGE).add(new Block(address, bytes, range, Pool.RANGE));
     }

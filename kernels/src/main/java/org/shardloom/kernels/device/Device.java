@@ -71,14 +71,17 @@ public interface Device extends AutoCloseable {
     }
 
     /**
-     * Gets memory of its own, until {@link #trim}, for all that comes and goes within steps.
+     * Gets memory of its own, until {@link #unreserve}, for all that comes and goes within steps.
      *
      * @param bytes that the largest step needs
      * @throws OutOfMemoryException when there is not so much
      */
     default void reserve(long bytes) {}
 
-    /** Gives memory that is not in use, and is kept for later, back to where it came from. */
+    /** Gives back what was reserved; nothing of it is in use any more. */
+    default void unreserve() {}
+
+    /** Gives memory that is not in use, and is kept for later, back to where it came from; not what is reserved. */
     default void trim() {}
 
     @Override

@@ -139,4 +139,56 @@ class CachingAllocatorTest {
         long block = allocator.allocate(1000, Purpose.WORKSPACE);
         assertThrows(IllegalArgumentException.class, () -> allocator.release(block, 5000, Purpose.WORKSPACE));
     }
+
+    @Test
+    void aRangeStaysUntilItIsUnreserved() {
+        CachingAllocator allocator = new CachingAllocator(new Limited(200 * MB));
+        allocator.reserve(100 * MB);
+        assertThrows(IllegalStateException.class, () -> allocator.reserve(MB));
+        assertEquals(100 * MB, allocator.reservedBytes());
+        allocator.trim();
+        assertEquals(100 * MB, allocator.reservedBytes(), "what is reserved is kept");
+        long first = allocator.allocate(60 * MB, Purpose.ACTIVATIONS);
+        long small = allocator.allocate(100, Purpose.WORKSPACE);
+        assertEquals(60 * MB, small - first, "the first place that is large enough");
+        long lasting = allocator.allocate(2 * MB, Purpose.PARAMETERS);
+        assertTrue(lasting < first || lasting >= first + 100 * MB, "what stays lies elsewhere");
+        allocator.release(first, 60 * MB, Purpose.ACTIVATIONS);
+        assertEquals(first, allocator.allocate(30 * MB, Purpose.WORKSPACE));
+        assertEquals(2, allocator.takes());
+        long beyond = allocator.allocate(90 * MB, Purpose.ACTIVATIONS);
+        assertEquals(3, allocator.takes(), "what does not fit has a segment");
+        allocator.release(beyond, 90 * MB, Purpose.ACTIVATIONS);
+        allocator.release(first, 30 * MB, Purpose.WORKSPACE);
+        allocator.release(small, 100, Purpose.WORKSPACE);
+        allocator.unreserve();
+        assertEquals(2 * MB, allocator.reservedBytes());
+        allocator.reserve(50 * MB);
+        assertEquals(52 * MB, allocator.reservedBytes());
+    }
+
+    @Test
+    void onPaperARangeTellsHowLongItMustBe() {
+        CachingAllocator allocator = new CachingAllocator(new Limited(Long.MAX_VALUE));
+        allocator.reserveEndless();
+        long first = allocator.allocate(10 * MB, Purpose.ACTIVATIONS);
+        long second = allocator.allocate(5 * MB, Purpose.ACTIVATIONS);
+        allocator.release(first, 10 * MB, Purpose.ACTIVATIONS);
+        assertEquals(first, allocator.allocate(3 * MB, Purpose.ACTIVATIONS));
+        allocator.release(second, 5 * MB, Purpose.ACTIVATIONS);
+        assertEquals(16 * MB, allocator.rangeBytes(), "in whole pages");
+        assertEquals(16 * MB, allocator.reservedPeakBytes());
+    }
+
+    @Test
+    void withoutCachingEveryBlockIsTheDevices() {
+        CachingAllocator allocator = new CachingAllocator(new Limited(10 * MB), false);
+        allocator.reserve(20 * MB);
+        long address = allocator.allocate(1000, Purpose.ACTIVATIONS);
+        assertEquals(1000, allocator.reservedBytes(), "its very size");
+        assertEquals(1024, allocator.statistics().currentBytes());
+        allocator.release(address, 1000, Purpose.ACTIVATIONS);
+        assertEquals(0, allocator.reservedBytes());
+        assertEquals(0, allocator.statistics().currentBytes());
+    }
 }

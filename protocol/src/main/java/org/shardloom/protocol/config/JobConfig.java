@@ -38,6 +38,26 @@ public record JobConfig(
         ClusterConfig cluster,
         int threadsPerWorker) {
 
+    /** The same training by another number of workers. */
+    public JobConfig withWorkers(int other) {
+        return new JobConfig(
+                model,
+                tokenizer,
+                data,
+                method,
+                train,
+                precision,
+                zero,
+                gradientCheckpointing,
+                checkpoint,
+                evaluation,
+                other,
+                device,
+                outputDir,
+                cluster,
+                threadsPerWorker);
+    }
+
     /** Renders the canonical job file: every key in a fixed order. It loads back to an equal configuration. */
     public String toYaml() {
         return JobYaml.render(this, key -> true);

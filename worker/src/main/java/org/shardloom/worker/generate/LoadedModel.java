@@ -92,6 +92,11 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
         }
     }
 
+    /** Of weights and activations. */
+    public DType dtype() {
+        return dtype;
+    }
+
     /** A model on a device that computes nothing, without its weights. */
     static LoadedModel onPaper(TunedModel model, PlanDevice device, DType dtype, int positions) {
         return new LoadedModel(model, device, dtype, positions);

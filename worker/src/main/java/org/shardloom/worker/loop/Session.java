@@ -142,9 +142,11 @@ public final class Session implements AutoCloseable {
                 refuseLost();
                 // Its optimizer's state is all that is handed over, by the host.
                 before.retire();
-                device.trim();
             }
             refuseLost();
+            // What was reserved was for the steps of the engine before.
+            device.unreserve();
+            device.trim();
             if (self.rank() >= 0) {
                 next = newEngine(Groups.ofDevices(
                         device,
@@ -170,8 +172,11 @@ public final class Session implements AutoCloseable {
             engine = next;
             next = null;
         } finally {
-            close(next);
-            close(before);
+            try {
+                close(next);
+            } finally {
+                close(before);
+            }
         }
         if (handover) {
             // Two generations' state was here meanwhile: what was held for the old one is not the new one's.
@@ -240,15 +245,15 @@ public final class Session implements AutoCloseable {
         try {
             made = new ZeroEngine(tuned, config, device, group);
             if (!device.sharesHostMemory()) {
-                device.reserve(Planner.passingBytes(job, model, data.longest()));
+                device.reserve(Planner.passingBytes(job.withWorkers(group.size()), model, data.longest()));
             }
             return made;
         } catch (RuntimeException e) {
-            if (made != null) {
-                made.close();
-            }
             group.abort("a rank could not set up: " + e.getMessage());
             group.close();
+            if (made != null && device.lost().isEmpty()) {
+                made.close();
+            }
             throw e;
         }
     }
@@ -277,6 +282,7 @@ public final class Session implements AutoCloseable {
         }
         if (next != null) {
             next.stateHome();
+            device.trim(); // page-locked memory that the state came through
             states.frozen(next);
         }
         return message.state();
@@ -341,8 +347,11 @@ public final class Session implements AutoCloseable {
             old.group().abort("the generation has ended");
             old.group().close();
             if (device.lost().isEmpty()) { // else all goes with the process
-                old.close();
-                device.trim();
+                try {
+                    old.close();
+                } finally {
+                    device.trim();
+                }
             }
         }
     }

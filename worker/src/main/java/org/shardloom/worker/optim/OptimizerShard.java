@@ -61,6 +61,9 @@ public final class OptimizerShard implements AutoCloseable {
     private final NoDecay noDecay;
     private final Tensor[][] state;
     private Home home;
+    /** What the state has not left whole; null but within a move, and after one that failed. */
+    private Memory leaving;
+
     private final List<List<DecayRange>> ranges = new ArrayList<>();
     private long updates;
 
@@ -101,27 +104,33 @@ public final class OptimizerShard implements AutoCloseable {
      * @param device that has memory of its own
      */
     public void move(Home to, Device device) {
+        Home from = home;
+        home = to;
+        leaving = from.memory; // given back with the rest where a copy fails
         for (Tensor[] parts : state) {
             for (int p = 0; p < parts.length; p++) {
-                Tensor from = parts[p];
-                Tensor moved = to.memory.allocate(DType.F32, from.elements());
+                Tensor before = parts[p];
+                Tensor moved = to.memory.allocate(DType.F32, before.elements());
                 if (to.device == null) {
-                    device.toHost(moved, from, device.issued()).await();
+                    device.toHost(moved, before, device.issued()).await();
                 } else {
-                    device.toDevice(moved, from).await();
+                    device.toDevice(moved, before).await();
                 }
                 parts[p] = moved;
-                home.memory.free(from);
+                from.memory.free(before);
             }
         }
-        home.memory.close();
-        home = to;
+        from.memory.close();
+        leaving = null;
     }
 
     /** Gives the state's memory back. */
     @Override
     public void close() {
         home.memory.close();
+        if (leaving != null) {
+            leaving.close();
+        }
     }
 
     /** fp32 [slice elements] of the unit, where {@link #device} says. */

@@ -327,8 +327,8 @@ public final class ZeroEngine implements AutoCloseable {
      */
     public void retire() {
         if (!retired && !device.sharesHostMemory()) {
-            retired = true;
             stateToHost();
+            retired = true;
             closeDeviceParts();
         }
     }
