@@ -17,6 +17,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -25,6 +26,7 @@ import org.shardloom.deploy.e2e.Commands.Running;
 
 /** Strangers, signals, full disks, numbers that explode: a run says what happened and leaves nothing behind. */
 @Timeout(value = 150, unit = TimeUnit.SECONDS)
+@Tag("alone")
 class BadSituationsIT {
     @TempDir
     Path directory;

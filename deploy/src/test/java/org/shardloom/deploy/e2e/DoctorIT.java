@@ -15,12 +15,14 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** {@code shardloom doctor}, and what start.sh asks before it starts. Where GPUs are spoken of, they are simulated. */
 @Timeout(value = 120, unit = TimeUnit.SECONDS)
+@Tag("alone")
 class DoctorIT {
     private static final Path SIMULATION = Commands.ROOT.resolve("kernels/target/cuda-simulation");
 

@@ -8,12 +8,14 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.shardloom.deploy.e2e.Commands.Running;
 
 /** Workers come, go, die and hang; the losses stay those of a run that was left alone. */
+@Tag("alone")
 class ElasticIT {
     private static final int STEPS = 200;
     private static final Duration LIMIT = Duration.ofSeconds(100);

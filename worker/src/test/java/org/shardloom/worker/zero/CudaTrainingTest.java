@@ -30,6 +30,7 @@ import org.shardloom.worker.zero.TinyTrainer.Sharding;
 @Timeout(600)
 class CudaTrainingTest {
     private static final int SEEDS = 20;
+    private static final int PIECE = 20_000;
 
     @ParameterizedTest
     @CsvSource({
@@ -39,8 +40,7 @@ class CudaTrainingTest {
         "4,SPLIT_ZERO_3,true",
         "3,SPLIT_ZERO_3_OFFLOADED,false",
         "1,SPLIT_ZERO_2_ON_DEVICE,true",
-        "3,SPLIT_ZERO_2_ON_DEVICE,false",
-        "4,SPLIT_ZERO_3_ON_DEVICE,true"
+        "3,SPLIT_ZERO_2_ON_DEVICE,false"
     })
     void stepsEqualTheReference(int world, Sharding sharding, boolean recompute) throws Exception {
         List<List<Double>> byRank = CudaRanks.run(
@@ -55,7 +55,7 @@ class CudaTrainingTest {
         List<Double> first = null;
         for (int seed = 1; seed <= SEEDS; seed++) {
             List<Double> losses = CudaRanks.run(
-                            4, seed, 60, (device, group) -> losses(device, group, DType.F32, sharding, true, 2))
+                            4, seed, 30, (device, group) -> losses(device, group, DType.F32, sharding, true, 2))
                     .get(0);
             first = first == null ? losses : first;
             assertEquals(first, losses, "losses with seed " + seed);
@@ -79,10 +79,7 @@ class CudaTrainingTest {
         "2,SPLIT_ZERO_3_OFFLOADED,COMPUTE",
         "2,SPLIT_ZERO_3_OFFLOADED,TO_DEVICE",
         "2,SPLIT_ZERO_3_OFFLOADED,COMMUNICATION",
-        "1,SPLIT_ZERO_2_ON_DEVICE,COMPUTE",
-        "2,SPLIT_ZERO_2_ON_DEVICE,COMPUTE",
-        "2,SPLIT_ZERO_2_ON_DEVICE,COMMUNICATION",
-        "2,SPLIT_ZERO_3_ON_DEVICE,COMMUNICATION"
+        "2,SPLIT_ZERO_2_ON_DEVICE,COMMUNICATION"
     })
     void aSlowStreamIsWaitedFor(int world, Sharding sharding, Lane slow) throws Exception {
         int micros = slow == Lane.COMPUTE ? 500 : 5000;
@@ -105,12 +102,12 @@ class CudaTrainingTest {
                 OptimizerShard state = trainer.engine.optimizer();
                 // Twice as it was, and then as it is, each through a window of its own.
                 for (float factor : new float[] {2, 1}) {
-                    try (StateWindow window = new StateWindow(state, 1000)) {
+                    try (StateWindow window = new StateWindow(state, PIECE)) {
                         for (int u = 0; u < before.length; u++) {
                             for (Part part : Part.values()) {
                                 float[] values = before[u][part.ordinal()];
-                                for (int from = 0; from < values.length; from += 1000) {
-                                    int count = Math.min(1000, values.length - from);
+                                for (int from = 0; from < values.length; from += PIECE) {
+                                    int count = Math.min(PIECE, values.length - from);
                                     FloatBuffer to = floats(window.write(u, part, from, count));
                                     for (int i = 0; i < count; i++) {
                                         to.put(i, factor * values[from + i]);

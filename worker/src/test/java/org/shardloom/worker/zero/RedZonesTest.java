@@ -31,13 +31,7 @@ class RedZonesTest {
     }
 
     @ParameterizedTest
-    @CsvSource({
-        "1,SPLIT_ZERO_2,F32,false",
-        "2,SPLIT_ZERO_3,BF16,true",
-        "3,SPLIT_ZERO_3_OFFLOADED,F32,true",
-        "2,SPLIT_ZERO_2_ON_DEVICE,BF16,false",
-        "2,SPLIT_ZERO_2,F16,true"
-    })
+    @CsvSource({"2,SPLIT_ZERO_3_OFFLOADED,BF16,true", "2,SPLIT_ZERO_2_ON_DEVICE,F32,false"})
     void stepsStayWithinTheirTensors(int world, Sharding sharding, DType dtype, boolean recompute) throws Exception {
         CudaRanks.run(world, 13, 20, (device, group) -> {
             try (TinyTrainer trainer = new TinyTrainer(group, dtype, sharding, recompute, TinyModel.ADAMW, device)) {
@@ -52,12 +46,7 @@ class RedZonesTest {
     }
 
     @ParameterizedTest
-    @CsvSource({
-        "tiny-chatglm1,ptuning-projection,1",
-        "tiny-chatglm2,lora-all,2",
-        "tiny-chatglm3,qlora-all,1",
-        "tiny-chatglm3,freeze,2"
-    })
+    @CsvSource({"tiny-chatglm1,ptuning-projection,1", "tiny-chatglm3,qlora-all,1"})
     void methodsStayWithinTheirTensors(String model, String method, int world) throws Exception {
         CudaRanks.run(world, 13, 20, (device, group) -> {
             TuningMethodsTest.fiveStepsEqualTheReference(

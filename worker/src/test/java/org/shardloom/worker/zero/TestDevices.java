@@ -26,6 +26,11 @@ public final class TestDevices {
 
     private TestDevices() {}
 
+    /** Whether it is a CUDA device. */
+    static boolean onCuda() {
+        return SIMULATION;
+    }
+
     /** A new one; the simulation begins anew. */
     public static Device open() {
         if (!SIMULATION) {
