@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.shardloom.deploy.SimulatedGpus;
 import org.shardloom.deploy.launch.JavaCommand;
 
 /** The command in a process that finds the simulated driver where a GPU's would be. No GPU takes part, and no time that it prints means anything. */
@@ -21,15 +22,7 @@ final class SimulatedBench {
         Path out = directory.resolve("out"), error = directory.resolve("error"), report = directory.resolve("report");
         ProcessBuilder builder =
                 new ProcessBuilder(command).redirectOutput(out.toFile()).redirectError(error.toFile());
-        builder.environment()
-                .put(
-                        "LD_LIBRARY_PATH",
-                        Path.of(System.getProperty("shardloom.cuda.simulation"))
-                                .toAbsolutePath()
-                                .toString());
-        builder.environment().put("SHARDLOOM_SIM_DEVICES", String.valueOf(devices));
-        builder.environment().put("SHARDLOOM_SIM_REPORT", report.toString());
-        builder.environment().put("XDG_CACHE_HOME", directory.resolve("cache").toString());
+        SimulatedGpus.of(builder.environment(), devices, report, directory.resolve("cache"));
         Process process = builder.start();
         try {
             if (!process.waitFor(100, TimeUnit.SECONDS) || process.exitValue() != 0) {

@@ -11,6 +11,7 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.shardloom.deploy.SimulatedGpus;
 import org.shardloom.deploy.e2e.TinyJob;
 import org.shardloom.deploy.launch.JavaCommand;
 
@@ -38,16 +39,8 @@ class GenerateOnGpuTest {
         Files.deleteIfExists(report);
         ProcessBuilder builder =
                 new ProcessBuilder(command).redirectOutput(out.toFile()).redirectError(error.toFile());
-        builder.environment()
-                .put(
-                        "LD_LIBRARY_PATH",
-                        Path.of(System.getProperty("shardloom.cuda.simulation"))
-                                .toAbsolutePath()
-                                .toString());
-        builder.environment().put("SHARDLOOM_SIM_DEVICES", String.valueOf(devices));
+        SimulatedGpus.of(builder.environment(), devices, report, directory.resolve("cache"));
         builder.environment().put("SHARDLOOM_SIM_BYTES", String.valueOf(bytes));
-        builder.environment().put("SHARDLOOM_SIM_REPORT", report.toString());
-        builder.environment().put("XDG_CACHE_HOME", directory.resolve("cache").toString());
         Process process = builder.start();
         try {
             assertTrue(process.waitFor(100, TimeUnit.SECONDS), "it ends");
