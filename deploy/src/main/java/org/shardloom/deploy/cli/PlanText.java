@@ -55,8 +55,17 @@ final class PlanText {
         StepEstimate e = fit.estimate();
         lines.add(format(
                 "a step takes %.2f s by estimate, at %s's rates, all ranks on one host: %.2f computing, %.2f "
-                        + "communicating and %.2f copying at once, then %.2f in the optimizer",
-                e.seconds(), fit.gpus().card().key(), e.compute(), e.communication(), e.copies(), e.optimizer()));
+                        + "communicating%s",
+                e.seconds(),
+                fit.gpus().card().key(),
+                e.compute(),
+                e.communication(),
+                format(
+                        e.early()
+                                ? ", %.2f copying and %.2f in the optimizer at once"
+                                : " and %.2f copying at once, then %.2f in the optimizer",
+                        e.copies(),
+                        e.optimizer())));
         lines.add(format(
                 "%s: %s and %s for the driver, cuBLAS and NCCL (an estimate), of %s",
                 fit.fits() ? "the job fits" : "the job does NOT fit",

@@ -73,7 +73,8 @@ public final class CpuDevice implements Device {
     }
 
     @Override
-    public Transfer toDevice(Tensor destination, Tensor host) {
+    public Transfer toDevice(Tensor destination, Tensor host, Pending after) {
+        after.await();
         return copy(destination, host);
     }
 

@@ -38,30 +38,34 @@ final class Copies implements AutoCloseable {
         if (bytes == 0) {
             return Device.Transfer.DONE;
         }
-        if (after instanceof StreamPoint point) {
-            point.event().holdBack(toHost);
-        } else if (after instanceof CommunicationStream.Operation operation) {
-            operation.holdBack(toHost);
-        } else {
-            after.await();
-            events.order(compute, toHost);
-        }
+        holdBack(toHost, after);
         enter();
         int result = JCudaDriver.cuMemcpyDtoHAsync(HostPointer.of(host), Address.pointer(source), bytes, toHost);
         calls.check(result, "cuMemcpyDtoHAsync", Long.toHexString(source), bytes);
         return new StreamTransfer(events.record(toHost), compute);
     }
 
-    /** Copies on the stream to the device, after what has been issued to the compute stream so far. */
-    Device.Transfer toDevice(long destination, long host, long bytes) {
+    /** Copies on the stream to the device, as soon as the point is reached. */
+    Device.Transfer toDevice(long destination, long host, long bytes, Pending after) {
         if (bytes == 0) {
             return Device.Transfer.DONE;
         }
-        events.order(compute, toDevice);
+        holdBack(toDevice, after);
         enter();
         int result = JCudaDriver.cuMemcpyHtoDAsync(Address.pointer(destination), HostPointer.of(host), bytes, toDevice);
         calls.check(result, "cuMemcpyHtoDAsync", Long.toHexString(destination), bytes);
         return new StreamTransfer(events.record(toDevice), compute);
+    }
+
+    private void holdBack(CUstream stream, Pending after) {
+        if (after instanceof StreamPoint point) {
+            point.event().holdBack(stream);
+        } else if (after instanceof CommunicationStream.Operation operation) {
+            operation.holdBack(stream);
+        } else {
+            after.await();
+            events.order(compute, stream);
+        }
     }
 
     /** Waits for the copies that were issued. */

@@ -154,9 +154,9 @@ public final class CudaDevice implements Device {
     }
 
     @Override
-    public Transfer toDevice(Tensor destination, Tensor host) {
+    public Transfer toDevice(Tensor destination, Tensor host, Pending after) {
         require(host.bytes() == destination.bytes(), "%s does not have the size of %s", host, destination);
-        return copies.toDevice(destination.address(), host.address(), host.bytes());
+        return copies.toDevice(destination.address(), host.address(), host.bytes(), after);
     }
 
     @Override

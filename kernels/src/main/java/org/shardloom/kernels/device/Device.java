@@ -47,11 +47,17 @@ public interface Device extends AutoCloseable {
     Transfer toHost(Tensor host, Tensor source, Pending after);
 
     /**
-     * Copies host memory to device memory of the same size, after what was issued before and beside what is issued from now on.
+     * Copies host memory to device memory of the same size, beside what the device computes. Any thread.
      *
+     * @param after when the copy begins; it is held back by nothing else
      * @return completes when the host may write its memory again; {@link Transfer#join}, or await it, before the device's tensor is used
      */
-    Transfer toDevice(Tensor destination, Tensor host);
+    Transfer toDevice(Tensor destination, Tensor host, Pending after);
+
+    /** As {@link #toDevice(Tensor, Tensor, Pending)}, after what was issued before and beside what is issued from now on. */
+    default Transfer toDevice(Tensor destination, Tensor host) {
+        return toDevice(destination, host, issued());
+    }
 
     /** Copies host bytes to the tensor, before what is issued from now on; the buffer may be reused when this returns. */
     void write(Tensor destination, ByteBuffer source);

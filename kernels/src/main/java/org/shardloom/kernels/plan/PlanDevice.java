@@ -103,7 +103,7 @@ public final class PlanDevice implements Device {
     }
 
     @Override
-    public Transfer toDevice(Tensor destination, Tensor from) {
+    public Transfer toDevice(Tensor destination, Tensor from, Pending after) {
         requireSameSize(destination, from);
         work.toDevice(from.bytes());
         return Transfer.DONE;

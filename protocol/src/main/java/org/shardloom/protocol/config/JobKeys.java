@@ -144,10 +144,12 @@ final class JobKeys {
             List.of(0.9, 0.95),
             "decay of the first and second moment",
             c -> List.of(c.train().optimizer().beta1(), c.train().optimizer().beta2()));
-    static final Key<Double> EPS =
-            DECLARED.key("train.optimizer.eps", ABOVE_ZERO, 1e-8, "added to the denominator", c -> c.train()
-                    .optimizer()
-                    .eps());
+    static final Key<Double> EPS = DECLARED.key(
+            "train.optimizer.eps",
+            number("a number of at least 1e-30", x -> x >= 1e-30), // below, fp32 has none, and 0 / 0 is no number
+            1e-8,
+            "added to the denominator",
+            c -> c.train().optimizer().eps());
     static final Key<Double> WEIGHT_DECAY =
             DECLARED.key("train.optimizer.weight_decay", NOT_NEGATIVE, 0.1, "decoupled weight decay", c -> c.train()
                     .optimizer()
@@ -162,7 +164,8 @@ final class JobKeys {
             "train.max_grad_norm",
             NOT_NEGATIVE,
             1.0,
-            "longer gradients are scaled down to it; 0 never does",
+            "longer gradients are scaled down to it; 0 never does (on GPUs, with train.spike.action: ignore and not in fp16, units"
+                    + " are then updated as their gradients come)",
             c -> c.train().maxGradNorm());
     static final Key<TrainConfig.LossReduction> LOSS_REDUCTION = DECLARED.key(
             "train.loss_reduction",

@@ -30,6 +30,11 @@ public record TrainConfig(
         SpikeConfig spike,
         long seed) {
 
+    /** Whether an update waits for the norm of all gradients: to clip them, or to look at the step before. */
+    public boolean needsNorm() {
+        return maxGradNorm > 0 || spike.action() != SpikeConfig.Action.IGNORE;
+    }
+
     /** What a step's loss is divided by. */
     public enum LossReduction {
         /** All target tokens of the step. */

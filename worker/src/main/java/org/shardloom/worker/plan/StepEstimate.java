@@ -7,14 +7,15 @@ import org.shardloom.protocol.config.Precision;
 /**
  * Seconds of an optimizer step, from what a rank has to do and a card's rates: an estimate, which nobody has compared with a card. Matrix
  * products are expected to reach {@link #MATRIX_SHARE} of the peak and other operations {@link #MEMORY_SHARE} of the memory's bandwidth;
- * communication and copies go on meanwhile; the optimizer comes after, for it waits for the norm of all gradients.
+ * communication and copies go on meanwhile; so does the optimizer where it need not wait for the norm of all gradients, else it comes after.
  *
  * @param compute seconds of operations on the card
  * @param communication seconds of collectives
  * @param copies seconds of copies between host and card, the longer way
  * @param optimizer seconds of AdamW on the host, which all ranks of a host share
+ * @param early whether a unit is updated when its gradient comes
  */
-public record StepEstimate(double compute, double communication, double copies, double optimizer) {
+public record StepEstimate(double compute, double communication, double copies, double optimizer, boolean early) {
     static final double MATRIX_SHARE = 0.5;
     static final double MEMORY_SHARE = 0.7;
     static final double LINK_SHARE = 0.8;
@@ -32,10 +33,12 @@ public record StepEstimate(double compute, double communication, double copies, 
                         + work.memoryBytes() / (MEMORY_SHARE * card.memoryGigabytes() * 1e9),
                 work.sentBytes() / (LINK_SHARE * card.peerGigabytes() * 1e9),
                 Math.max(work.toHostBytes(), work.toDeviceBytes()) / (LINK_SHARE * card.hostGigabytes() * 1e9),
-                (double) work.updatedParameters() * ADAMW_BYTES * job.workers() / HOST_BANDWIDTH);
+                (double) work.updatedParameters() * ADAMW_BYTES * job.workers() / HOST_BANDWIDTH,
+                !job.train().needsNorm() && job.precision() != Precision.FP16);
     }
 
     public double seconds() {
-        return Math.max(compute, Math.max(communication, copies)) + optimizer;
+        double beside = Math.max(compute, Math.max(communication, copies));
+        return early ? Math.max(beside, optimizer) : beside + optimizer;
     }
 }

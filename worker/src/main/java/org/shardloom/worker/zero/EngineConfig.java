@@ -25,6 +25,11 @@ public record EngineConfig(
         SpikeConfig spike,
         Placement placement) {
 
+    /** Whether nothing needs the norm of all gradients before it updates the first unit: neither clipping, nor the guard, nor a loss scale. */
+    boolean updatesUnitsAsTheyCome() {
+        return maxGradNorm == 0 && spike.action() == SpikeConfig.Action.IGNORE && dtype != DType.F16;
+    }
+
     /** With steps as they come. */
     public EngineConfig(
             DType dtype,

@@ -18,6 +18,18 @@ import org.shardloom.kernels.tensor.Tensor;
  * last gradient has come.
  */
 final class GradientArrivals implements AutoCloseable {
+    /** Is told of each unit whose sum is complete, one after the other. */
+    @FunctionalInterface
+    interface Observer {
+        /**
+         * In a step's last round, on the arrivals' thread.
+         *
+         * @param squares sum of the squares of the unit's sum
+         * @param ready when the gradient was complete on the device, which is over
+         */
+        void arrived(int unit, double squares, Pending ready);
+    }
+
     /** Elements that come at a time where they are added, into two places by turns: 8 MB. */
     private static final long PIECE = 1 << 20;
 
@@ -27,6 +39,7 @@ final class GradientArrivals implements AutoCloseable {
     private final double[] squares;
     private final Future<?>[] arriving;
     private final ExecutorService thread;
+    private Observer observer = (unit, squares, ready) -> {};
     private Tensor[] places;
     private boolean adds;
     private boolean counts;
@@ -48,6 +61,11 @@ final class GradientArrivals implements AutoCloseable {
             own.setDaemon(true);
             return own;
         });
+    }
+
+    /** From the next step on. */
+    void observe(Observer told) {
+        observer = told;
     }
 
     /** What comes from now on: the first round's gradients overwrite the sums, the last's complete them. */
@@ -80,6 +98,7 @@ final class GradientArrivals implements AutoCloseable {
             }
             if (count) {
                 squares[unit] = device.hostOps().sumOfSquares(sums[unit]);
+                observer.arrived(unit, squares[unit], ready);
             }
         });
         return copy;

@@ -185,6 +185,11 @@ final class GradientStore implements AutoCloseable {
         }
     }
 
+    /** Where gradients are staged: who is told of those that have come. */
+    void observe(GradientArrivals.Observer observer) {
+        arrivals.observe(observer);
+    }
+
     /** Where the unit's gradient goes, free for writing: a buffer, or the sum itself. Its padding is zero, but for the embedding's, which the caller zeroes whole. */
     Tensor acquire(int unit) {
         if (fillsSums()) {

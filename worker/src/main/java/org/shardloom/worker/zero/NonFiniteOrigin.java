@@ -1,5 +1,6 @@
 package org.shardloom.worker.zero;
 
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -36,9 +37,24 @@ final class NonFiniteOrigin {
                 ? ", but the gradient of unit " + unitOfGradient(model.trained(), model.prefixBlock(), squares)
                         + " is not finite"
                 : unitOfLoss(input);
-        return new NonFiniteException("the loss is " + loss + origin + "; the update was not applied. "
-                + (dtype == DType.F16 ? "Set precision: bf16 or fp32, whose range is wider, lower" : "Lower")
-                + " train.learning_rate, or check the data and the starting weights");
+        return new NonFiniteException("the loss is " + loss + origin + "; the update was not applied. " + advice());
+    }
+
+    /** What a step failed with of which a part was applied. The forward pass is not what it was, and is not repeated. */
+    TornStepException torn(double[] squares, double loss) {
+        String origin = Arrays.stream(squares).allMatch(Double::isFinite)
+                ? ""
+                : ", the gradient of unit " + unitOfGradient(model.trained(), model.prefixBlock(), squares)
+                        + " is not finite";
+        return new TornStepException("the loss is " + loss + origin
+                + "; units before it are updated already (train.max_grad_norm: 0 and train.spike.action: ignore), so that only the"
+                + " last checkpoint is good: resume from it. " + advice()
+                + "; with train.spike.action: pause a step is looked at before it is applied");
+    }
+
+    private String advice() {
+        return (dtype == DType.F16 ? "Set precision: bf16 or fp32, whose range is wider, lower" : "Lower")
+                + " train.learning_rate, or check the data and the starting weights";
     }
 
     /** The first unit that backward, which goes from the head down and ends with the prefix, gave a gradient that is not finite. */

@@ -1,7 +1,6 @@
 package org.shardloom.worker.zero;
 
 import java.io.IOException;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
@@ -45,6 +44,10 @@ public final class ZeroEngine implements AutoCloseable {
     private final ParameterStore parameters;
     private final GradientStore gradients;
     private final OptimizerShard optimizer;
+    private final ParameterUpdate update;
+    /** Null where an update waits for the norm. */
+    private final EarlyUpdate early;
+
     private final LossScaler scaler;
     private final MicroBatchPass pass;
     private final EvaluationPass evaluation;
@@ -81,6 +84,11 @@ public final class ZeroEngine implements AutoCloseable {
         this.gradients = new GradientStore(
                 group, plan, model, device, staged, gradientMemory, gradientSumMemory, config.dtype());
         this.optimizer = new OptimizerShard(plan, group.rank(), trained, config.optimizer(), home());
+        this.update = newUpdate();
+        this.early = staged && config.updatesUnitsAsTheyCome() ? new EarlyUpdate(update) : null;
+        if (early != null) {
+            gradients.observe(early);
+        }
         this.scaler = config.dtype() == DType.F16 ? LossScaler.dynamic() : LossScaler.none();
         BlockStore blocks = new BlockStore(model, parameters, gradients);
         this.pass = new MicroBatchPass(decoder, blocks, device, config);
@@ -103,6 +111,11 @@ public final class ZeroEngine implements AutoCloseable {
     /** How the units are cut for a world of that size. */
     public static ShardPlan planOf(List<UnitSpec> units, int worldSize) {
         return new ShardPlan(worldSize, units.stream().map(UnitSpec::size).toList());
+    }
+
+    ParameterUpdate newUpdate() {
+        boolean copied = staged && !config.placement().parametersOnHost();
+        return new ParameterUpdate(optimizer, parameters, gradients, trainedUnits, device, copied);
     }
 
     private OptimizerShard.Home home() {
@@ -231,10 +244,14 @@ public final class ZeroEngine implements AutoCloseable {
      *
      * @throws NonFiniteException when the loss is not finite, in bf16 and fp32 also when a gradient is not; the state is as before the step
      * @throws StepRefusedException when the step is so unlike those before that the run must not go on; likewise
+     * @throws TornStepException where units are updated as their gradients come, when a later gradient, or the loss, is not finite
      */
     public StepResult step(StepInput input) {
         PhaseTimer timer = new PhaseTimer(phases);
         double lossSum = 0;
+        if (early != null) {
+            early.begin(input.learningRate());
+        }
         for (int round = 0; round < input.rounds(); round++) {
             gradients.beginRound(round == 0, round == input.rounds() - 1);
             if (round < input.microBatches().size()) {
@@ -247,13 +264,14 @@ public final class ZeroEngine implements AutoCloseable {
         }
         timer.begin("communication");
         gradients.finishAll();
-        double[] totals = new double[trained.size() + 2];
+        double[] totals = new double[trained.size() + 3];
         for (int u = 0; u < trained.size(); u++) {
             totals[u] = gradients.sumOfSquares(u);
         }
         totals[trained.size()] = lossSum;
         totals[trained.size() + 1] =
                 input.microBatches().stream().mapToLong(b -> b.targets().length).sum();
+        totals[trained.size() + 2] = early == null ? 0 : early.applied();
         totals = group.sum(totals);
         double loss = totals[trained.size()];
         boolean targets = totals[trained.size() + 1] > 0;
@@ -265,7 +283,14 @@ public final class ZeroEngine implements AutoCloseable {
         boolean finite = Double.isFinite(norm) && Double.isFinite(loss);
         // No loss scale cures the forward pass: only gradients are scaled.
         if (!Double.isFinite(loss) || !finite && !scaler.isDynamic()) {
-            throw nonFinite.describe(input, Arrays.copyOf(totals, trained.size()), loss);
+            double[] byUnit = Arrays.copyOf(totals, trained.size());
+            if (totals[trained.size() + 2] > 0) {
+                throw nonFinite.torn(byUnit, loss);
+            }
+            if (early != null) {
+                update.takeBack();
+            }
+            throw nonFinite.describe(input, byUnit, loss);
         }
         boolean applied = finite && (!targets || guard.judge(loss, norm) == StepGuard.Verdict.APPLY);
         if (!finite) {
@@ -273,7 +298,10 @@ public final class ZeroEngine implements AutoCloseable {
         }
         if (applied) {
             timer.begin("optimizer");
-            update(norm, input.learningRate());
+            if (early == null) {
+                updateAll(norm, input.learningRate());
+            }
+            update.finish();
         }
         scaler.update(finite);
         timer.begin("communication");
@@ -281,22 +309,13 @@ public final class ZeroEngine implements AutoCloseable {
         return new StepResult(loss, norm, applied, timer.end());
     }
 
-    private void update(double norm, double learningRate) {
+    private void updateAll(double norm, double learningRate) {
         // PyTorch's clip_grad_norm_: factor max / (norm + 1e-6), at most 1.
         double clip = config.maxGradNorm() > 0 ? Math.min(1, config.maxGradNorm() / (norm + 1e-6)) : 1;
-        optimizer.beginUpdate();
-        List<Device.Transfer> copies = new ArrayList<>();
+        update.begin(learningRate);
         for (int u = 0; u < trained.size(); u++) {
-            Tensor slice = parameters.slice(trainedUnits[u]);
-            double scale = clip / scaler.scale();
-            if (staged && !config.placement().parametersOnHost()) {
-                Tensor updated = optimizer.updateInPlace(u, gradients.sum(u), learningRate, scale, slice.dtype());
-                copies.add(device.toDevice(slice, updated));
-            } else {
-                optimizer.update(u, gradients.sum(u), learningRate, scale, slice);
-            }
+            update.apply(u, clip / scaler.scale(), device.issued());
         }
-        copies.forEach(Device.Transfer::await);
     }
 
     /**
@@ -358,8 +377,9 @@ public final class ZeroEngine implements AutoCloseable {
 
     private void closeDeviceParts() {
         decoder.close();
-        parameters.close();
         gradients.close();
+        update.close();
+        parameters.close();
         gradientSumMemory.close();
         gradientMemory.close();
         gatheredMemory.close();

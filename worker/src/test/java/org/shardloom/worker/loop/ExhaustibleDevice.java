@@ -82,8 +82,8 @@ final class ExhaustibleDevice implements Device {
     }
 
     @Override
-    public Transfer toDevice(Tensor destination, Tensor host) {
-        return cpu.toDevice(destination, host);
+    public Transfer toDevice(Tensor destination, Tensor host, Pending after) {
+        return cpu.toDevice(destination, host, after);
     }
 
     @Override

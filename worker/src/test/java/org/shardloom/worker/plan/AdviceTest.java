@@ -57,6 +57,29 @@ class AdviceTest {
         assertTrue(change.fit().fits());
     }
 
+    /** What waits for no norm is updated beside what the card does, in the memory that it took anyway. */
+    @Test
+    void anEarlyUpdateTakesLessTimeAndNoMemory() {
+        Gpus gpus = Gpus.parse("2x80GiB");
+        Fit late = Fit.of(job(List.of("train.max_grad_norm=0")), MODEL, gpus);
+        List<String> unguarded = List.of("train.max_grad_norm=0", "train.spike.action=ignore");
+        Fit early = Fit.of(job(unguarded), MODEL, gpus);
+        assertEquals(late.plan().devicePeakBytes(), early.plan().devicePeakBytes());
+        assertEquals(late.plan().hostBytes(), early.plan().hostBytes());
+        StepEstimate e = late.estimate();
+        assertEquals(
+                Math.max(e.seconds() - e.optimizer(), e.optimizer()),
+                early.estimate().seconds(),
+                1e-9);
+        List<String> scaled = new ArrayList<>(unguarded);
+        scaled.add("precision=fp16");
+        assertEquals(
+                e.seconds(),
+                Fit.of(job(scaled), MODEL, gpus).estimate().seconds(),
+                1e-6,
+                "a loss scale needs the norm");
+    }
+
     @Test
     void severalChangesAreMadeWhereOneIsNotEnough() {
         Gpus gpus = Gpus.parse("2x6GiB");

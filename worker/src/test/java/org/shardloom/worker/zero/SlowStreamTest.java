@@ -1,5 +1,6 @@
 package org.shardloom.worker.zero;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.nio.FloatBuffer;
@@ -16,6 +17,7 @@ import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.cuda.SimulatedDriver;
 import org.shardloom.kernels.cuda.SimulatedDriver.Lane;
+import org.shardloom.kernels.device.AttentionShape;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Pending;
@@ -23,15 +25,19 @@ import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.ModelConfigSource;
+import org.shardloom.protocol.config.SpikeConfig;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.protocol.config.TuningMethod.Quantization;
 import org.shardloom.protocol.plan.ShardPlan;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.model.DecoderConfig.Names;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.weights.SharedFixtures;
 import org.shardloom.worker.weights.TensorSource;
+import org.shardloom.worker.zero.TinyTrainer.Sharding;
 
 /** What the engine's parts wait for while copies dawdle, where whole steps would wait by other means. No GPU takes part. */
 @Timeout(120)
@@ -148,6 +154,27 @@ class SlowStreamTest {
         });
     }
 
+    /** New weights that are on their way when a step fails have come before their places are given to others. */
+    @Test
+    void newWeightsOnTheirWayComeBeforeTheEnd() throws Exception {
+        CudaRanks.run(1, 1, 0, (device, group) -> {
+            Sharding sharding = Sharding.SPLIT_ZERO_2;
+            try (TinyTrainer trainer = TinyTrainer.unclipped(group, sharding, SpikeConfig.Action.IGNORE, device)) {
+                ZeroEngine engine = trainer.engine;
+                Tensor slice = engine.parameterSlice(UNIT);
+                ParameterUpdate update = engine.newUpdate();
+                SimulatedDriver.slow(Lane.TO_DEVICE, SLOW_MICROS);
+                update.begin(1e-3);
+                update.apply(UNIT, 1, device.issued());
+                float[] expected = TestDevices.hostFloats(device, engine.gradientSum(UNIT));
+                update.close();
+                fill(engine.gradientSum(UNIT), Float.NaN);
+                assertArrayEquals(expected, Inputs.toFloats(device, slice));
+            }
+            return null;
+        });
+    }
+
     @Test
     void whatIsOnItsWayComesBeforeTheEnd() throws Exception {
         CudaRanks.run(1, 1, 0, (device, group) -> {
@@ -189,6 +216,40 @@ class SlowStreamTest {
                     device.ops().zero(store.acquire(UNIT));
                     store.finishAll();
                     assertEquals(round * round * ones.length, store.sumOfSquares(UNIT), "round " + round);
+                }
+            }
+            return null;
+        });
+    }
+
+    /** A slice as large as the room for what is reduced leaves before the next one is reduced there. */
+    @Test
+    void aSliceLeavesBeforeTheNextTakesItsPlace() throws Exception {
+        DecoderConfig wide = new DecoderConfig(
+                Names.CHATGLM, 4000, 48, 2, new AttentionShape(4, 2, 12, 6, true), 64, 1e-5f, 1e4, 64, true, false);
+        TunedModel model = TunedModel.full(wide);
+        ShardPlan plan = ZeroEngine.planOf(model.units(), 2);
+        int head = model.units().size() - 1;
+        CudaRanks.run(2, 1, 0, (device, group) -> {
+            try (Memory host = device.hostMemory(Purpose.GRADIENTS);
+                    Memory memory = device.memory(Purpose.GRADIENTS);
+                    GradientStore store =
+                            new GradientStore(group, plan, model, device, true, memory, host, DType.F32)) {
+                SimulatedDriver.slow(Lane.TO_HOST, SLOW_MICROS);
+                store.beginRound(true, true);
+                for (int unit = head; unit >= 0; unit--) {
+                    float[] values = new float[(int) plan.paddedElements(unit)];
+                    Arrays.fill(values, unit + 1);
+                    Tensor given = Inputs.floats(device, memory, values, values.length);
+                    Tensor gradient = store.acquire(unit);
+                    device.ops().zero(gradient);
+                    device.ops().add(gradient, gradient, given);
+                    store.reduce(unit, false);
+                }
+                store.finishAll();
+                for (int unit = 0; unit <= head; unit++) {
+                    float[] sums = TestDevices.hostFloats(device, store.sum(unit));
+                    assertAll(2 * (unit + 1), sums);
                 }
             }
             return null;

@@ -152,7 +152,8 @@ final class SplitDevice implements Device {
     }
 
     @Override
-    public Transfer toDevice(Tensor destination, Tensor from) {
+    public Transfer toDevice(Tensor destination, Tensor from, Pending after) {
+        after.await();
         device.require(destination);
         host.require(from);
         return cpu.toDevice(destination, from);

@@ -65,7 +65,37 @@ public final class TinyTrainer implements AutoCloseable {
 
     public TinyTrainer(Collectives given, DType dtype, Sharding sharding, boolean recompute, OptimizerConfig optimizer)
             throws IOException {
-        this(given, dtype, sharding, recompute, optimizer, sharding.split ? new SplitDevice() : new CpuDevice(1), true);
+        this(
+                given,
+                config(dtype, sharding, recompute, optimizer, 1, SpikeConfig.Action.IGNORE),
+                sharding,
+                sharding.split ? new SplitDevice() : new CpuDevice(1),
+                true);
+    }
+
+    private static EngineConfig config(
+            DType dtype,
+            Sharding sharding,
+            boolean recompute,
+            OptimizerConfig optimizer,
+            double maxGradNorm,
+            SpikeConfig.Action action) {
+        return new EngineConfig(
+                dtype,
+                sharding.stage,
+                recompute,
+                optimizer,
+                maxGradNorm,
+                128,
+                new SpikeConfig(action, 100),
+                sharding.placement);
+    }
+
+    /** Without clipping, in fp32, on a device and in a group that outlive this. */
+    static TinyTrainer unclipped(Collectives group, Sharding sharding, SpikeConfig.Action action, Device device)
+            throws IOException {
+        EngineConfig config = config(DType.F32, sharding, true, TinyModel.ADAMW, 0, action);
+        return new TinyTrainer(group, config, sharding, device, false);
     }
 
     /** On a device and in a group that outlive this. */
@@ -77,36 +107,22 @@ public final class TinyTrainer implements AutoCloseable {
             OptimizerConfig optimizer,
             Device device)
             throws IOException {
-        this(given, dtype, sharding, recompute, optimizer, device, false);
+        this(
+                given,
+                config(dtype, sharding, recompute, optimizer, 1, SpikeConfig.Action.IGNORE),
+                sharding,
+                device,
+                false);
     }
 
-    private TinyTrainer(
-            Collectives given,
-            DType dtype,
-            Sharding sharding,
-            boolean recompute,
-            OptimizerConfig optimizer,
-            Device device,
-            boolean ownsDevice)
+    private TinyTrainer(Collectives given, EngineConfig config, Sharding sharding, Device device, boolean ownsDevice)
             throws IOException {
         this.device = device;
         this.ownsDevice = ownsDevice;
         Path directory = SharedFixtures.tinyChatglm3();
         group = sharding.separate && ownsDevice ? SeparateMemories.over(given) : given;
         train = TinyModel.open(directory.resolve("train.safetensors"));
-        engine = new ZeroEngine(
-                ModelConfigReader.read(directory),
-                new EngineConfig(
-                        dtype,
-                        sharding.stage,
-                        recompute,
-                        optimizer,
-                        1.0,
-                        128,
-                        new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
-                        sharding.placement),
-                device,
-                group);
+        engine = new ZeroEngine(ModelConfigReader.read(directory), config, device, group);
         try (TensorSource weights = WeightsDirectory.open(directory)) {
             MasterWeights.check(engine.units(), weights, "test");
             MasterWeights.load(engine.units(), engine.plan(), group.rank(), weights, new MasterWeights.Slices() {
@@ -162,7 +178,8 @@ public final class TinyTrainer implements AutoCloseable {
     /** This rank's part of a unit's state, without padding. */
     public float[] state(int unit, Part part) {
         Interval owned = engine.plan().owned(unit, group.rank());
-        return Inputs.toFloats(device, engine.optimizer().get(unit, part).slice(0, owned.length()));
+        Tensor own = engine.optimizer().get(unit, part).slice(0, owned.length());
+        return engine.optimizer().device() == null ? TestDevices.hostFloats(device, own) : Inputs.toFloats(device, own);
     }
 
     /** {@link #state} of every unit and part. */

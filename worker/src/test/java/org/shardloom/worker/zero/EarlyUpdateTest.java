@@ -1,0 +1,156 @@
+package org.shardloom.worker.zero;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
+import java.util.Arrays;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.cpu.NativeCpu;
+import org.shardloom.kernels.cuda.SimulatedDriver;
+import org.shardloom.kernels.cuda.SimulatedDriver.Lane;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.tensor.DType;
+import org.shardloom.kernels.tensor.Tensor;
+import org.shardloom.protocol.config.SpikeConfig.Action;
+import org.shardloom.worker.optim.OptimizerShard.Part;
+import org.shardloom.worker.zero.TinyTrainer.Sharding;
+
+/** Units that are updated as their gradients come: no other numbers, and nothing that a later fault leaves half-done unsaid. */
+@Timeout(300)
+class EarlyUpdateTest {
+    private static final long PATIENCE_NANOS = 20_000_000_000L;
+
+    /** With every delay, what comes of units that are updated early is what comes of them at the end. */
+    @ParameterizedTest
+    @CsvSource({
+        "1,SPLIT_ZERO_2,TO_DEVICE",
+        "2,SPLIT_ZERO_2,TO_HOST",
+        "2,SPLIT_ZERO_3,TO_DEVICE",
+        "2,SPLIT_ZERO_3_OFFLOADED,TO_HOST"
+    })
+    void numbersAreThoseOfAnUpdateAtTheEnd(int world, Sharding sharding, Lane slow) throws Exception {
+        Object[] early = state(world, sharding, Action.IGNORE, slow, 2000);
+        assertTrue(Arrays.deepEquals(early, state(world, sharding, Action.PAUSE, slow, 0)));
+    }
+
+    private static Object[] state(int world, Sharding sharding, Action action, Lane slow, int micros) throws Exception {
+        return CudaRanks.run(world, 5, micros == 0 ? 50 : 0, (device, group) -> {
+                    if (micros > 0) {
+                        SimulatedDriver.slow(slow, micros);
+                    }
+                    try (TinyTrainer trainer = TinyTrainer.unclipped(group, sharding, action, device)) {
+                        trainer.accumulated(1);
+                        trainer.accumulated(2);
+                        return trainer.state();
+                    }
+                })
+                .toArray();
+    }
+
+    /** What is done at each reduce-scatter of a step's last round before it begins, by trained unit. */
+    private static Collectives reducing(Collectives group, int[] count, Consumer<Tensor> last) {
+        return (Collectives) Proxy.newProxyInstance(
+                Collectives.class.getClassLoader(), new Class<?>[] {Collectives.class}, (proxy, method, arguments) -> {
+                    if (method.getName().equals("reduceScatter")) {
+                        if (arguments.length == 5) {
+                            ((Device.Transfer) arguments[4]).await();
+                        }
+                        if (++count[0] == count[1]) {
+                            last.accept((Tensor) arguments[1]);
+                        }
+                        return group.reduceScatter(
+                                (Tensor) arguments[0], (Tensor) arguments[1], (DType) arguments[2], (boolean)
+                                        arguments[3]);
+                    }
+                    try {
+                        return method.invoke(group, arguments);
+                    } catch (InvocationTargetException e) {
+                        throw e.getCause();
+                    }
+                });
+    }
+
+    /** The embedding's gradient, the last of a step, is not given before the head is updated. */
+    @Test
+    void theHeadIsUpdatedBeforeTheEmbeddingsGradientIsReduced() throws Exception {
+        Ranks.run(2, (rank, group) -> {
+            TinyTrainer[] own = new TinyTrainer[1];
+            float[][] before = new float[1][];
+            int[] count = new int[2];
+            Collectives watched = reducing(SeparateMemories.over(group), count, gradient -> {
+                long end = System.nanoTime() + PATIENCE_NANOS;
+                while (Arrays.equals(before[0], head(own[0])) && System.nanoTime() < end) {
+                    Thread.onSpinWait();
+                }
+                assertFalse(Arrays.equals(before[0], head(own[0])), "the head waits for the embedding");
+            });
+            try (Device device = new SplitDevice();
+                    TinyTrainer trainer =
+                            TinyTrainer.unclipped(watched, Sharding.SPLIT_ZERO_3, Action.IGNORE, device)) {
+                own[0] = trainer;
+                before[0] = head(trainer);
+                count[1] = 2 * trainer.engine.units().size();
+                trainer.accumulated(1);
+                assertEquals(count[1], count[0]);
+            }
+            return null;
+        });
+    }
+
+    private static float[] head(TinyTrainer trainer) {
+        return trainer.state(trainer.engine.units().size() - 1, Part.MASTER);
+    }
+
+    /** The same fault where units have been updated, and where none has: only then is the state still that before the step. */
+    @ParameterizedTest
+    @CsvSource({"SPLIT_ZERO_2,false", "SPLIT_ZERO_3_OFFLOADED,false", "SPLIT_ZERO_3,true"})
+    void aGradientThatIsNotFiniteEndsTheStepOnEveryRank(Sharding sharding, boolean first) throws Exception {
+        Ranks.run(2, (rank, group) -> {
+            int[] count = new int[2];
+            Collectives poisoned = reducing(SeparateMemories.over(group), count, gradient -> {
+                if (rank == 1) {
+                    NativeCpu.fill(gradient.address(), 0xFF, gradient.bytes()); // NaN
+                }
+            });
+            try (Device device = new SplitDevice();
+                    TinyTrainer trainer = TinyTrainer.unclipped(poisoned, sharding, Action.IGNORE, device)) {
+                trainer.accumulated(1);
+                float[][][] before = trainer.state();
+                int units = trainer.engine.units().size();
+                count[0] = 0;
+                count[1] = units * (first ? 1 : 2) + (first ? 1 : 0);
+                if (first) {
+                    String message = assertThrows(NonFiniteException.class, () -> trainer.accumulated(2))
+                            .getMessage();
+                    assertTrue(
+                            message.contains("gradient of unit head is not finite; the update was not applied"),
+                            message);
+                    assertTrue(Arrays.deepEquals(before, trainer.state()));
+                    assertEquals(1, trainer.engine.optimizer().updates());
+                } else {
+                    String message = assertThrows(TornStepException.class, () -> trainer.accumulated(2))
+                            .getMessage();
+                    assertTrue(
+                            message.contains("gradient of unit embedding is not finite")
+                                    && message.contains("checkpoint is good: resume from it")
+                                    && message.contains("spike.action: pause"),
+                            message);
+                    assertNotEquals(before[units - 1][0][0], head(trainer)[0]);
+                    assertTrue(
+                            Arrays.deepEquals(before[0], trainer.state()[0]), "what is not finite is applied nowhere");
+                }
+            }
+            return null;
+        });
+    }
+}
