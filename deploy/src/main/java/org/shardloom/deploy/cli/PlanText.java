@@ -72,7 +72,7 @@ final class PlanText {
                 gb(most.devicePeakBytes()),
                 gb(Fit.RESERVED),
                 gb(fit.gpus().memoryBytes())));
-        lines.add("(evaluation while training is not counted; nothing of this has been compared with a GPU)");
+        lines.add("(nothing of this has been compared with a GPU)");
         return lines;
     }
 

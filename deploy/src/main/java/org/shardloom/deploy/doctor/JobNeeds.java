@@ -78,12 +78,12 @@ public final class JobNeeds {
 
     /** What the longest sample needs, whatever other samples it meets in a micro-batch. Reads the samples. */
     HostFit atLeastOnProcessors() {
-        return HostFit.ofProcessors(job, model, measured(), 1);
+        return HostFit.atLeastOfProcessors(job, model, measured());
     }
 
     /** Likewise. */
     JobPlan atLeastOnGpus() {
-        return Planner.plan(job, model, measured(), 1);
+        return Planner.planAtLeast(job, model, measured());
     }
 
     private int length() {

@@ -26,6 +26,7 @@ import org.shardloom.worker.evaluate.Scorer;
 import org.shardloom.worker.generate.Continuation;
 import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.SamplingOptions;
+import org.shardloom.worker.generate.ShardedModel;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.tokenizer.Tokenizer;
@@ -93,9 +94,14 @@ final class Evaluation implements AutoCloseable {
         return step % config.everySteps() == 0 || step == totalSteps;
     }
 
+    /** Tokens of the longest sample. */
+    int longestSample() {
+        return samples.stream().mapToInt(Sample::length).max().orElse(1);
+    }
+
     /** Longest sequence that an evaluation needs. */
     int longest() {
-        int most = samples.stream().mapToInt(Sample::length).max().orElse(1);
+        int most = longestSample();
         for (QuestionAnswer question : questions.values()) {
             most = Math.max(most, question.prompt().length + config.maxNewTokens());
         }

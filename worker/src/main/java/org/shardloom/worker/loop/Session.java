@@ -245,7 +245,11 @@ public final class Session implements AutoCloseable {
         try {
             made = new ZeroEngine(tuned, config, device, group);
             if (!device.sharesHostMemory()) {
-                device.reserve(Planner.passingBytes(job.withWorkers(group.size()), model, data.longest()));
+                device.reserve(Planner.passingBytes(
+                        job.withWorkers(group.size()),
+                        model,
+                        data.longest(),
+                        evaluation == null ? 0 : evaluation.longestSample()));
             }
             return made;
         } catch (RuntimeException e) {

@@ -64,7 +64,7 @@ public final class Advice {
      * as few as do.
      */
     public Optional<Choice> smallestChange(JobConfig job) {
-        List<List<String>> steps = new ArrayList<>();
+        List<List<String>> steps = fewerAnswers(job);
         if (!job.gradientCheckpointing()) {
             steps.add(List.of("gradient_checkpointing=true"));
         }
@@ -106,6 +106,15 @@ public final class Advice {
             }
         }
         return Optional.empty();
+    }
+
+    /** Where the model answers questions: one at a time, which trains as before. */
+    static List<List<String>> fewerAnswers(JobConfig job) {
+        List<List<String>> steps = new ArrayList<>();
+        if (job.evaluation().answers() && job.evaluation().prompts() > 1) {
+            steps.add(List.of("evaluation.prompts=1"));
+        }
+        return steps;
     }
 
     /** Numbers of workers to try, growing: all of the next few, then fewer and fewer, and the most. */

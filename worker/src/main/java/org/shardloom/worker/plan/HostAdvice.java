@@ -25,7 +25,7 @@ public record HostAdvice(Function<List<String>, Optional<JobConfig>> jobs, Decod
 
     /** The change that costs least and lets the job fit into so many bytes: one setting where one suffices, else one after the other. */
     public Optional<Choice> smallestChange(JobConfig job, long available) {
-        List<List<String>> steps = new ArrayList<>();
+        List<List<String>> steps = Advice.fewerAnswers(job);
         if (!job.gradientCheckpointing()) {
             steps.add(List.of("gradient_checkpointing=true"));
         }

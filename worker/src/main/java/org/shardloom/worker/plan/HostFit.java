@@ -24,17 +24,15 @@ public record HostFit(JobConfig job, JobPlan plan, long bytes) {
      * @param length tokens of the longest sample
      */
     public static HostFit ofProcessors(JobConfig job, DecoderConfig model, int length) {
-        return ofProcessors(job, model, length, job.train().microBatchSize());
+        return ofProcessors(job, Planner.planOnHost(job, model, length));
     }
 
-    /**
-     * With other micro-batches.
-     *
-     * @param length tokens of each sample
-     * @param samples of a micro-batch
-     */
-    public static HostFit ofProcessors(JobConfig job, DecoderConfig model, int length, int samples) {
-        JobPlan plan = Planner.planOnHost(job, model, length, samples);
+    /** What they surely need, whatever other samples the longest meets in a micro-batch. */
+    public static HostFit atLeastOfProcessors(JobConfig job, DecoderConfig model, int length) {
+        return ofProcessors(job, Planner.planAtLeastOnHost(job, model, length));
+    }
+
+    private static HostFit ofProcessors(JobConfig job, JobPlan plan) {
         long bytes = 0;
         for (RankPlan rank : plan.ranks()) {
             // What is gathered are the pages of the other ranks, which these count as their own.

@@ -29,7 +29,7 @@ import org.shardloom.worker.zero.ZeroEngine;
 /**
  * Runs two steps of the real engine on {@link PlanDevice}s, at the model's real shapes, with samples of the longest length in which every
  * token is learned: no step of the job needs more. Of a step's rounds of micro-batches three are run, the first, one like all between, and
- * the last; the work of those left out is that of the one between. Evaluation while training is not counted. Neither weights nor data are
+ * the last; the work of those left out is that of the one between. An evaluation follows where the job has any. Neither weights nor data are
  * read.
  */
 public final class Planner {
@@ -56,47 +56,63 @@ public final class Planner {
      * @param length tokens of the longest sample
      */
     public static JobPlan plan(JobConfig job, DecoderConfig model, int length) {
-        return plan(job, model, length, job.train().microBatchSize());
+        return plan(job, model, length, false, ROUNDS);
     }
 
     /**
-     * Plans the job for GPUs, with other micro-batches.
+     * Plans what the job surely needs of GPUs, whatever other samples its longest meets in a micro-batch, and whatever it is evaluated with.
      *
-     * @param length tokens of each sample
-     * @param samples of a micro-batch, where the plan asks what at least one of them surely needs
+     * @param length tokens of the longest sample
      */
-    public static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples) {
-        return plan(job, model, length, samples, false, ROUNDS);
+    public static JobPlan planAtLeast(JobConfig job, DecoderConfig model, int length) {
+        return plan(job, model, batch(model, 1, length), PaperEvaluation.of(job, 0), false, ROUNDS);
     }
 
     /**
      * Plans the job for workers on the processors of one host: device memory is the host's. What all ranks see as one, each counts as
      * gathered while it reads the others' parts.
      *
-     * @param length tokens of each sample
-     * @param samples of a micro-batch
+     * @param length tokens of the longest sample
      */
-    public static JobPlan planOnHost(JobConfig job, DecoderConfig model, int length, int samples) {
-        return plan(job, model, length, samples, true, ROUNDS);
+    public static JobPlan planOnHost(JobConfig job, DecoderConfig model, int length) {
+        return plan(job, model, length, true, ROUNDS);
+    }
+
+    /** As {@link #planAtLeast} for workers on the processors of one host. */
+    public static JobPlan planAtLeastOnHost(JobConfig job, DecoderConfig model, int length) {
+        return plan(job, model, batch(model, 1, length), PaperEvaluation.of(job, 0), true, ROUNDS);
     }
 
     /**
-     * Bytes that a rank's GPU needs for all that comes and goes within steps.
+     * Bytes that a rank's GPU needs for all that comes and goes within steps and evaluations.
      *
      * @param length tokens of the longest sample
+     * @param evaluated tokens of the longest sample of the evaluation file
      */
-    public static long passingBytes(JobConfig job, DecoderConfig model, int length) {
+    public static long passingBytes(JobConfig job, DecoderConfig model, int length, int evaluated) {
         PackedBatch batch = batch(model, job.train().microBatchSize(), length);
-        return rank(job, Tuning.of(model, job.method().tuning()), 0, batch, false, ROUNDS)
+        PaperEvaluation evaluation = PaperEvaluation.of(job, evaluated);
+        return rank(job, Tuning.of(model, job.method().tuning()), 0, batch, evaluation, false, ROUNDS)
                 .passingBytes();
     }
 
     /**
-     * Plans the job.
+     * Plans the job with as long samples as there may be.
      *
      * @param mostRounds that are run, at least 3
      */
-    static JobPlan plan(JobConfig job, DecoderConfig model, int length, int samples, boolean onHost, int mostRounds) {
+    static JobPlan plan(JobConfig job, DecoderConfig model, int length, boolean onHost, int mostRounds) {
+        PackedBatch batch = batch(model, job.train().microBatchSize(), length);
+        return plan(job, model, batch, PaperEvaluation.of(job, length), onHost, mostRounds);
+    }
+
+    private static JobPlan plan(
+            JobConfig job,
+            DecoderConfig model,
+            PackedBatch batch,
+            PaperEvaluation evaluation,
+            boolean onHost,
+            int mostRounds) {
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         List<RankPlan> ranks = new ArrayList<>();
         // Ranks with as many micro-batches do the same.
@@ -104,7 +120,7 @@ public final class Planner {
         for (int rank = 0; rank < job.workers(); rank++) {
             int own = shares(job, rank).own().length;
             if (!byMicroBatches.containsKey(own)) {
-                byMicroBatches.put(own, rank(job, tuned, rank, batch(model, samples, length), onHost, mostRounds));
+                byMicroBatches.put(own, rank(job, tuned, rank, batch, evaluation, onHost, mostRounds));
             }
             ranks.add(byMicroBatches.get(own).ofRank(rank));
         }
@@ -136,10 +152,16 @@ public final class Planner {
     }
 
     private static RankPlan rank(
-            JobConfig job, TunedModel model, int rank, PackedBatch batch, boolean onHost, int mostRounds) {
+            JobConfig job,
+            TunedModel model,
+            int rank,
+            PackedBatch batch,
+            PaperEvaluation evaluation,
+            boolean onHost,
+            int mostRounds) {
         int rounds = shares(job, rank).rounds();
         int run = Math.min(rounds, mostRounds);
-        EngineConfig config = engine(job, length(batch));
+        EngineConfig config = engine(job, Math.max(length(batch), evaluation.positions()));
         try (PlanDevice device = new PlanDevice(onHost);
                 PlanCollectives group = new PlanCollectives(
                         rank, job.workers(), device, job.zero().fixedOrder());
@@ -160,6 +182,8 @@ public final class Planner {
                 engine.step(step(job, rank, batch, rounds - run + 1));
                 work.repeat(more, device.work(), rounds - run);
             }
+            takes = device.allocator().takes() - takes;
+            evaluation.run(engine, device, peaks::begin);
             return new RankPlan(
                     rank,
                     onHost ? peaks.peak() : device.allocator().reservedPeakBytes(),
@@ -167,7 +191,7 @@ public final class Planner {
                     peaks.byPhase(),
                     onHost ? 0 : device.hostStatistics().peakBytes(),
                     device.allocator().rangeBytes(),
-                    device.allocator().takes() - takes,
+                    takes,
                     work);
         }
     }

@@ -2,6 +2,7 @@ package org.shardloom.worker.zero;
 
 import java.util.List;
 import java.util.stream.IntStream;
+import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Inputs;
@@ -17,21 +18,23 @@ import org.shardloom.worker.model.LayerCall;
 import org.shardloom.worker.model.PackedBatch;
 
 /**
- * Forward passes of new tokens over sharded parameters, with a cache of the tokens before them. Every rank must call {@link #extend} or
- * {@link #idle} equally often, for blocks are gathered by all of them. Used by the engine's thread.
+ * Forward passes of new tokens over sharded parameters, with a cache of the tokens before them. Blocks are gathered by all ranks, so who has
+ * nothing to {@link #extend} must {@link #serve} the others. Used by the engine's thread.
  */
 public final class GenerationPass {
     private final Decoder decoder;
     private final BlockStore blocks;
     private final Device device;
+    private final Collectives group;
     private final DType dtype;
     private final int head;
     private final boolean tied;
 
-    GenerationPass(Decoder decoder, BlockStore blocks, Device device, DType dtype) {
+    GenerationPass(Decoder decoder, BlockStore blocks, Device device, Collectives group, DType dtype) {
         this.decoder = decoder;
         this.blocks = blocks;
         this.device = device;
+        this.group = group;
         this.dtype = dtype;
         this.head = decoder.model().blockCount() - 1;
         this.tied = decoder.config().tiedEmbeddings();
@@ -68,10 +71,9 @@ public final class GenerationPass {
     /**
      * Adds tokens to sequences of the cache.
      *
-     * @param announced tells the other ranks, once this one is sure to take part
      * @return fp32 logits after the last token of each
      */
-    public float[][] extend(KeyValueCache cache, int[] slots, List<int[]> tokens, Runnable announced) {
+    public float[][] extend(KeyValueCache cache, int[] slots, List<int[]> tokens) {
         PackedBatch batch = cache.batch(
                 slots,
                 tokens,
@@ -87,7 +89,7 @@ public final class GenerationPass {
             KeyValueCache.Extension extension = cache.extend(scope, slots, counts);
             Work work = new Work(scope, batch, extension, last);
             Attempt.together(() -> {
-                announced.run();
+                group.sum(1); // the others hear of it once this rank is sure to take part
                 walk(work);
             });
             work.attempt.check();
@@ -96,9 +98,11 @@ public final class GenerationPass {
         }
     }
 
-    /** Takes part with nothing to compute. */
-    public void idle() {
-        Attempt.together(() -> walk(null));
+    /** This rank has no more to continue: it takes part with nothing to compute until the others have none either. Every rank must call it. */
+    public void serve() {
+        while (group.sum(0)[0] > 0) {
+            Attempt.together(() -> walk(null));
+        }
     }
 
     /** What a rank computes. After a failure it goes on with nothing: the others must not wait for it. */

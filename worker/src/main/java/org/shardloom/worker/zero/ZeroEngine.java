@@ -94,7 +94,7 @@ public final class ZeroEngine implements AutoCloseable {
         this.pass = new MicroBatchPass(decoder, blocks, device, config);
         this.evaluation = new EvaluationPass(decoder, blocks, device, config.dtype());
         this.guard = new StepGuard(config.spike());
-        this.generation = new GenerationPass(decoder, blocks, device, config.dtype());
+        this.generation = new GenerationPass(decoder, blocks, device, group, config.dtype());
         this.nonFinite = new NonFiniteOrigin(model, evaluation, group, config.dtype());
     }
 

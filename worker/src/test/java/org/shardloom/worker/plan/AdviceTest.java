@@ -80,6 +80,26 @@ class AdviceTest {
                 "a loss scale needs the norm");
     }
 
+    /** Where only the answers between steps are too many, training stays as it is. */
+    @Test
+    void fewerAnswersAreTheFirstThing() {
+        List<String> given = List.of(
+                "method={type: qlora}",
+                "train.micro_batch_size=1",
+                "gradient_checkpointing=true",
+                "data.eval=/none.jsonl",
+                "evaluation.every_steps=10",
+                "evaluation.prompts=64");
+        JobConfig job = job(given);
+        List<String> fewer = new ArrayList<>(given);
+        fewer.add("evaluation.prompts=1");
+        Gpus gpus = Gpus.of(2, Planner.plan(job(fewer), MODEL).devicePeakBytes() + Fit.RESERVED);
+        assertFalse(Fit.of(job, MODEL, gpus).fits());
+        Advice.Choice change =
+                advice(gpus, given.toArray(String[]::new)).smallestChange(job).orElseThrow();
+        assertEquals(List.of("evaluation.prompts=1"), change.overrides());
+    }
+
     @Test
     void severalChangesAreMadeWhereOneIsNotEnough() {
         Gpus gpus = Gpus.parse("2x6GiB");

@@ -20,6 +20,7 @@ import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.weights.SharedFixtures;
 import org.shardloom.worker.zero.CudaRanks;
+import org.shardloom.worker.zero.EngineConfig;
 import org.shardloom.worker.zero.StartWeights;
 import org.shardloom.worker.zero.StepInput;
 import org.shardloom.worker.zero.ZeroEngine;
@@ -31,6 +32,10 @@ import org.shardloom.worker.zero.ZeroEngine;
 @OnlySimulated("what it counts")
 @Timeout(300)
 class PlannedPeaksTest {
+    /** Of samples and answers that need more than a step does. */
+    private static final String EVALUATED =
+            "data.eval=/none.jsonl evaluation.every_steps=1 evaluation.prompts=64 evaluation.max_new_tokens=60";
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
@@ -42,7 +47,9 @@ class PlannedPeaksTest {
                 "tiny-chatglm3|{type: lora, rank: 4}|bf16|1|zero.offload_optimizer=false",
                 "tiny-chatglm3|{type: lora, rank: 4, dropout: 0.1}|bf16|1|zero.stage=3",
                 "tiny-chatglm3|{type: qlora, rank: 4}|bf16|1|zero.stage=3",
-                "tiny-chatglm1|{type: p_tuning_v2, prefix_length: 8, projection: true}|fp16|1|zero.stage=3"
+                "tiny-chatglm1|{type: p_tuning_v2, prefix_length: 8, projection: true}|fp16|1|zero.stage=3",
+                "tiny-chatglm3|{type: lora, rank: 4}|bf16|1|" + EVALUATED,
+                "tiny-chatglm1|{type: p_tuning_v2, prefix_length: 8}|bf16|1|zero.offload_params=true " + EVALUATED
             })
     void planEqualsTheDriver(String fixture, String method, String precision, int samples, String setting)
             throws IOException {
@@ -50,10 +57,12 @@ class PlannedPeaksTest {
         DecoderConfig model = ModelConfigReader.read(job.model().path());
         RankPlan planned = Planner.plan(job, model).ranks().get(0);
         TunedModel tuned = Tuning.of(model, job.method().tuning());
+        PaperEvaluation evaluation = PaperEvaluation.of(job, 24);
+        EngineConfig config = Planner.engine(job, Math.max(24, evaluation.positions()));
         SimulatedDriver.start(1, 256L << 20, 3, 0);
         try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
                 AloneOnDevice group = new AloneOnDevice(device);
-                ZeroEngine engine = new ZeroEngine(tuned, Planner.engine(job, 24), device, group)) {
+                ZeroEngine engine = new ZeroEngine(tuned, config, device, group)) {
             device.reserve(planned.passingBytes());
             StartWeights.fillAll(job.model(), 1, engine);
             device.hostStatistics().resetPeak();
@@ -64,6 +73,7 @@ class PlannedPeaksTest {
             StepInput step = Planner.step(job, 0, Planner.batch(model, 1, 24));
             engine.step(step);
             engine.step(step);
+            evaluation.run(engine, device, peaks::begin);
             assertEquals(planned.devicePeakBytes(), SimulatedDriver.peakBytes(0), "device memory");
             assertEquals(
                     planned.pinnedHostBytes() + (1 << 20),
@@ -116,6 +126,6 @@ class PlannedPeaksTest {
                 "model: {path: " + directory + "}\ndata: {train: /none.jsonl, max_length: 24}\noutput_dir: /none\n"
                         + "train: {micro_batch_size: 1, global_batch_size: " + samples + "}\nprecision: " + precision
                         + "\nworkers: " + workers + "\nmethod: " + method + "\n";
-        return JobFile.parse(yaml, "job.yaml", List.of(setting)).config();
+        return JobFile.parse(yaml, "job.yaml", List.of(setting.split(" "))).config();
     }
 }

@@ -71,6 +71,25 @@ class PlannerTest {
         }
     }
 
+    /** An evaluation is in the plan: where it takes more than a step, as with ChatGLM-6B's many keys and values, the peak is its own. */
+    @ParameterizedTest
+    @CsvSource({"chatglm3-6b,4,false", "chatglm-6b,4,true", "chatglm3-6b,64,true"})
+    void evaluationsAreCounted(String model, int prompts, boolean most) {
+        String[] settings = {
+            "data.eval=/none.jsonl",
+            "evaluation.every_steps=10",
+            "evaluation.prompts=" + prompts,
+            "evaluation.max_new_tokens=512"
+        };
+        RankPlan without = plan(model, 1, "{type: qlora}").ranks().get(0);
+        RankPlan with = plan(model, 1, "{type: qlora}", settings).ranks().get(0);
+        long evaluation = with.devicePeakByPhase().get("evaluation");
+        assertEquals(
+                most, evaluation == Collections.max(with.devicePeakByPhase().values()));
+        assertEquals(most, with.devicePeakBytes() > without.devicePeakBytes() + (1 << 20), evaluation + " bytes");
+        assertEquals(without.work().sentBytes(), with.work().sentBytes(), "a step is not made longer");
+    }
+
     /** Of three rounds what all of them would have counted; the last round of some ranks is idle. */
     @ParameterizedTest
     @CsvSource(
@@ -96,8 +115,8 @@ class PlannerTest {
                             "job.yaml",
                             List.of(setting))
                     .config();
-            JobPlan few = Planner.plan(job, SMALL, 24, 2, onHost, 3);
-            JobPlan all = Planner.plan(job, SMALL, 24, 2, onHost, Integer.MAX_VALUE);
+            JobPlan few = Planner.plan(job, SMALL, 24, onHost, 3);
+            JobPlan all = Planner.plan(job, SMALL, 24, onHost, Integer.MAX_VALUE);
             for (int rank = 0; rank < workers; rank++) {
                 RankPlan expected = all.ranks().get(rank), planned = few.ranks().get(rank);
                 assertEquals(numbers(expected), numbers(planned), rounds + " rounds, rank " + rank);

@@ -1,9 +1,7 @@
-package org.shardloom.worker.loop;
+package org.shardloom.worker.generate;
 
 import java.util.List;
-import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.tensor.Tensor;
-import org.shardloom.worker.generate.TokenModel;
 import org.shardloom.worker.model.Adapters;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.KeyValueCache;
@@ -14,10 +12,9 @@ import org.shardloom.worker.zero.ZeroEngine;
  * The model that is being trained, for generation on all ranks at once: each continues sequences of its own, and gathers blocks for the
  * others as long as one of them has something to do.
  */
-final class ShardedModel implements TokenModel {
+public final class ShardedModel implements TokenModel {
     private final ZeroEngine engine;
     private final GenerationPass pass;
-    private final Collectives group;
     private final Tensor prefix;
     private final int positions;
 
@@ -27,10 +24,9 @@ final class ShardedModel implements TokenModel {
      * @param prefix as {@link GenerationPass#prefix} gave it
      * @param positions longest sequence
      */
-    ShardedModel(ZeroEngine engine, Tensor prefix, int positions) {
+    public ShardedModel(ZeroEngine engine, Tensor prefix, int positions) {
         this.engine = engine;
         this.pass = engine.generation();
-        this.group = engine.group();
         this.prefix = prefix;
         this.positions = positions;
     }
@@ -63,13 +59,11 @@ final class ShardedModel implements TokenModel {
     @Override
     public float[][] extend(KeyValueCache cache, int[] slots, List<int[]> tokens) {
         tokens.forEach(this::check);
-        return pass.extend(cache, slots, tokens, () -> group.sum(new double[] {1}));
+        return pass.extend(cache, slots, tokens);
     }
 
     /** This rank has no more to continue: it serves the others until they have none either. Every rank must call it. */
-    void serve() {
-        while (group.sum(new double[] {0})[0] > 0) {
-            pass.idle();
-        }
+    public void serve() {
+        pass.serve();
     }
 }

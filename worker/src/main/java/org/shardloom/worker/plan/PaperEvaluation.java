@@ -1,0 +1,70 @@
+package org.shardloom.worker.plan;
+
+import java.util.Collections;
+import java.util.Set;
+import java.util.function.Consumer;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Purpose;
+import org.shardloom.protocol.config.DataConfig;
+import org.shardloom.protocol.config.JobConfig;
+import org.shardloom.worker.generate.Generator;
+import org.shardloom.worker.generate.SamplingOptions;
+import org.shardloom.worker.generate.ShardedModel;
+import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.zero.ZeroEngine;
+
+/**
+ * An evaluation between steps on paper: the loss of a batch, and the longest questions that a rank answers at once.
+ *
+ * @param longest tokens of the longest sample; 0: the job has none to evaluate
+ */
+record PaperEvaluation(JobConfig job, int longest) {
+    /** Of the job, if it has evaluations. */
+    static PaperEvaluation of(JobConfig job, int longest) {
+        boolean any = job.evaluation().everySteps() > 0 && job.data().eval().isPresent();
+        return new PaperEvaluation(job, any ? longest : 0);
+    }
+
+    private boolean answers() {
+        return longest > 0 && job.evaluation().answers() && job.data().format() != DataConfig.Format.PRETOKENIZED;
+    }
+
+    private int prompt() {
+        return Math.min(longest, job.data().maxSourceLength());
+    }
+
+    /** Tokens of the longest sequence that comes. */
+    int positions() {
+        return Math.max(longest, answers() ? prompt() + job.evaluation().maxNewTokens() : 0);
+    }
+
+    /**
+     * Has the engine do of it what takes most memory.
+     *
+     * @param phases is told of its beginning, and with null of its end
+     */
+    void run(ZeroEngine engine, Device device, Consumer<String> phases) {
+        if (longest == 0) {
+            return;
+        }
+        phases.accept("evaluation");
+        DecoderConfig model = engine.model().config();
+        engine.evaluate(Planner.batch(model, job.train().microBatchSize(), longest));
+        if (answers()) {
+            answer(engine, device);
+        }
+        phases.accept(null);
+    }
+
+    private void answer(ZeroEngine engine, Device device) {
+        DecoderConfig model = engine.model().config();
+        int own = (job.evaluation().prompts() + job.workers() - 1) / job.workers();
+        int[] prompt = Planner.batch(model, 1, prompt()).ids();
+        try (Memory memory = device.memory(Purpose.ACTIVATIONS)) {
+            ShardedModel sharded = new ShardedModel(engine, engine.generation().prefix(memory), positions());
+            new Generator(sharded, model.vocabulary(), Set.of(), SamplingOptions.GREEDY)
+                    .rehearse(Collections.nCopies(own, prompt), job.evaluation().maxNewTokens());
+        }
+    }
+}
