@@ -173,12 +173,16 @@ ENTRY(void, configure)(void*, void*, int devices, Long bytes, Long seed, int del
     w.allocationsUntilFailure = 0;
     w.launchesUntilFailure = 0;
     w.allocations = w.pageableCopies = 0;
-    for (Device* device : w.devices) device->waits = 0;
+    for (Device* device : w.devices) {
+        device->waits = 0;
+        device->pinnedPeak = device->pinned;
+    }
 }
 ENTRY(Long, allocations)(void*, void*) { return world().allocations; }
 ENTRY(Long, pageableCopies)(void*, void*) { return world().pageableCopies; }
 ENTRY(Long, deviceWaits)(void*, void*, int device) { return world().devices.at(device)->waits; }
 ENTRY(Long, peakBytes)(void*, void*, int device) { return world().devices.at(device)->peak; }
+ENTRY(Long, pinnedPeakBytes)(void*, void*, int device) { return world().devices.at(device)->pinnedPeak; }
 ENTRY(void, failAllocation)(void*, void*, Long k) { world().allocationsUntilFailure = k; }
 ENTRY(void, failLaunch)(void*, void*, Long k) { world().launchesUntilFailure = k; }
 ENTRY(void, dropWaits)(void*, void*, Long k) { world().waitsUntilDrop = k; }

@@ -76,6 +76,7 @@ struct Device {
     int index;
     int physical;                                       // what identifies it, whichever devices are visible
     uint64_t limit, used = 0, peak = 0;
+    uint64_t pinned = 0, pinnedPeak = 0;                // of the host, page-locked for it
     Context context{this};
     std::map<uint64_t, uint64_t> blocks;                // address to bytes
     std::vector<std::pair<uint64_t, uint64_t>> freed;   // kept, and checked in the end

@@ -117,6 +117,7 @@ API cuMemGetInfo_v2(size_t* free, size_t* total) {
 /** Page-locked: sizes by address, so that a block that is freed twice is found. */
 static std::mutex pinnedMutex;
 static std::map<void*, size_t> pinned;
+static std::map<void*, Device*> pinnedFor;
 API cuMemHostAlloc(void** out, size_t bytes, unsigned) {
     if (!context) return INVALID_CONTEXT;
     if (bytes == 0) return INVALID_VALUE;
@@ -135,12 +136,20 @@ API cuMemHostRegister_v2(void* block, size_t bytes, unsigned) {
     memset(block, FRESH, bytes);  // nobody may rely on what is there
     std::lock_guard<std::mutex> lock(pinnedMutex);
     if (!pinned.emplace(block, bytes).second) return 712;  // registered already
+    Device* device = context->device;
+    pinnedFor[block] = device;
+    device->pinned += bytes;
+    device->pinnedPeak = std::max(device->pinnedPeak, device->pinned);
     return OK;
 }
 API cuMemHostUnregister(void* block) {
     if (!context) return INVALID_CONTEXT;
     std::lock_guard<std::mutex> lock(pinnedMutex);
-    return pinned.erase(block) ? OK : 713;
+    auto found = pinned.find(block);
+    if (found == pinned.end()) return 713;
+    pinnedFor[block]->pinned -= found->second;
+    pinned.erase(found);
+    return OK;
 }
 API cuMemFreeHost(void* block) {
     if (!context) return INVALID_CONTEXT;

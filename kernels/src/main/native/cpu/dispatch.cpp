@@ -52,6 +52,7 @@ Isa isa() { static const Isa chosen = detect(); return chosen; }
 int instructionSet() { return int(isa()); }
 bool hasBf16() { return isa() == Isa::Amx || (isa() == Isa::Avx512 && onednnHasBf16()); }
 void useThreads(int threads) { omp_set_num_threads(threads); }
+int threads() { return omp_get_max_threads(); }
 
 void gemm(int64_t m, int64_t n, int64_t k, int64_t a, int aType, int64_t aRow, int64_t aColumn, int64_t b, int bType, int64_t bRow,
           int64_t bColumn, int64_t c, int cType, int64_t ldc, bool accumulate) {

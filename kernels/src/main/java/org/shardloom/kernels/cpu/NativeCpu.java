@@ -31,6 +31,9 @@ public final class NativeCpu {
     /** OpenMP threads for calls from this thread, from now on. */
     public static native void useThreads(int threads);
 
+    /** OpenMP threads of calls from this thread. */
+    public static native int threads();
+
     public static native void gemm(
             long m,
             long n,

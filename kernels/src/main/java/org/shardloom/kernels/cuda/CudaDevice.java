@@ -17,6 +17,7 @@ import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.PageLockedAllocator;
 import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
@@ -26,10 +27,13 @@ import org.shardloom.kernels.tensor.Tensor;
  * copies in each direction. A call whose return code is not success is a {@link CudaException}; failures on the device come with a later call, as CUDA reports them.
  */
 public final class CudaDevice implements Device {
+    /** Page-locked memory through which Java's buffers go to a device and come back. */
+    public static final int STAGING_BYTES = Staging.BYTES;
+
     private final Calls calls;
     private final CudaMemory driverMemory;
     private final CachingAllocator memory;
-    private final PinnedMemory pinned;
+    private final PageLockedAllocator pinned;
     private final Events events;
     private final Stream stream;
     private final Copies copies;
@@ -58,7 +62,7 @@ public final class CudaDevice implements Device {
             calls.check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
             driverMemory = new CudaMemory(calls, context);
             memory = opened(new CachingAllocator(driverMemory, caches()));
-            pinned = opened(new PinnedMemory(calls, context));
+            pinned = opened(new PageLockedAllocator(new PinnedPages(calls, context)));
             events = opened(new Events(calls, context));
             stream = opened(new Stream(calls, context, memory, pinned, events, images.image(architecture(device))));
             copies = opened(new Copies(calls, context, stream.stream, events));
@@ -135,6 +139,11 @@ public final class CudaDevice implements Device {
     @Override
     public MemoryStatistics hostStatistics() {
         return pinned.statistics();
+    }
+
+    /** The most page-locked host memory that the driver was asked for at once. */
+    public long pageLockedPeakBytes() {
+        return pinned.peakBytes();
     }
 
     @Override

@@ -6,6 +6,7 @@ import jcuda.driver.CUstream;
 import jcuda.driver.JCudaDriver;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.PageLockedAllocator;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 
@@ -23,7 +24,7 @@ final class Staging implements AutoCloseable {
     private int used;
     private Events.Event last;
 
-    Staging(Calls calls, CUcontext context, CUstream compute, Events events, PinnedMemory pinned) {
+    Staging(Calls calls, CUcontext context, CUstream compute, Events events, PageLockedAllocator pinned) {
         this.calls = calls;
         this.context = context;
         this.compute = compute;

@@ -14,6 +14,7 @@ import jcuda.driver.JCudaDriver;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.CachingAllocator;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.PageLockedAllocator;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.slf4j.LoggerFactory;
@@ -52,7 +53,13 @@ final class Stream implements AutoCloseable {
     }
 
     /** The context is current. */
-    Stream(Calls calls, CUcontext context, CachingAllocator memory, PinnedMemory pinned, Events events, byte[] image) {
+    Stream(
+            Calls calls,
+            CUcontext context,
+            CachingAllocator memory,
+            PageLockedAllocator pinned,
+            Events events,
+            byte[] image) {
         this.calls = calls;
         this.context = context;
         this.memory = memory;

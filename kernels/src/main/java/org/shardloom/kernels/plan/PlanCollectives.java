@@ -2,6 +2,7 @@ package org.shardloom.kernels.plan;
 
 import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.collective.nccl.HostSums;
 import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Pending;
@@ -21,6 +22,10 @@ public final class PlanCollectives implements Collectives {
     private final int size;
     private final Work work;
     private final Memory pieces;
+    /** Null where ranks are on processors, or one is alone. */
+    private final Memory hostSums;
+
+    private Tensor hostBuffer;
     private final boolean common;
     private final boolean fixedOrder;
 
@@ -36,6 +41,7 @@ public final class PlanCollectives implements Collectives {
         this.pieces = device.memory(Purpose.WORKSPACE);
         this.common = device.sharesHostMemory();
         this.fixedOrder = fixedOrder;
+        this.hostSums = size > 1 && !common ? device.hostMemory(Purpose.WORKSPACE) : null;
         if (size > 1 && !common) {
             pieces.allocate(DType.F32, 2 * PIECE_BYTES / 4);
         }
@@ -103,6 +109,9 @@ public final class PlanCollectives implements Collectives {
 
     @Override
     public double[] sum(double... values) {
+        if (hostSums != null) {
+            hostBuffer = HostSums.atLeast(hostBuffer, (long) values.length * size * Double.BYTES, hostSums);
+        }
         double[] sums = values.clone();
         for (int i = 0; i < sums.length; i++) {
             sums[i] *= size;
@@ -121,5 +130,8 @@ public final class PlanCollectives implements Collectives {
     @Override
     public void close() {
         pieces.close();
+        if (hostSums != null) {
+            hostSums.close();
+        }
     }
 }

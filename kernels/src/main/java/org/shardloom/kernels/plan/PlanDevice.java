@@ -1,12 +1,14 @@
 package org.shardloom.kernels.plan;
 
 import java.nio.ByteBuffer;
+import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.device.CachingAllocator;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.HostOps;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.MemoryStatistics;
 import org.shardloom.kernels.device.Ops;
+import org.shardloom.kernels.device.PageLockedAllocator;
 import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.Tensor;
@@ -16,9 +18,13 @@ import org.shardloom.kernels.tensor.Tensor;
  * runs on it does all that it would do on a real one but the arithmetic, in milliseconds.
  */
 public final class PlanDevice implements Device {
+    /** What a device's buffers for small copies take of page-locked memory. */
+    private static final long STAGING = CudaDevice.STAGING_BYTES;
+
     private final CachingAllocator memory = new CachingAllocator(new PlanMemory());
-    private final Memory.Allocator host;
-    private final MemoryStatistics hostStatistics;
+    /** Null where memory is the host's. */
+    private final PageLockedAllocator host;
+
     private final Work work = new Work();
     private final Ops ops;
     private final HostOps hostOps = new PlanHostOps(work);
@@ -34,10 +40,11 @@ public final class PlanDevice implements Device {
      * @param sharesHostMemory as processors do
      */
     public PlanDevice(boolean sharesHostMemory) {
-        PlanHostMemory own = new PlanHostMemory();
-        host = sharesHostMemory ? memory : own;
+        host = sharesHostMemory ? null : new PageLockedAllocator(new PaperPages());
+        if (host != null) {
+            host.allocate(STAGING, Purpose.WORKSPACE);
+        }
         ops = new PlanOps(work, sharesHostMemory ? null : memory, memory.lasting());
-        hostStatistics = sharesHostMemory ? memory.statistics() : own.statistics();
     }
 
     @Override
@@ -77,17 +84,40 @@ public final class PlanDevice implements Device {
 
     @Override
     public boolean sharesHostMemory() {
-        return host == memory;
+        return host == null;
     }
 
     @Override
     public Memory hostMemory(Purpose purpose) {
-        return new Memory(host, purpose);
+        return new Memory(host == null ? memory : host, purpose);
     }
 
     @Override
     public MemoryStatistics hostStatistics() {
-        return hostStatistics;
+        return host == null ? memory.statistics() : host.statistics();
+    }
+
+    /** The most page-locked host memory that a device would be asked for at once. */
+    public long pageLockedPeakBytes() {
+        return host == null ? 0 : host.peakBytes();
+    }
+
+    /** Pages from nowhere. */
+    private static final class PaperPages implements PageLockedAllocator.Source {
+        private long next = PageLockedAllocator.PAGE;
+
+        @Override
+        public long lock(long bytes) {
+            long address = next;
+            next += bytes;
+            return address;
+        }
+
+        @Override
+        public void settle() {}
+
+        @Override
+        public void unlock(long address, long bytes) {}
     }
 
     @Override

@@ -105,6 +105,9 @@ public final class SimulatedDriver {
     /** The most that was allocated on the device at once. */
     public static native long peakBytes(int device);
 
+    /** The most host memory that was page-locked for the device at once. */
+    public static native long pinnedPeakBytes(int device);
+
     /** The k-th wait of a stream for an event from now on is left out; 0 for none, -1 for all. */
     public static native void dropWaits(long k);
 
@@ -134,9 +137,14 @@ public final class SimulatedDriver {
         COMMUNICATION
     }
 
-    /** One stream of every device takes so much longer from now on over everything: what does not wait for it comes too early. Until the next start. */
+    /**
+     * One stream of every device takes so much longer from now on over everything: what does not wait for it comes too early. Until the next
+     * start. A GPU's streams are as fast as they are.
+     */
     public static void slow(Lane lane, int micros) {
-        slow(lane.ordinal(), micros);
+        if (simulated()) {
+            slow(lane.ordinal(), micros);
+        }
     }
 
     private static native void slow(int place, int micros);

@@ -20,6 +20,7 @@ import jcuda.driver.CUstream;
 import jcuda.driver.JCudaDriver;
 import org.junit.jupiter.api.Test;
 import org.shardloom.kernels.device.CachingAllocator;
+import org.shardloom.kernels.device.PageLockedAllocator;
 
 /** The simulation itself: it finds the faults that it is there to find. */
 @OnlySimulated("the subject")
@@ -36,7 +37,7 @@ class SimulationTest {
         SimulatedDriver.start(1, 1 << 24, seed, 0);
         CUcontext context = context();
         CachingAllocator memory = new CachingAllocator(new CudaMemory(CALLS, context));
-        PinnedMemory pinned = new PinnedMemory(CALLS, context);
+        PageLockedAllocator pinned = new PageLockedAllocator(new PinnedPages(CALLS, context));
         Events events = new Events(CALLS, context);
         Stream stream = new Stream(CALLS, context, memory, pinned, events, new byte[1]);
         try {

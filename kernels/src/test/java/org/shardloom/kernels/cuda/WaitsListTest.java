@@ -54,6 +54,6 @@ class WaitsListTest {
                 }
             }
         }
-        assertEquals(Set.of("PinnedMemory.java"), missing);
+        assertEquals(Set.of("PinnedPages.java"), missing);
     }
 }

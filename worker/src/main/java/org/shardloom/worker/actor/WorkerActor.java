@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
 import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.kernels.collective.CollectiveException;
 import org.shardloom.protocol.config.JobConfig;
@@ -24,6 +25,7 @@ import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.protocol.message.WorkerMessage;
 import org.shardloom.worker.loop.Session;
 import org.shardloom.worker.zero.StepRefusedException;
+import org.shardloom.worker.zero.TornStepException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -222,10 +224,18 @@ public final class WorkerActor extends AbstractBehavior<WorkerMessage> {
     }
 
     private CoordinatorMessage step(Session session, long orderGeneration, long step) {
+        return step(() -> session.step(step), orderGeneration, workerId, step);
+    }
+
+    /** The state before a step that was refused is good, and is saved; that of one half of which was applied is not, and the run ends. */
+    static CoordinatorMessage step(Supplier<CoordinatorMessage> work, long orderGeneration, int workerId, long step) {
         try {
-            return session.step(step);
+            return work.get();
         } catch (StepRefusedException e) {
             return new CoordinatorMessage.StepRefused(orderGeneration, workerId, step, e.getMessage());
+        } catch (TornStepException e) {
+            LOG.error("generation {}, step {}: {}", orderGeneration, step, e.getMessage());
+            return new CoordinatorMessage.WorkerFailed(orderGeneration, workerId, Severity.FATAL, e.getMessage());
         }
     }
 

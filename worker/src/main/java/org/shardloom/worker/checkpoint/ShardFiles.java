@@ -29,7 +29,7 @@ import org.shardloom.worker.weights.WeightDtype;
  */
 public final class ShardFiles {
     /** Elements that are written at a time: 16 MB. */
-    private static final long PIECE = 4L << 20;
+    public static final long PIECE = 4L << 20;
     /** Room left on the disk beyond the shard itself: headers, manifest, logs. */
     private static final long MARGIN = 1L << 20;
 

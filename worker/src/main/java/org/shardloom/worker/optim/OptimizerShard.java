@@ -17,7 +17,7 @@ import org.shardloom.worker.model.UnitSpec;
 
 /**
  * One rank's slice of the optimizer's state: fp32 master weights and both moments of AdamW, by unit, in the host's memory or in a
- * device's. Used by the engine's thread.
+ * device's. Used by one thread at a time.
  */
 public final class OptimizerShard implements AutoCloseable {
     /** What is kept for each parameter. */

@@ -15,11 +15,13 @@ import org.shardloom.protocol.config.Precision;
 import org.shardloom.protocol.config.SpikeConfig;
 import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.protocol.plan.StepShares;
+import org.shardloom.worker.checkpoint.ShardFiles;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.model.PrefixPositions;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.optim.StateWindow;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.zero.EngineConfig;
 import org.shardloom.worker.zero.Placement;
@@ -184,12 +186,13 @@ public final class Planner {
             }
             takes = device.allocator().takes() - takes;
             evaluation.run(engine, device, peaks::begin);
+            new StateWindow(engine.optimizer(), ShardFiles.PIECE).close(); // as when a checkpoint is written
             return new RankPlan(
                     rank,
                     onHost ? peaks.peak() : device.allocator().reservedPeakBytes(),
                     peaks.byPurpose(),
                     peaks.byPhase(),
-                    onHost ? 0 : device.hostStatistics().peakBytes(),
+                    device.pageLockedPeakBytes(),
                     device.allocator().rangeBytes(),
                     takes,
                     work);

@@ -34,7 +34,7 @@ public record StepEstimate(double compute, double communication, double copies, 
                 work.sentBytes() / (LINK_SHARE * card.peerGigabytes() * 1e9),
                 Math.max(work.toHostBytes(), work.toDeviceBytes()) / (LINK_SHARE * card.hostGigabytes() * 1e9),
                 (double) work.updatedParameters() * ADAMW_BYTES * job.workers() / HOST_BANDWIDTH,
-                !job.train().needsNorm() && job.precision() != Precision.FP16);
+                job.zero().offloadOptimizer() && !job.train().needsNorm() && job.precision() != Precision.FP16);
     }
 
     public double seconds() {

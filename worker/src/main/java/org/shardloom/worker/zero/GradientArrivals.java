@@ -6,6 +6,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import org.shardloom.kernels.collective.CollectiveException;
+import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Pending;
@@ -45,7 +46,7 @@ final class GradientArrivals implements AutoCloseable {
     private boolean counts;
 
     /**
-     * Nothing is under way.
+     * Nothing is under way. As many processors are used as the calling thread uses.
      *
      * @param memory the host's
      * @param sums fp32, in the host's memory, by unit
@@ -56,8 +57,14 @@ final class GradientArrivals implements AutoCloseable {
         this.sums = sums;
         this.squares = new double[sums.length];
         this.arriving = new Future<?>[sums.length];
+        int processors = NativeCpu.threads();
         this.thread = Executors.newSingleThreadExecutor(task -> {
-            Thread own = new Thread(task, "gradient-arrivals");
+            Thread own = new Thread(
+                    () -> {
+                        NativeCpu.useThreads(processors); // OpenMP asks each thread
+                        task.run();
+                    },
+                    "gradient-arrivals");
             own.setDaemon(true);
             return own;
         });

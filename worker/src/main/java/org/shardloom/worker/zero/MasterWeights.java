@@ -10,8 +10,6 @@ import java.util.stream.Collectors;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.Device;
-import org.shardloom.kernels.device.Memory;
-import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.Interval;
@@ -132,27 +130,29 @@ public final class MasterWeights {
             return;
         }
         long chunk = Math.min(CHUNK, wanted.length());
-        try (Memory staging = device == null ? null : device.hostMemory(Purpose.WORKSPACE)) {
-            Tensor staged = device == null ? null : staging.allocate(target.dtype(), chunk);
-            long scratch = target.dtype() == DType.F32 ? 0 : NativeCpu.allocate(chunk * 4L);
-            try {
-                for (long at = wanted.from(); at < wanted.to(); at += chunk) {
-                    long count = Math.min(chunk, wanted.to() - at);
-                    Tensor out = target.slice(at - slice.from(), count);
-                    Tensor host = device == null ? out : staged.slice(0, count);
-                    Tensor floats = scratch == 0 ? host : new Tensor(scratch, DType.F32, count);
-                    values.write(at, floats);
-                    if (scratch != 0) {
-                        NativeCpu.convert(host.address(), host.dtype().code, scratch, DType.F32.code, count);
-                    }
-                    if (device != null) {
-                        device.toDevice(out, host).await();
-                    }
-                }
-            } finally {
+        DType dtype = target.dtype();
+        long staged = device == null ? 0 : NativeCpu.allocate(chunk * dtype.bytes);
+        long scratch = dtype == DType.F32 ? 0 : NativeCpu.allocate(chunk * 4L);
+        try {
+            for (long at = wanted.from(); at < wanted.to(); at += chunk) {
+                long count = Math.min(chunk, wanted.to() - at);
+                Tensor out = target.slice(at - slice.from(), count);
+                Tensor host = device == null ? out : new Tensor(staged, dtype, count);
+                Tensor floats = scratch == 0 ? host : new Tensor(scratch, DType.F32, count);
+                values.write(at, floats);
                 if (scratch != 0) {
-                    NativeCpu.release(scratch, chunk * 4L);
+                    NativeCpu.convert(host.address(), dtype.code, scratch, DType.F32.code, count);
                 }
+                if (device != null) {
+                    device.write(out, HostBytes.view(host.address(), host.bytes()));
+                }
+            }
+        } finally {
+            if (scratch != 0) {
+                NativeCpu.release(scratch, chunk * 4L);
+            }
+            if (staged != 0) {
+                NativeCpu.release(staged, chunk * dtype.bytes);
             }
         }
     }

@@ -4,7 +4,10 @@ import org.shardloom.kernels.tensor.Tensor;
 
 /** The parameters as they are computed with, by unit. Used by the engine's thread; every rank calls it in the same order. */
 interface ParameterStore extends AutoCloseable {
-    /** This rank's slice: written when it is loaded and, where it is trained, by the optimizer between steps. */
+    /**
+     * This rank's slice: written when it is loaded and, where it is trained, by the optimizer between steps, or when the step has no more use
+     * for the unit: then on another thread than the engine's, which does not touch the unit meanwhile.
+     */
     Tensor slice(int unit);
 
     /** Makes the slices that all ranks have written the parameters from now on, of the units that they have written. */

@@ -8,8 +8,6 @@ import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.Device;
-import org.shardloom.kernels.device.Memory;
-import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.device.QuantizedOps;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.plan.Interval;
@@ -54,10 +52,12 @@ final class QuantizedLoading {
             load(index, unit, slice);
             return;
         }
-        try (Memory staging = device.hostMemory(Purpose.PARAMETERS)) {
-            Tensor staged = staging.allocate(slice.dtype(), slice.elements());
-            load(index, unit, staged);
-            device.toDevice(slice, staged).await();
+        long staged = NativeCpu.allocate(slice.bytes());
+        try {
+            load(index, unit, new Tensor(staged, slice.dtype(), slice.elements()));
+            device.write(slice, HostBytes.view(staged, slice.bytes()));
+        } finally {
+            NativeCpu.release(staged, slice.bytes());
         }
     }
 

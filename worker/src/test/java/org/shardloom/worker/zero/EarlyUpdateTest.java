@@ -19,6 +19,8 @@ import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.cuda.SimulatedDriver;
 import org.shardloom.kernels.cuda.SimulatedDriver.Lane;
 import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.SpikeConfig.Action;
@@ -105,6 +107,29 @@ class EarlyUpdateTest {
             }
             return null;
         });
+    }
+
+    /** Who updates takes as many processors as the rank was given. */
+    @Test
+    void theUpdateUsesTheRanksProcessors() throws Exception {
+        int before = NativeCpu.threads();
+        NativeCpu.useThreads(3);
+        try (SplitDevice device = new SplitDevice();
+                Memory host = device.hostMemory(Purpose.GRADIENTS);
+                Memory memory = device.memory(Purpose.GRADIENTS)) {
+            NativeCpu.useThreads(3);
+            Tensor sum = host.allocate(DType.F32, 1);
+            int[] found = new int[1];
+            try (GradientArrivals arrivals = new GradientArrivals(device, host, new Tensor[] {sum})) {
+                arrivals.observe((unit, squares, ready) -> found[0] = NativeCpu.threads());
+                arrivals.beginRound(true, true);
+                arrivals.take(0, memory.allocate(DType.F32, 1), device.issued());
+                arrivals.await(0);
+            }
+            assertEquals(3, found[0]);
+        } finally {
+            NativeCpu.useThreads(before);
+        }
     }
 
     private static float[] head(TinyTrainer trainer) {

@@ -154,6 +154,25 @@ class SlowStreamTest {
         });
     }
 
+    /** Losses of a step that has failed have come before their place is given to others. */
+    @Test
+    void lossesOnTheirWayComeBeforeTheEnd() throws Exception {
+        CudaRanks.run(1, 1, 0, (device, group) -> {
+            try (Memory memory = device.memory(Purpose.WORKSPACE);
+                    Memory host = device.hostMemory(Purpose.WORKSPACE)) {
+                Tensor losses = Inputs.floats(device, memory, new float[] {3, 4, 5}, 3);
+                host.free(host.allocate(DType.F32, 3)); // the page that comes next
+                SimulatedDriver.slow(Lane.TO_HOST, SLOW_MICROS);
+                new LossSum(device, losses).close();
+                Tensor next = host.allocate(DType.F32, 3);
+                fill(next, 7);
+                device.synchronize();
+                assertAll(7, TestDevices.hostFloats(device, next));
+            }
+            return null;
+        });
+    }
+
     /** New weights that are on their way when a step fails have come before their places are given to others. */
     @Test
     void newWeightsOnTheirWayComeBeforeTheEnd() throws Exception {

@@ -8,7 +8,7 @@ import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Numbers of the host that go through the device's memory and NCCL to the other ranks' hosts. */
-final class HostSums {
+public final class HostSums {
     private static final long ALIGNMENT = 16;
 
     private final int rank;
@@ -42,7 +42,7 @@ final class HostSums {
     /** Issues the gathering of every rank's values. */
     void issue(double[] values) {
         long bytes = (long) values.length * Double.BYTES;
-        reserve(bytes * size);
+        buffer = atLeast(buffer, bytes * size, pinned);
         ByteBuffer view = HostBytes.view(buffer.address(), bytes);
         for (double value : values) {
             view.putDouble(value);
@@ -65,12 +65,18 @@ final class HostSums {
         return sums;
     }
 
-    private void reserve(long bytes) {
-        if (buffer == null || buffer.bytes() < bytes) {
-            if (buffer != null) {
-                pinned.free(buffer);
-            }
-            buffer = pinned.allocate(DType.F32, Math.max(1024, bytes / DType.F32.bytes));
+    /**
+     * Page-locked room for so many bytes, which is kept.
+     *
+     * @param buffer what there was before, or null
+     */
+    public static Tensor atLeast(Tensor buffer, long bytes, Memory pinned) {
+        if (buffer != null && buffer.bytes() >= bytes) {
+            return buffer;
         }
+        if (buffer != null) {
+            pinned.free(buffer);
+        }
+        return pinned.allocate(DType.F32, Math.max(1024, bytes / DType.F32.bytes));
     }
 }
