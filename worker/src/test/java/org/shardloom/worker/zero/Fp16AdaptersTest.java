@@ -27,6 +27,7 @@ import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.model.UnitSpec;
+import org.shardloom.worker.optim.OptimizerShard;
 import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.weights.SharedFixtures;
 import org.shardloom.worker.weights.TensorSource;
@@ -99,12 +100,28 @@ class Fp16AdaptersTest {
     private static double inFp16(double value) {
         try (CpuDevice device = new CpuDevice(1);
                 Memory memory = device.memory(Purpose.WORKSPACE)) {
-            Tensor rounded = memory.allocate(DType.F16, 1);
-            Tensor back = memory.allocate(DType.F32, 1);
-            device.ops().convert(rounded, Inputs.floats(device, memory, new float[] {(float) value}, 1));
-            device.ops().convert(back, rounded);
-            return Inputs.toFloats(device, back)[0];
+            Tensor rounded = Inputs.floats(device, memory, new float[] {(float) value}, 1);
+            roundToFp16(device, rounded);
+            return Inputs.toFloats(device, rounded)[0];
         }
+    }
+
+    private static void roundToFp16(CpuDevice device, Tensor values) {
+        try (Memory memory = device.memory(Purpose.WORKSPACE)) {
+            Tensor rounded = memory.allocate(DType.F16, values.elements());
+            device.ops().convert(rounded, values);
+            device.ops().convert(values, rounded);
+        }
+    }
+
+    /** Weights and moments are kept in fp16 from step to step: there is no master copy. */
+    private static void keepInFp16(CpuDevice device, ZeroEngine engine) {
+        for (int t = 0; t < engine.units().size(); t++) {
+            for (OptimizerShard.Part part : OptimizerShard.Part.values()) {
+                roundToFp16(device, engine.optimizer().get(t, part));
+            }
+        }
+        engine.publishMaster();
     }
 
     private static List<PackedBatch> batches(TensorSource train) throws Exception {
@@ -148,6 +165,7 @@ class Fp16AdaptersTest {
             List<PackedBatch> batches = batches(train);
             double first = step(engine, batches.get(0));
             assertTrue(Double.isFinite(first) && first > 0, "the start is as good as in fp32");
+            keepInFp16(device, engine);
             double scale = engine.scaler().scale();
             String message = assertThrows(NonFiniteException.class, () -> step(engine, batches.get(1)))
                     .getMessage();

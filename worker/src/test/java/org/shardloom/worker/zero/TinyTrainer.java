@@ -115,6 +115,13 @@ public final class TinyTrainer implements AutoCloseable {
                 false);
     }
 
+    /** With a guard, on a device and in a group that outlive this. */
+    static TinyTrainer guarded(Collectives group, DType dtype, Device device) throws IOException {
+        Sharding sharding = Sharding.ZERO_3_IN_PLACE;
+        EngineConfig config = config(dtype, sharding, true, TinyModel.ADAMW, 1, SpikeConfig.Action.PAUSE);
+        return new TinyTrainer(group, config, sharding, device, false);
+    }
+
     private TinyTrainer(Collectives given, EngineConfig config, Sharding sharding, Device device, boolean ownsDevice)
             throws IOException {
         this.device = device;
