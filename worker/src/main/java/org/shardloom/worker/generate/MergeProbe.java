@@ -110,7 +110,7 @@ public final class MergeProbe {
     }
 
     /** Any tokens, the last with what a prompt of ChatGLM-6B ends with. */
-    static int[] tokens(DecoderConfig config, int count) {
+    public static int[] tokens(DecoderConfig config, int count) {
         int[] probe = IntStream.range(0, count)
                 .map(i -> (i * 7919 + 13) % config.vocabulary())
                 .toArray();

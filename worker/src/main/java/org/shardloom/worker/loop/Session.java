@@ -24,6 +24,7 @@ import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.RunSecret;
 import org.shardloom.protocol.message.StepReport;
 import org.shardloom.protocol.message.TrainingState;
+import org.shardloom.protocol.message.WorkerMessage;
 import org.shardloom.protocol.message.WorkerMessage.StartGeneration;
 import org.shardloom.worker.checkpoint.Checkpoint;
 import org.shardloom.worker.checkpoint.FinalModel;
@@ -128,7 +129,8 @@ public final class Session implements AutoCloseable {
         ZeroEngine before = engine;
         engine = null;
         ZeroEngine next = null;
-        boolean handover = message.origin() == org.shardloom.protocol.message.WorkerMessage.Origin.RESHARD;
+        Optional<String> said = Optional.empty();
+        boolean handover = message.origin() == WorkerMessage.Origin.RESHARD;
         try {
             if (!handover) {
                 ZeroEngine old = before;
@@ -168,6 +170,7 @@ public final class Session implements AutoCloseable {
                 next.scaler().restore(state.lossScale(), state.goodSteps());
                 next.restoreGuard(state.guard());
                 next.publishMaster();
+                said = message.origin() == WorkerMessage.Origin.START ? describeAdapter(next) : Optional.empty();
             }
             engine = next;
             next = null;
@@ -190,8 +193,14 @@ public final class Session implements AutoCloseable {
                 data.totalSteps(),
                 engine == null ? List.of() : engine.plan().units(),
                 Files.readString(job.model().path().resolve("config.json")),
-                data.summary() + (evaluation == null ? "" : "; " + evaluation.summary()),
+                data.summary()
+                        + (evaluation == null ? "" : "; " + evaluation.summary())
+                        + said.map(text -> "; " + text).orElse(""),
                 state);
+    }
+
+    private Optional<String> describeAdapter(ZeroEngine ready) {
+        return job.model().adapter().map(adapter -> StartProbe.describe(ready, device, longest(), dtype(), adapter));
     }
 
     private void refuseLost() {
@@ -225,20 +234,27 @@ public final class Session implements AutoCloseable {
         return (int) Math.max(1, Runtime.getRuntime().availableProcessors() / Math.max(1, sharing));
     }
 
+    private DType dtype() {
+        return switch (job.precision()) {
+            case BF16 -> DType.BF16;
+            case FP16 -> DType.F16;
+            case FP32 -> DType.F32;
+        };
+    }
+
+    /** Of the sequences that come. */
+    private int longest() {
+        return Math.max(data.longest(), evaluation == null ? 0 : evaluation.longest());
+    }
+
     private ZeroEngine newEngine(Collectives group) {
-        DType dtype =
-                switch (job.precision()) {
-                    case BF16 -> DType.BF16;
-                    case FP16 -> DType.F16;
-                    case FP32 -> DType.F32;
-                };
         EngineConfig config = new EngineConfig(
-                dtype,
+                dtype(),
                 job.zero().stage(),
                 job.gradientCheckpointing(),
                 job.train().optimizer(),
                 job.train().maxGradNorm(),
-                Math.max(data.longest(), evaluation == null ? 0 : evaluation.longest()),
+                longest(),
                 job.train().spike(),
                 new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
         ZeroEngine made = null;

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.device.Device;
@@ -14,6 +15,7 @@ import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.TuningMethod.Quantization;
 import org.shardloom.protocol.message.GuardState;
 import org.shardloom.protocol.plan.ShardPlan;
+import org.shardloom.worker.model.Adapters;
 import org.shardloom.worker.model.Decoder;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.PackedBatch;
@@ -49,6 +51,7 @@ public final class ZeroEngine implements AutoCloseable {
     private final EarlyUpdate early;
 
     private final LossScaler scaler;
+    private final BlockStore blocks;
     private final MicroBatchPass pass;
     private final EvaluationPass evaluation;
     private final NonFiniteOrigin nonFinite;
@@ -90,7 +93,7 @@ public final class ZeroEngine implements AutoCloseable {
             gradients.observe(early);
         }
         this.scaler = config.dtype() == DType.F16 ? LossScaler.dynamic() : LossScaler.none();
-        BlockStore blocks = new BlockStore(model, parameters, gradients);
+        this.blocks = new BlockStore(model, parameters, gradients);
         this.pass = new MicroBatchPass(decoder, blocks, device, config);
         this.evaluation = new EvaluationPass(decoder, blocks, device, config.dtype());
         this.guard = new StepGuard(config.spike());
@@ -329,6 +332,14 @@ public final class ZeroEngine implements AutoCloseable {
     /** Forward passes that continue sequences. */
     public GenerationPass generation() {
         return generation;
+    }
+
+    /** Forward passes of the model without what the method adds. Every rank must call it. */
+    public <T> T withoutAdapters(Function<GenerationPass, T> use) {
+        TunedModel bare = new TunedModel(model.config(), model.units(), Adapters.NONE);
+        try (Decoder without = new Decoder(bare, device, config.maxPositions())) {
+            return use.apply(new GenerationPass(without, blocks, device, group, config.dtype()));
+        }
     }
 
     /** Gradient of the unit over the last step, this rank's slice: for tests and diagnosis. */
