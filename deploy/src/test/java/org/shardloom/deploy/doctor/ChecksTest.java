@@ -463,6 +463,20 @@ class ChecksTest {
     }
 
     @Test
+    void withoutAJobTheDiskIsThatOfTheCurrentDirectory() {
+        Situation any = new Situation(false, 0, false, HOST, Optional.empty(), Optional.empty());
+        String here = Path.of("").toAbsolutePath().toString();
+        assertTrue(only(new DiskCheck(), any).found().contains(" are free in " + here));
+        is(Status.OK, DiskCheck.of(directory, 10 * GB), "10.0 GB are free in " + directory);
+        is(
+                Status.WARNING,
+                DiskCheck.of(directory, 10 * GB - 1),
+                "a run whose checkpoints do not fit pauses",
+                "output_dir",
+                "--config FILE");
+    }
+
+    @Test
     void aJobOnProcessorsOfASoundHostGivesNothingToSay() {
         JobNeeds needs = needs(128);
         Set<Status> said = new TreeSet<>();
