@@ -44,12 +44,14 @@ for arch in 80 90; do
             printf "%-40s sm_%-3s %9d %12d %13d %7d %11d %6d %8d%% %s\n", kernel, arch, registers, shared, dynamic[p], threads[p], spill, blocks, blocks * warps * 100 / 64, limit
         }' "$here/launches.txt" "$out/sm_$arch.log" | sort >> "$table"
 done
-if awk 'NR > 1 && $7 > 0' "$table" | grep .; then
-    echo "ERROR: these kernels spill registers" >&2
+spilling=$(awk 'NR > 1 && $7 > 0 { printf "%s%s for %s (%d bytes)", found++ ? ", " : "", $1, $2, $7 }' "$table")
+if [ -n "$spilling" ]; then
+    echo "ERROR: these kernels spill registers: $spilling" >&2
     exit 1
 fi
-if awk 'NR > 1 && $8 == 0' "$table" | grep .; then
-    echo "ERROR: a multiprocessor has no room for a block of these kernels" >&2
+roomless=$(awk 'NR > 1 && $8 == 0 { printf "%s%s for %s", found++ ? ", " : "", $1, $2 }' "$table")
+if [ -n "$roomless" ]; then
+    echo "ERROR: a multiprocessor has no room for a block of these kernels: $roomless" >&2
     exit 1
 fi
 mv "$table" "$out/kernels.txt"

@@ -11,6 +11,13 @@ World& world() {
     return *one;
 }
 
+std::array<unsigned char, 16> Device::uuid() const {
+    std::array<unsigned char, 16> bytes;
+    memcpy(bytes.data(), "simulated GPU  ", 15);
+    bytes[15] = static_cast<unsigned char>(physical);
+    return bytes;
+}
+
 Stream::Stream(uint64_t seed, int place) : place(place), random(seed), delays(seed * 31 + 7), thread([this] { work(); }) {}
 
 Stream::~Stream() {

@@ -1,5 +1,6 @@
 // State of the simulated devices, shared by the driver's functions and the entry points for tests.
 #pragma once
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -84,6 +85,8 @@ struct Device {
     std::atomic<long> waits{0};                         // for all of the device
     std::atomic<int> error{0};                          // sticky, as a failed launch is
     std::mutex mutex;
+    /** As long as CUuuid; the last byte tells devices apart. */
+    std::array<unsigned char, 16> uuid() const;
 };
 
 struct World {

@@ -29,10 +29,8 @@ API cuDeviceGet(int* out, int i) {
     return OK;
 }
 API cuDeviceGetName(char* name, int n, int device) { snprintf(name, n, "simulated device %d", device); return OK; }
-/** As long as CUuuid; the last byte tells devices apart. */
 API cuDeviceGetUuid(unsigned char* uuid, int device) {
-    memcpy(uuid, "simulated GPU  ", 15);
-    uuid[15] = static_cast<unsigned char>(world().devices.at(device)->physical);
+    memcpy(uuid, world().devices.at(device)->uuid().data(), 16);
     return OK;
 }
 API cuDeviceGetUuid_v2(unsigned char* uuid, int device) { return cuDeviceGetUuid(uuid, device); }

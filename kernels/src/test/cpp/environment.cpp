@@ -1,6 +1,7 @@
 // The simulation without tests: a process that finds these libraries on LD_LIBRARY_PATH is told about its devices by the environment.
 //   SHARDLOOM_SIM_DEVICES        how many devices there are (1)
-//   CUDA_VISIBLE_DEVICES         ordinals of those that this process sees, as the driver has it (all); an unknown one ends the list
+//   CUDA_VISIBLE_DEVICES         ordinals of those that this process sees, or beginnings of UUIDs that no two devices share (GPU-...), as the
+//                                driver has it (all); an unknown one ends the list
 //   SHARDLOOM_SIM_BYTES          memory of each (1 GiB)
 //   SHARDLOOM_SIM_CAPABILITY     compute capability of each, times ten (80)
 //   SHARDLOOM_SIM_SEED           of the delays (1)
@@ -10,6 +11,7 @@
 //   SHARDLOOM_SIM_LOSE           N:K:FILE: device N is gone from the K-th launch on, also for other processes: FILE says so
 //   SHARDLOOM_SIM_REPORT         a file that gets, when the process ends, a line for each fault and a last one; processes may share it
 #include "device.h"
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -35,16 +37,45 @@ void lose(const std::string& what) {
     loss.mark = what.substr(second + 1);
 }
 
-void seeOnly(const char* ordinals) {
+/** As NVIDIA's tools write it. */
+std::string uuidText(const Device& device) {
+    std::string text = "GPU-";
+    int i = 0;
+    for (unsigned char byte : device.uuid()) {
+        char hex[4];
+        snprintf(hex, sizeof hex, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", byte);
+        text += hex;
+        i++;
+    }
+    return text;
+}
+
+/** That of an entry of CUDA_VISIBLE_DEVICES; null where there is none, or where a UUID's beginning names several. */
+Device* named(const std::string& entry, const std::vector<Device*>& all) {
+    if (entry.rfind("GPU-", 0) == 0) {
+        Device* found = nullptr;
+        for (Device* device : all) {
+            if (uuidText(*device).rfind(entry, 0) != 0) continue;
+            if (found) return nullptr;
+            found = device;
+        }
+        return found;
+    }
+    char* end;
+    const long i = strtol(entry.c_str(), &end, 10);
+    return entry.empty() || *end || i < 0 || i >= long(all.size()) ? nullptr : all[i];
+}
+
+void seeOnly(const std::string& entries) {
     std::vector<Device*> all, visible;
     all.swap(world().devices);
-    for (const char* p = ordinals; *p;) {
-        char* end;
-        const long i = strtol(p, &end, 10);
-        if (end == p || i < 0 || i >= long(all.size())) break;
-        all[i]->index = int(visible.size());
-        visible.push_back(all[i]);
-        p = *end == ',' ? end + 1 : end;
+    for (size_t from = 0; from < entries.size();) {
+        const size_t comma = std::min(entries.find(',', from), entries.size());
+        Device* device = named(entries.substr(from, comma - from), all);
+        if (!device) break;
+        device->index = int(visible.size());
+        visible.push_back(device);
+        from = comma + 1;
     }
     world().devices = visible;
 }

@@ -2,22 +2,17 @@ package org.shardloom.deploy.bench;
 
 import static org.shardloom.kernels.cuda.KernelCosts.*;
 
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
-import java.util.function.Function;
 import java.util.stream.IntStream;
+import org.shardloom.kernels.cuda.CommunicationStream;
 import org.shardloom.kernels.cuda.CudaDevice;
 import org.shardloom.kernels.cuda.KernelCosts;
 import org.shardloom.kernels.cuda.KernelCosts.Size;
-import org.shardloom.kernels.device.AttentionShape;
-import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.IndexTensor;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
-import org.shardloom.kernels.device.Ops;
 import org.shardloom.kernels.device.OptimizerOps.Adamw;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
@@ -25,51 +20,15 @@ import org.shardloom.worker.model.Decoder;
 import org.shardloom.worker.model.DecoderConfig;
 
 /** Operations of a model's training step on one sequence, and what each of their kernels has to do. Operands are zeros: no time depends on values. */
-final class KernelCases {
-    private final CudaDevice device;
-    private final DecoderConfig model;
-    private final int tokens;
-    private final DType dtype;
-    private final List<Case> cases = new ArrayList<>();
+final class KernelCases extends KernelCaseList {
+    private static final int RANKS = 8;
 
     private KernelCases(CudaDevice device, DecoderConfig model, int tokens, DType dtype) {
-        this.device = device;
-        this.model = model;
-        this.tokens = tokens;
-        this.dtype = dtype;
+        super(device, model, tokens, dtype);
     }
 
-    /** One operation. */
-    static final class Case {
-        private final String name;
-        private final Map<KernelCosts, Size> sizes;
-        private final Function<Memory, Runnable> preparation;
-
-        private Case(String name, Map<KernelCosts, Size> sizes, Function<Memory, Runnable> preparation) {
-            this.name = name;
-            this.sizes = sizes;
-            this.preparation = preparation;
-        }
-
-        String name() {
-            return name;
-        }
-
-        /** The operation, over operands in the memory. */
-        Runnable prepare(Memory memory) {
-            return preparation.apply(memory);
-        }
-
-        /** What one launch of the kernel takes at least; nothing where that is not stated. */
-        Optional<Cost> cost(String kernel) {
-            return KernelCosts.named(kernel).flatMap(family -> sizes.entrySet().stream()
-                    .filter(entry -> entry.getKey().prefix().equals(family.prefix()))
-                    .map(entry -> entry.getKey().of(entry.getValue()))
-                    .findFirst());
-        }
-    }
-
-    static List<Case> of(CudaDevice device, DecoderConfig model, int tokens, DType dtype) {
+    /** Without a device they can be listed, not prepared. */
+    static List<KernelCase> of(CudaDevice device, DecoderConfig model, int tokens, DType dtype) {
         KernelCases all = new KernelCases(device, model, tokens, dtype);
         all.elementwise();
         all.feedForward();
@@ -78,32 +37,11 @@ final class KernelCases {
         } else {
             all.rmsNorm();
         }
-        all.attention();
+        all.cases.addAll(AttentionCases.of(device, model, tokens, dtype));
         all.tables();
         all.quantized();
+        all.ranks();
         return all.cases;
-    }
-
-    private void add(String name, Map<KernelCosts, Size> sizes, Function<Memory, Runnable> preparation) {
-        cases.add(new Case(name, sizes, preparation));
-    }
-
-    private void add(String name, KernelCosts family, Size size, Function<Memory, Runnable> preparation) {
-        add(name, Map.of(family, size), preparation);
-    }
-
-    private Ops ops() {
-        return device.ops();
-    }
-
-    private Tensor zeros(Memory memory, DType type, long... shape) {
-        Tensor tensor = memory.allocate(type, shape);
-        ops().zero(tensor);
-        return tensor;
-    }
-
-    private IndexTensor count(Device on, Memory memory, int n) {
-        return Inputs.indices(on, memory, IntStream.range(0, n).toArray());
     }
 
     private void elementwise() {
@@ -133,10 +71,13 @@ final class KernelCases {
             Tensor x = zeros(m, dtype, tokens, h), out = zeros(m, dtype, tokens, h);
             return () -> ops().dropout(out, x, 1, 0.1f);
         });
-        add("convert_from_fp32", CONVERT, Size.of(tokens, h, dtype.bytes, 4), m -> {
-            Tensor x = zeros(m, DType.F32, tokens, h), out = zeros(m, dtype, tokens, h);
-            return () -> ops().convert(out, x);
-        });
+        // From fp32 to fp32 it is a copy.
+        if (dtype != DType.F32) {
+            add("convert_from_fp32", CONVERT, Size.of(tokens, h, dtype.bytes, 4), m -> {
+                Tensor x = zeros(m, DType.F32, tokens, h), out = zeros(m, dtype, tokens, h);
+                return () -> ops().convert(out, x);
+            });
+        }
         add("tanh", TANH, single, m -> {
             Tensor x = zeros(m, DType.F32, tokens, h), out = zeros(m, DType.F32, tokens, h);
             return () -> ops().tanh(out, x);
@@ -236,42 +177,9 @@ final class KernelCases {
         });
     }
 
-    private void attention() {
-        AttentionShape s = model.attention();
-        Size rotation = Size.rotary(tokens, dtype.bytes, s);
-        add("rotary", ROTARY, rotation, m -> {
-            Tensor qkv = zeros(m, dtype, tokens, s.qkvWidth()), table = zeros(m, DType.F32, tokens, s.pairs(), 2);
-            IndexTensor positions = Inputs.indices(device, m, new int[tokens * s.dimensions()]);
-            return () -> ops().rotary(qkv, null, table, positions, s);
-        });
-        add("rotary_backward", ROTARY, rotation, m -> {
-            Tensor qkv = zeros(m, dtype, tokens, s.qkvWidth()), table = zeros(m, DType.F32, tokens, s.pairs(), 2);
-            IndexTensor positions = Inputs.indices(device, m, new int[tokens * s.dimensions()]);
-            return () -> ops().rotaryBackward(qkv, table, positions, s);
-        });
-        Size size = Size.attention(new int[] {tokens}, null, dtype.bytes, s);
-        add("attention", Map.of(ATTENTION, size, FLASH_ATTENTION, size), m -> {
-            Tensor qkv = zeros(m, dtype, tokens, s.qkvWidth()), context = zeros(m, dtype, tokens, s.contextWidth());
-            Tensor logSums = zeros(m, DType.F32, tokens, s.heads());
-            IndexTensor starts = Inputs.indices(device, m, 0, tokens);
-            return () -> ops().attention(context, logSums, qkv, starts, s);
-        });
-        Map<KernelCosts, Size> backward = Map.of(
-                ATTENTION_GRAD_QUERY,
-                size,
-                ATTENTION_GRAD_KEY,
-                size,
-                FLASH_ATTENTION_GRAD_QUERY,
-                size,
-                FLASH_ATTENTION_GRAD_KEY,
-                size);
-        add("attention_backward", backward, m -> {
-            Tensor qkv = zeros(m, dtype, tokens, s.qkvWidth()), context = zeros(m, dtype, tokens, s.contextWidth());
-            Tensor out = zeros(m, dtype, tokens, s.qkvWidth()), grad = zeros(m, dtype, tokens, s.contextWidth());
-            Tensor logSums = zeros(m, DType.F32, tokens, s.heads());
-            IndexTensor starts = Inputs.indices(device, m, 0, tokens);
-            return () -> ops().attentionBackward(out, grad, context, logSums, qkv, starts, s);
-        });
+    /** 0, 1, ... */
+    private IndexTensor count(Memory memory, int n) {
+        return Inputs.indices(device, memory, IntStream.range(0, n).toArray());
     }
 
     private void tables() {
@@ -281,17 +189,17 @@ final class KernelCases {
         Size size = Size.of(rows, h, dtype.bytes);
         add("gather_rows", GATHER_ROWS, size, m -> {
             Tensor table = zeros(m, dtype, v, h), out = zeros(m, dtype, rows, h);
-            IndexTensor ids = count(device, m, rows);
+            IndexTensor ids = count(m, rows);
             return () -> ops().gatherRows(out, table, ids);
         });
         add("scatter_rows", SCATTER_ROWS, size, m -> {
             Tensor out = zeros(m, dtype, rows, h), from = zeros(m, dtype, rows, h);
-            IndexTensor ids = count(device, m, rows);
+            IndexTensor ids = count(m, rows);
             return () -> ops().scatterRows(out, from, ids);
         });
         add("embedding_backward", EMBEDDING_BACKWARD, Size.of(rows, h, dtype.bytes, 4), m -> {
             Tensor table = zeros(m, DType.F32, v, h), grad = zeros(m, dtype, rows, h);
-            IndexTensor ids = count(device, m, rows), order = count(device, m, rows);
+            IndexTensor ids = count(m, rows), order = count(m, rows);
             return () -> ops().embeddingBackward(table, grad, ids, order);
         });
         int chunk = (int) Math.min(tokens, Decoder.headRows(v));
@@ -314,6 +222,20 @@ final class KernelCases {
             Tensor out = zeros(m, DType.F32, scales), codes = zeros(m, DType.F32, (scales + 3) / 4);
             Tensor nested = zeros(m, DType.F32, (scales + 255) / 256);
             return () -> ops().dequantizeAbsmax(out, codes, nested, 0);
+        });
+    }
+
+    /** Gradients of h * h parameters, as a rank of {@link #RANKS} gets its part of them from all. */
+    private void ranks() {
+        long n = Math.max(1, (long) model.hidden() * model.hidden() / RANKS);
+        add("sum_of_ranks", SUM_RANKS, Size.of(RANKS, n, dtype.bytes), m -> {
+            Tensor sum = zeros(m, DType.F32, n), parts = zeros(m, dtype, RANKS, n);
+            CommunicationStream stream = device.communication();
+            return () -> {
+                stream.afterCompute().release();
+                stream.sumRanks(sum.address(), false, parts.address(), dtype, n, RANKS, n);
+                stream.beforeCompute();
+            };
         });
     }
 }

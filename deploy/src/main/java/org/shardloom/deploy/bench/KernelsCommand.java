@@ -25,7 +25,8 @@ import picocli.CommandLine.Option;
             "The CUDA kernels at a model's shapes, one micro-batch of one sequence: time between CUDA events around each launch, bytes and "
                     + "operations per second by what the kernel cannot do without, and the share of the floor that follows from the card's peak "
                     + "rates (1: no kernel can be faster).",
-            "Not among them: summing ranks' gradients (bench collectives), appending to a cache of keys, and cuBLAS (bench gemm)."
+            "Every kernel is among them, those of collectives (a part of the gradients of 8 ranks, summed) and of generation (a prompt's "
+                    + "attention with a cache) too; cuBLAS is not (bench gemm)."
         },
         mixinStandardHelpOptions = true)
 final class KernelsCommand implements Callable<Integer> {
@@ -62,8 +63,16 @@ final class KernelsCommand implements Callable<Integer> {
     @Option(
             names = "--card",
             paramLabel = "NAME",
-            description = "Card whose rates are the peak, such as a100-80gb; default: by the GPU's name.")
+            description = "Card whose rates are the peak, such as a100-80gb; default: by the GPU's name, with --floors "
+                    + KernelFloors.CARD
+                    + ".")
     private String card;
+
+    @Option(
+            names = "--floors",
+            description =
+                    "Runs nothing and needs no GPU: bytes and operations of one launch of each kernel, and the floor that follows.")
+    private boolean floors;
 
     @Option(
             names = "--flush",
@@ -92,6 +101,11 @@ final class KernelsCommand implements Callable<Integer> {
             common.require(false, e.getMessage());
             throw e;
         }
+        common.print(floors ? KernelFloors.of(card, configs, models, tokens, dtype) : measured(models, dtype));
+        return 0;
+    }
+
+    private Report measured(List<DecoderConfig> models, DType dtype) {
         Report report = new Report("kernels");
         try (BenchGpu gpu = BenchGpu.open()) {
             Optional<Gpus.Card> peak = BenchGpu.card(card, gpu.name());
@@ -109,13 +123,12 @@ final class KernelsCommand implements Callable<Integer> {
                 }
             }
         }
-        common.print(report);
-        return 0;
+        return report;
     }
 
     /** Each kernel of the operation, by name in the order of the launches; launches of one kernel are added up. */
     private void measure(
-            Report report, BenchGpu gpu, String config, KernelCases.Case c, Tensor flushed, Optional<Gpus.Card> peak) {
+            Report report, BenchGpu gpu, String config, KernelCase c, Tensor flushed, Optional<Gpus.Card> peak) {
         Map<String, List<Double>> micros = new LinkedHashMap<>();
         Map<String, Integer> launches = new LinkedHashMap<>();
         try (Memory memory = gpu.device().memory(Purpose.WORKSPACE)) {
@@ -141,7 +154,7 @@ final class KernelsCommand implements Callable<Integer> {
     }
 
     private static Map<String, Object> row(
-            String config, KernelCases.Case c, String kernel, int launches, Samples micros, Optional<Gpus.Card> peak) {
+            String config, KernelCase c, String kernel, int launches, Samples micros, Optional<Gpus.Card> peak) {
         Optional<KernelCosts.Cost> cost = c.cost(kernel);
         double seconds = micros.median() * 1e-6;
         Optional<Double> floor =

@@ -7,11 +7,40 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.shardloom.worker.plan.JobPlan;
 
-/** Room for checkpoints and the final model in output_dir. */
+/** Room for checkpoints and the final model in output_dir; without a job, room in the directory that runs are started from. */
 final class DiskCheck implements Check {
+    /** A few checkpoints of an adapter and its optimizer's state fit. */
+    private static final long LITTLE = 10_000_000_000L;
+
     @Override
     public List<Finding> look(Situation situation) {
-        return situation.needs().map(DiskCheck::of).orElse(List.of());
+        return situation
+                .needs()
+                .map(DiskCheck::of)
+                .orElseGet(() -> of(Path.of("").toAbsolutePath()));
+    }
+
+    private static List<Finding> of(Path directory) {
+        try {
+            return List.of(of(directory, Files.getFileStore(directory).getUsableSpace()));
+        } catch (IOException e) {
+            return List.of(unknown(directory, e));
+        }
+    }
+
+    /** What free space means where nobody knows how much a job will take. */
+    static Finding of(Path directory, long free) {
+        String found = Bytes.text(free) + " are free in " + directory;
+        return free >= LITTLE
+                ? Finding.ok("disk", found)
+                : Finding.warning(
+                        "disk",
+                        found + ": a run whose checkpoints do not fit pauses",
+                        "make room, or choose an output_dir elsewhere; with --config FILE the job's sizes are counted");
+    }
+
+    private static Finding unknown(Path path, IOException e) {
+        return Finding.warning("disk", "no file system is found for " + path + ": " + e.getMessage(), "");
     }
 
     private static List<Finding> of(JobNeeds needs) {
@@ -22,8 +51,7 @@ final class DiskCheck implements Check {
         try {
             free = Files.getFileStore(existing(output)).getUsableSpace();
         } catch (IOException e) {
-            return List.of(
-                    Finding.warning("disk", "no file system is found for " + output + ": " + e.getMessage(), ""));
+            return List.of(unknown(output, e));
         }
         String sizes = "checkpoints and final model come to " + Bytes.text(plan.retainedBytes() + plan.finalBytes())
                 + " (" + Bytes.text(plan.checkpointBytes()) + " a checkpoint), and " + Bytes.text(free)

@@ -43,9 +43,15 @@ class CudaBenchTest {
         return job;
     }
 
-    @Test
-    void everyFamilyOfKernelsIsReportedAgainstItsFloor() throws Exception {
-        String job = Bench.tinyJob(directory).toString();
+    /** The tiny job's, with heads for tensor cores. */
+    private static Path wideJob(Path directory) throws IOException {
+        Path job = Bench.tinyJob(directory), config = directory.resolve("config.json");
+        Files.writeString(config, Files.readString(config).replace("\"kv_channels\": 8", "\"kv_channels\": 64"));
+        return job;
+    }
+
+    /** Families of the kernels that the benchmark has run, all of which have figures, a floor among them. */
+    private Set<String> measured(String configs, String precision) throws Exception {
         JsonNode json = SimulatedBench.run(
                 directory,
                 1,
@@ -53,7 +59,9 @@ class CudaBenchTest {
                 "--device",
                 "cuda",
                 "--config",
-                job + "," + firstGlmJob(Files.createDirectory(directory.resolve("first"))),
+                configs,
+                "--precision",
+                precision,
                 "--tokens",
                 "20",
                 "--card",
@@ -66,15 +74,16 @@ class CudaBenchTest {
                 "1");
         labelled(json);
         assertEquals("a100-80gb", json.path("card").asText());
-        Set<String> reported = new TreeSet<>();
+        Set<String> reported = new TreeSet<>(), stated = new TreeSet<>();
         for (JsonNode row : json.path("results")) {
-            String kernel = row.path("kernel").asText();
             String text = row.toString();
-            reported.add(KernelCosts.named(kernel).orElseThrow().prefix());
-            for (String figure : new String[] {"micros", "micros_min", "micros_max", "launches"}) {
-                assertTrue(row.path(figure).asDouble() > 0, text);
-            }
-            for (String figure : new String[] {"bytes_per_second", "floor_micros", "share_of_floor"}) {
+            KernelCosts family = KernelCosts.named(row.path("kernel").asText()).orElseThrow();
+            reported.add(row.path("config").asText() + " "
+                    + row.path("operation").asText() + " "
+                    + family.prefix().replaceAll("_$", ""));
+            for (String figure : new String[] {
+                "micros", "micros_min", "micros_max", "launches", "bytes_per_second", "floor_micros", "share_of_floor"
+            }) {
                 assertTrue(row.path(figure).asDouble() > 0, text);
             }
             assertTrue(row.path("gflops_per_second").isNumber(), text);
@@ -84,17 +93,40 @@ class CudaBenchTest {
             assertTrue(
                     Set.of("memory", "arithmetic").contains(row.path("bound_by").asText()), text);
         }
-        // Those of collectives and of generation; and heads of 8 elements do not go to tensor cores.
-        Set<KernelCosts> others = EnumSet.of(
-                KernelCosts.SUM_RANKS,
-                KernelCosts.CACHE_APPEND,
-                KernelCosts.FLASH_ATTENTION,
-                KernelCosts.FLASH_ATTENTION_GRAD_QUERY,
-                KernelCosts.FLASH_ATTENTION_GRAD_KEY,
-                KernelCosts.FLASH_SUM_PARTS);
+        JsonNode floors = Bench.run(
+                        "kernels",
+                        "--floors",
+                        "--json",
+                        "--config",
+                        configs,
+                        "--precision",
+                        precision,
+                        "--tokens",
+                        "20")
+                .json();
+        floors.path("results")
+                .forEach(row -> stated.add(row.path("config").asText() + " "
+                        + row.path("operation").asText() + " "
+                        + row.path("kernel").asText()));
+        Set<String> kernels = new TreeSet<>(), unstated = new TreeSet<>(reported);
+        unstated.removeAll(stated);
+        stated.removeAll(reported);
+        assertEquals(Set.of(), unstated, "launched, but not stated");
+        assertEquals(Set.of(), stated, "stated, but not launched");
+        reported.forEach(row -> kernels.add(row.substring(row.lastIndexOf(' ') + 1)));
+        return kernels;
+    }
+
+    @Test
+    void everyKernelIsReportedAgainstItsFloor() throws Exception {
+        Path first = firstGlmJob(Files.createDirectory(directory.resolve("first")));
+        Set<String> kernels = measured(Bench.tinyJob(directory) + "," + first, "fp32");
+        kernels.addAll(measured(
+                wideJob(Files.createDirectory(directory.resolve("wide"))).toString(), "bf16"));
         Set<String> expected = new TreeSet<>();
-        EnumSet.complementOf(EnumSet.copyOf(others)).forEach(family -> expected.add(family.prefix()));
-        assertEquals(expected, reported);
+        EnumSet.allOf(KernelCosts.class)
+                .forEach(family -> expected.add(family.prefix().replaceAll("_$", "")));
+        assertEquals(expected, kernels);
     }
 
     @Test

@@ -11,7 +11,10 @@ import java.util.stream.Stream;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.deploy.e2e.TinyJob;
+import org.shardloom.kernels.cuda.GpuClaim;
 import org.w3c.dom.Node;
 
 /** What the command line says and refuses before anything starts. */
@@ -41,6 +44,19 @@ class CommandLineTest {
         }
         assertEquals(0, run("--version"));
         assertEquals("shardloom " + version + "\n", out.toString());
+    }
+
+    /** Which GPU a worker claims is settled before it looks for its run. */
+    @ParameterizedTest
+    @ValueSource(strings = {"2", "GPU-73696d75"})
+    void aWorkersGpuIsTheOneThatItClaims(String gpu) {
+        try {
+            assertEquals(2, run("worker", "--join", "127.0.0.1:1", "--secret-file", directory + "/none", "--gpu", gpu));
+            assertTrue(error.toString().contains("no readable file"), error.toString());
+            assertEquals(gpu, System.getProperty(GpuClaim.CHOICE));
+        } finally {
+            System.clearProperty(GpuClaim.CHOICE);
+        }
     }
 
     @Test

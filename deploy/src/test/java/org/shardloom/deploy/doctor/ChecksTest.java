@@ -353,6 +353,25 @@ class ChecksTest {
         is(Status.OK, only(new DeviceMemoryCheck(), plenty), "24.0 GB of 24.0 GB free");
     }
 
+    /** Nothing can be ended to make room for what driver and libraries take beside the least that the job needs. */
+    @Test
+    void aCardWithoutRoomForDriverAndLibrariesIsRefused() {
+        JobNeeds needs = needs(128, "workers=2", "gradient_checkpointing=false");
+        long least = needs.atLeastOnGpus().devicePeakBytes();
+        Finding refused = only(new DeviceMemoryCheck(), onGpus(GB, 0, least + Fit.RESERVED - 1, needs));
+        is(Status.ERROR, refused, "the job needs at least ", "for driver and libraries");
+        assertFalse(refused.line().contains("end what holds"), refused.line());
+        GpuProcess other = new GpuProcess(7, "other", OptionalLong.of(Fit.RESERVED));
+        long total = least + Fit.RESERVED;
+        Situation shared = wanting(
+                2,
+                driver(gpu(0, 8, total), gpu(1, 8, total)),
+                nvml(state(0, total, 0, Set.of()), state(1, least, 0, Set.of(), other)),
+                NCCL,
+                needs);
+        is(Status.WARNING, only(new DeviceMemoryCheck(), shared), "may be too little", "process 7 (other)");
+    }
+
     /** A job that may run is not refused: of a micro-batch of eight only one sample is surely as long as the longest. */
     @Test
     void whatSamplesMayNeedIsAWarningAndWhatOneSurelyNeedsAnError() {
@@ -441,6 +460,20 @@ class ChecksTest {
         is(Status.WARNING, only(new DiskCheck(), on(GB, 0, many)), "the run will pause", "checkpoint.keep_last", "a/b");
         assertFalse(Files.exists(directory.resolve("a")));
         is(Status.OK, only(new DiskCheck(), on(GB, 0, needs(128))));
+    }
+
+    @Test
+    void withoutAJobTheDiskIsThatOfTheCurrentDirectory() {
+        Situation any = new Situation(false, 0, false, HOST, Optional.empty(), Optional.empty());
+        String here = Path.of("").toAbsolutePath().toString();
+        assertTrue(only(new DiskCheck(), any).found().contains(" are free in " + here));
+        is(Status.OK, DiskCheck.of(directory, 10 * GB), "10.0 GB are free in " + directory);
+        is(
+                Status.WARNING,
+                DiskCheck.of(directory, 10 * GB - 1),
+                "a run whose checkpoints do not fit pauses",
+                "output_dir",
+                "--config FILE");
     }
 
     @Test

@@ -85,6 +85,7 @@ class DoctorIT {
         JsonNode all = json(0, List.of());
         assertTrue(all.get("healthy").booleanValue());
         says(all, "driver", "ok", "no NVIDIA driver", "workers compute on this host's processors");
+        assertTrue(check(all, "disk").get("found").textValue().contains(" are free in "));
         String text = room.run("shardloom", "doctor").expect(0).output();
         CleanRoom.assertSays(text, List.of("nothing is in the way"));
     }

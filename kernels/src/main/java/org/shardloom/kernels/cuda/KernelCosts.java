@@ -72,9 +72,14 @@ public enum KernelCosts {
     CACHE_APPEND("cache_append_", s -> s.each(2 * s.width), s -> 0),
 
     ATTENTION("attention_", KernelCosts::forwardBytes, s -> 4 * s.products(), false),
+    /** The same kernel where keys and values are those of a cache with nothing from before, and log-sums are not kept. */
+    ATTENTION_WITH_CACHE("attention_", s -> forwardBytes(s) - 4 * s.headRows(), s -> 4 * s.products(), false),
     ATTENTION_GRAD_QUERY("attention_grad_query_", KernelCosts::gradQueryBytes, s -> 6 * s.products(), false),
     ATTENTION_GRAD_KEY("attention_grad_key_", KernelCosts::gradKeyBytes, s -> 8 * s.products(), false),
     FLASH_ATTENTION("flash_attention_", KernelCosts::forwardBytes, s -> 4 * s.products(), true),
+    /** As {@link #ATTENTION_WITH_CACHE}. */
+    FLASH_ATTENTION_WITH_CACHE(
+            "flash_attention_", s -> forwardBytes(s) - 4 * s.headRows(), s -> 4 * s.products(), true),
     FLASH_ATTENTION_GRAD_QUERY("flash_attention_grad_query_", KernelCosts::gradQueryBytes, s -> 6 * s.products(), true),
     FLASH_ATTENTION_GRAD_KEY("flash_attention_grad_key_", KernelCosts::gradKeyBytes, s -> 8 * s.products(), true),
     /** So many rows of sums in fp32, of so many columns of keys and values, into an other-th part of the rows. */

@@ -7,8 +7,8 @@ import jcuda.driver.CUstream;
 import jcuda.driver.JCudaDriver;
 
 /**
- * Times what runs in the compute stream of a device, by events of CUDA before and after: their resolution is about half a microsecond, and
- * what a launch itself costs is in the time of a short kernel. Only the thread that issues the operations uses it.
+ * Times what runs on a device, by events of CUDA before and after: their resolution is about half a microsecond, and what a launch itself
+ * costs is in the time of a short kernel. Only the thread that issues the operations uses it.
  */
 public final class LaunchTimer {
     private final Stream stream;
@@ -23,7 +23,10 @@ public final class LaunchTimer {
 
     private record Pair(String kernel, CUevent before, CUevent after) {}
 
-    /** Runs the operations to their end; every launch among them, in order. Nothing else may be issued meanwhile. */
+    /**
+     * Runs the operations to their end; every launch among them, in order. What they issue to another stream the compute stream waits for.
+     * Nothing else may be issued meanwhile.
+     */
     public List<Launch> launches(Runnable operations) {
         try {
             stream.time(this);
@@ -43,7 +46,7 @@ public final class LaunchTimer {
         }
     }
 
-    /** Runs the operations to their end; the time from the first to the last, launched by this program or by a library. */
+    /** Runs the operations, in the compute stream, to their end; the time from the first to the last, launched by this program or by a library. */
     public double micros(Runnable operations) {
         try {
             around("", stream.stream, operations);

@@ -123,7 +123,7 @@ final class Stream implements AutoCloseable {
         launch(stream, kernel, blocks, blocksY, threads, sharedBytes, arguments);
     }
 
-    /** Every launch from now on is timed; null: none. */
+    /** Every launch from now on is timed, in whichever stream; null: none. */
     void time(LaunchTimer by) {
         timer = by;
     }
@@ -157,7 +157,7 @@ final class Stream implements AutoCloseable {
                         arguments);
             }
         };
-        if (timer != null && on == stream) {
+        if (timer != null) {
             timer.around(kernel, on, launch);
         } else {
             launch.run();

@@ -27,6 +27,11 @@ public final class AttentionTiles {
         return s.headSize() == 64 || s.headSize() == 128;
     }
 
+    /** Whether there are kernels for tensor cores for heads of the shape and the dtype, where tensors begin as the device's allocator has them. */
+    public static boolean onTensorCores(AttentionShape s, DType dtype) {
+        return onTensorCores(s, new Tensor(0, dtype, 0));
+    }
+
     /** No sequences can have more tiles: each has one that is not full at most. */
     public static long tiles(long tokens, int sequences) {
         return (tokens + (ROWS - 1L) * sequences) / ROWS;

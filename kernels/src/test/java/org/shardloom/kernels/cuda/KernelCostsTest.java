@@ -60,6 +60,9 @@ class KernelCostsTest {
         Cost forward = KernelCosts.FLASH_ATTENTION.of(size);
         assertEquals(4.0 * pairs * 64 * 4, forward.operations());
         assertEquals(15 * (8 * 64 + 4 * 64) * 2 + 15 * 4 * 4, forward.bytes());
+        assertEquals(
+                15 * (8 * 64 + 4 * 64) * 2,
+                KernelCosts.FLASH_ATTENTION_WITH_CACHE.of(size).bytes());
         double backward = KernelCosts.FLASH_ATTENTION_GRAD_QUERY.of(size).operations()
                 + KernelCosts.FLASH_ATTENTION_GRAD_KEY.of(size).operations();
         // Seven products: scores and gradients of probabilities are computed in both kernels.
@@ -103,7 +106,11 @@ class KernelCostsTest {
             }
         }
         assertTrue(kernels.size() > 30, kernels.toString());
-        Set<KernelCosts> used = EnumSet.of(KernelCosts.RMS_NORM_RESIDUAL);
+        // Other uses of kernels that have a family already.
+        Set<KernelCosts> used = EnumSet.of(
+                KernelCosts.RMS_NORM_RESIDUAL,
+                KernelCosts.ATTENTION_WITH_CACHE,
+                KernelCosts.FLASH_ATTENTION_WITH_CACHE);
         for (String kernel : kernels) {
             KernelCosts family = KernelCosts.named(kernel).orElse(null);
             assertTrue(family != null, "no costs of " + kernel);

@@ -8,12 +8,20 @@ import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
-/** Doubles numbers on the first device that the driver shows. Arguments: where compiled kernels are kept, and whether to leave memory behind. */
+/**
+ * Doubles numbers on the first device that the driver shows, or on one that it claims as workers do. Arguments: where compiled kernels are
+ * kept, whether to leave memory behind, and, to claim one, which (blank: any).
+ */
 public final class SimulatedProcessMain {
     private SimulatedProcessMain() {}
 
     public static void main(String[] args) {
-        CudaDevice device = new CudaDevice(0, CachedImages.in(Path.of(args[0])));
+        int ordinal = 0;
+        if (args.length > 2) {
+            System.setProperty(GpuClaim.CHOICE, args[2]);
+            ordinal = GpuClaim.take().gpu().ordinal();
+        }
+        CudaDevice device = new CudaDevice(ordinal, CachedImages.in(Path.of(args[0])));
         Memory memory = device.memory(Purpose.ACTIVATIONS);
         Tensor x = memory.allocate(DType.F32, 3);
         ByteBuffer values = ByteBuffer.allocateDirect(12).order(ByteOrder.nativeOrder());

@@ -23,7 +23,7 @@ class SimulatedProcessTest {
     void processesThatStartAtOnceEachSeeTheirDevicesAndReportWhenTheyEnd() throws Exception {
         List<Process> processes = new ArrayList<>();
         for (int device = 0; device < 3; device++) {
-            processes.add(start(device, device == 2 ? "untidy" : "tidy"));
+            processes.add(start("" + device, device == 2 ? "untidy" : "tidy"));
         }
         for (Process process : processes) {
             String output = new String(process.getInputStream().readAllBytes());
@@ -40,13 +40,46 @@ class SimulatedProcessTest {
 
     @Test
     void aDeviceThatIsNotThereIsRefused() throws Exception {
-        Process process = start(7, "tidy");
+        Process process = start("7", "tidy");
         String output = new String(process.getInputStream().readAllBytes());
         assertEquals(1, process.waitFor(), output);
         assertTrue(output.contains("cuda:0: cuInit(0) returned 100, CUDA_ERROR_NO_DEVICE"), output);
     }
 
-    private Process start(int visible, String tidy) throws IOException {
+    private static String uuid(int device) {
+        return "GPU-73696d75-6c61-7465-6420-47505520200" + device;
+    }
+
+    /** Which device, whatever ordinal the process sees it by, a worker gets that may see these and asks for that. */
+    private String claimed(String visible, String choice) throws Exception {
+        Process process = start(visible, "tidy", choice);
+        String output = new String(process.getInputStream().readAllBytes());
+        return process.waitFor() == 0
+                ? output.lines().findFirst().orElseThrow() + " on "
+                        + reports(process).get(0).replaceAll(".*(device \\d) peak [1-9].*", "$1")
+                : output;
+    }
+
+    @Test
+    void aWorkerGetsTheGpuThatItsUuidNames() throws Exception {
+        assertEquals("cuda:0 2.0 4.0 6.0 on device 2", claimed(uuid(2), ""));
+        assertEquals("cuda:0 2.0 4.0 6.0 on device 1", claimed(uuid(1) + ",0", ""));
+        assertEquals("cuda:1 2.0 4.0 6.0 on device 0", claimed(uuid(1) + ",0", "1"));
+        assertEquals("cuda:1 2.0 4.0 6.0 on device 1", claimed("2," + uuid(1), uuid(1)));
+        String hidden = claimed("2," + uuid(1), uuid(0));
+        assertTrue(hidden.contains("no GPU '" + uuid(0) + "'; the driver shows [0 (" + uuid(2) + "), 1 ("), hidden);
+    }
+
+    @Test
+    void aUuidThatNamesNoDeviceOrSeveralEndsTheList() throws Exception {
+        for (String entry : List.of(uuid(7), "GPU-7369", "gpu", "1x")) {
+            String none = claimed(entry + ",0", "");
+            assertTrue(none.contains("shows no GPU (CUDA_VISIBLE_DEVICES is '" + entry + ",0')"), none);
+            assertEquals("cuda:0 2.0 4.0 6.0 on device 1", claimed("1," + entry + ",0", ""));
+        }
+    }
+
+    private Process start(String visible, String... arguments) throws IOException {
         Map<String, String> environment = Map.of(
                 "SHARDLOOM_SIM_DEVICES",
                 "3",
@@ -59,9 +92,10 @@ class SimulatedProcessTest {
                 "SHARDLOOM_SIM_REPORT",
                 directory.resolve("reports").toString(),
                 "CUDA_VISIBLE_DEVICES",
-                "" + visible);
-        String cache = directory.resolve("kernels").toString();
-        return SimulatedProcess.of(directory, SimulatedProcessMain.class, environment, cache, tidy)
+                visible);
+        List<String> all = new ArrayList<>(List.of(directory.resolve("kernels").toString()));
+        all.addAll(List.of(arguments));
+        return SimulatedProcess.of(directory, SimulatedProcessMain.class, environment, all.toArray(String[]::new))
                 .start();
     }
 
