@@ -372,6 +372,7 @@ public final class JobImport {
 
     /** The job file. */
     public JobDraft finish() {
+        finishVirtualTokens();
         inferLora();
         assumeDefaults();
         if (said.contains("zero_optimization") && draft.get("zero.offload_optimizer") == null) {
@@ -470,7 +471,6 @@ public final class JobImport {
     }
 
     private void finishMethod() {
-        finishVirtualTokens();
         String type =
                 switch (adaptation) {
                     case "lora" -> bits == 4 ? "qlora" : "lora";
