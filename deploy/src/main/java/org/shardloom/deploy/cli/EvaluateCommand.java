@@ -239,6 +239,7 @@ final class EvaluateCommand implements Callable<Integer> {
             result.put("perplexity", Math.exp(loss));
             if (scores != null) {
                 result.put("empty_answers", scores.emptyAnswers());
+                result.put("empty_references", scores.emptyReferences());
                 scores.values().forEach((metric, value) -> result.put(metric.label(), value));
             }
             out.println(result);

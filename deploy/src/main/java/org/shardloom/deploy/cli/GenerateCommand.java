@@ -1,5 +1,6 @@
 package org.shardloom.deploy.cli;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.PrintWriter;
@@ -54,8 +55,8 @@ final class GenerateCommand implements Callable<Integer> {
     @Option(
             names = "--json",
             description =
-                    "Write a JSON object a line: prompt, answer, prompt_tokens, answer_tokens, end (stop, length or"
-                            + " positions).")
+                    "Write a JSON object a line: prompt, answer, prompt_tokens, answer_tokens (how many), tokens (the"
+                            + " answer's ids), end (stop, length or positions).")
     private boolean json;
 
     @Spec
@@ -124,6 +125,10 @@ final class GenerateCommand implements Callable<Integer> {
         line.put("answer", answer);
         line.put("prompt_tokens", promptIds.length);
         line.put("answer_tokens", continuation.tokens().length);
+        ArrayNode tokens = line.putArray("tokens");
+        for (int token : continuation.tokens()) {
+            tokens.add(token);
+        }
         line.put("end", continuation.end().name().toLowerCase(Locale.ROOT));
         out.println(line);
     }

@@ -29,6 +29,9 @@ public final class JobImport {
             "train",
             "output");
 
+    /** What peft calls trained tokens at the input only, with an encoder and without. */
+    private static final Set<String> AT_INPUT = Set.of("p_tuning", "prompt_tuning");
+
     private static final List<String> LORA_OPTIONS = List.of("rank", "alpha", "dropout", "targets");
 
     private final JobDraft draft = new JobDraft();
@@ -39,6 +42,10 @@ public final class JobImport {
     private long batch;
     private long gpus;
     private String adaptation = "";
+    private Object virtualTokens;
+    /** Options of peft's encoders of virtual tokens and prefixes. */
+    private final Map<String, Object> encoder = new LinkedHashMap<>();
+
     private long bits;
     private long inputLength;
     private long outputLength;
@@ -220,9 +227,12 @@ public final class JobImport {
         on(
                 (n, v) -> adaptation = String.valueOf(v).toLowerCase(Locale.ROOT),
                 "train_type",
-                "finetuning_type",
                 "peft_type",
                 "peft_config.peft_type");
+        on( // in ChatGLM-Efficient-Tuning p_tuning has a pre_seq_len: it is not peft's
+                (n, v) ->
+                        adaptation = String.valueOf(v).toLowerCase(Locale.ROOT).replace("p_tuning", "ptuning"),
+                "finetuning_type");
         to("method.rank", "lora_dim", "lora_rank", "lora_r", "r");
         to("method.alpha", "lora_alpha");
         to("method.dropout", "lora_dropout");
@@ -244,9 +254,23 @@ public final class JobImport {
                     }
                     draft.set("method.prefix_length", v);
                 },
-                "pre_seq_len",
-                "num_virtual_tokens");
+                "pre_seq_len");
+        on((n, v) -> virtualTokens = v, "num_virtual_tokens");
         on((n, v) -> draft.set("method.projection", isTrue(v)), "prefix_projection");
+        on(
+                encoder::put,
+                "encoder_reparameterization_type",
+                "encoder_hidden_size",
+                "encoder_num_layers",
+                "encoder_dropout");
+        on(
+                (n, v) -> {
+                    if (!v.equals("RANDOM")) {
+                        draft.leave(n, v, "virtual tokens begin as random numbers here");
+                    }
+                },
+                "prompt_tuning_init");
+        left("see prompt_tuning_init", "prompt_tuning_init_text");
         on((n, v) -> bits = number(v), "quantization_bit");
         on((n, v) -> draft.set("method.double_quantization", isTrue(v)), "double_quantization");
         left(
@@ -348,6 +372,7 @@ public final class JobImport {
 
     /** The job file. */
     public JobDraft finish() {
+        finishVirtualTokens();
         inferLora();
         assumeDefaults();
         if (said.contains("zero_optimization") && draft.get("zero.offload_optimizer") == null) {
@@ -422,12 +447,36 @@ public final class JobImport {
         }
     }
 
+    /** peft's number of virtual tokens is the length of a prefix, too: its kind of training decides. */
+    private void finishVirtualTokens() {
+        boolean input = AT_INPUT.contains(adaptation);
+        if (virtualTokens != null) {
+            draft.set(input ? "method.virtual_tokens" : "method.prefix_length", virtualTokens);
+            if (adaptation.isEmpty()) {
+                adaptation = "prefix_tuning";
+                draft.decide(
+                        "method.type",
+                        "p_tuning_v2",
+                        "the settings name no peft_type, but have num_virtual_tokens; p_tuning if they are tokens at the"
+                                + " input only");
+            }
+        }
+        if (adaptation.equals("p_tuning") && encoder.isEmpty()) {
+            encoder.put("encoder_reparameterization_type", "MLP");
+        }
+        String why = input
+                ? "virtual tokens are trained themselves here, not through an encoder: mind the learning rate"
+                : "the maps of method.projection are as wide as the model";
+        encoder.forEach((name, value) -> draft.leave(name, value, why));
+    }
+
     private void finishMethod() {
         String type =
                 switch (adaptation) {
                     case "lora" -> bits == 4 ? "qlora" : "lora";
                     case "freeze" -> "freeze";
-                    case "ptuning", "p_tuning", "prefix_tuning", "p_tuning_v2" -> "p_tuning_v2";
+                    case "p_tuning", "prompt_tuning" -> "p_tuning";
+                    case "ptuning", "prefix_tuning", "p_tuning_v2" -> "p_tuning_v2";
                     case "", "all", "full" -> "full";
                     default -> "";
                 };
@@ -443,6 +492,7 @@ public final class JobImport {
                     case "lora" -> Set.copyOf(LORA_OPTIONS);
                     case "qlora" -> Set.of("rank", "alpha", "dropout", "targets", "double_quantization");
                     case "freeze" -> Set.of("train", "last_layers");
+                    case "p_tuning" -> Set.of("virtual_tokens");
                     case "p_tuning_v2" -> Set.of("prefix_length", "projection");
                     default -> Set.of();
                 };
@@ -454,6 +504,7 @@ public final class JobImport {
                 "double_quantization",
                 "train",
                 "last_layers",
+                "virtual_tokens",
                 "prefix_length",
                 "projection")) {
             if (!kept.contains(option)) {
@@ -465,6 +516,8 @@ public final class JobImport {
             leaveToDefault("rank", "8");
             leaveToDefault("alpha", "twice the rank");
             leaveToDefault("targets", "the attention's modules");
+        } else if (type.equals("p_tuning")) {
+            leaveToDefault("virtual_tokens", "20");
         }
     }
 

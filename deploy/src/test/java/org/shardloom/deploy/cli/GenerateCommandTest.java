@@ -73,7 +73,7 @@ class GenerateCommandTest {
         JsonNode second = new ObjectMapper().readTree(lines[1]);
         List<String> keys = new ArrayList<>();
         second.fieldNames().forEachRemaining(keys::add);
-        assertEquals(List.of("prompt", "answer", "prompt_tokens", "answer_tokens", "end"), keys);
+        assertEquals(List.of("prompt", "answer", "prompt_tokens", "answer_tokens", "tokens", "end"), keys);
         assertEquals("One day", second.path("prompt").asText());
         assertEquals(
                 ", a little girl named Lily went to the park with her mom. She saw a big box with a big box",
@@ -81,9 +81,14 @@ class GenerateCommandTest {
         assertEquals(3, second.path("prompt_tokens").asInt());
         assertEquals(32, second.path("answer_tokens").asInt());
         assertEquals("length", second.path("end").asText());
-        assertEquals(
-                "The sun was",
-                new ObjectMapper().readTree(lines[0]).path("prompt").asText());
+        JsonNode first = new ObjectMapper().readTree(lines[0]);
+        assertEquals("The sun was", first.path("prompt").asText());
+        JsonNode reference = new ObjectMapper()
+                .readTree(model.resolve("reference.json").toFile())
+                .path("greedy")
+                .path(1);
+        assertEquals("The sun was", reference.path("prompt").asText());
+        assertEquals(reference.path("generated"), first.path("tokens"));
     }
 
     @Test

@@ -164,6 +164,37 @@ class JobImportTest {
     }
 
     @Test
+    void peftsVirtualTokensAreWhatTheirKindOfTrainingSays() {
+        JobDraft encoded = imported("--peft_type P_TUNING --num_virtual_tokens 24 --encoder_hidden_size 128");
+        assertEquals(new TuningMethod.PTuning(24), job(encoded).method().tuning());
+        assertSays(encoded.left(), "encoder_hidden_size: 128 - virtual tokens are trained themselves here");
+        assertEquals(1, encoded.left().size(), encoded.left().toString());
+        assertSays(
+                imported("--num_virtual_tokens 24 --peft_type P_TUNING").left(),
+                "encoder_reparameterization_type: MLP - virtual tokens are trained themselves here");
+
+        JobDraft plain = imported("--peft_type PROMPT_TUNING --num_virtual_tokens 8 --prompt_tuning_init RANDOM");
+        assertEquals(new TuningMethod.PTuning(8), job(plain).method().tuning());
+        assertTrue(plain.left().isEmpty(), plain.left().toString());
+        assertSays(
+                imported("--peft_type PROMPT_TUNING --prompt_tuning_init TEXT --pre_seq_len 4")
+                        .left(),
+                "prompt_tuning_init: TEXT",
+                "method.prefix_length: 4 - method.type p_tuning has no such option",
+                "method.virtual_tokens: not said");
+
+        JobDraft prefix = imported("--peft_type PREFIX_TUNING --num_virtual_tokens 16 --prefix_projection true"
+                + " --encoder_hidden_size 512");
+        assertEquals(new TuningMethod.PTuningV2(16, true), job(prefix).method().tuning());
+        assertSays(prefix.left(), "encoder_hidden_size: 512 - the maps of method.projection");
+        JobDraft script = imported("--finetuning_type p_tuning --pre_seq_len 16");
+        assertEquals(new TuningMethod.PTuningV2(16, false), job(script).method().tuning());
+        JobDraft silent = imported("--num_virtual_tokens 16");
+        assertEquals(new TuningMethod.PTuningV2(16, false), job(silent).method().tuning());
+        assertSays(silent.decided(), "method.type: p_tuning_v2 - the settings name no peft_type");
+    }
+
+    @Test
     void xtunersNamesAreKnown() {
         JobImport conversion = new JobImport(8);
         conversion.add(ForeignSettings.ofYaml(

@@ -1,10 +1,12 @@
 package org.shardloom.deploy.e2e;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -82,6 +84,13 @@ class BadMethodIT {
                 "data.eval=" + eval,
                 "--set",
                 "evaluation.every_steps=5");
+        String text = room.run("start.sh", TinyJob.with(job, "data.eval=" + eval, "evaluation.every_steps=5"))
+                .expect(1)
+                .output();
+        CleanRoom.assertSays(text, List.of("failed: " + eval + ":2: `labels` is missing"));
+        assertEquals(1, text.lines().filter(l -> l.contains("labels")).count(), text);
+        assertEquals(List.of(), Commands.metrics(room.output));
+        room.assertNothingLeft(room.output);
         room.refused(
                 2,
                 List.of("evaluation.every_steps needs data.eval"),
@@ -126,6 +135,27 @@ class BadMethodIT {
         room.refused(1, List.of(eval + ":2: `output` is missing"), "shardloom", evaluated);
         Files.writeString(eval, good);
         CleanRoom.assertSays(room.run("shardloom", evaluated).expect(0).output(), List.of("the job is valid"));
+        // Nothing but an answer's end may be what is to be learned, but no answer is like it.
+        Files.writeString(eval, good + good.replace("hello", ""));
+        Files.copy(eval, train, StandardCopyOption.REPLACE_EXISTING);
+        CleanRoom.assertSays(
+                room.run("shardloom", evaluated).expect(0).output(),
+                List.of("data: 2 samples", "answers to 2, 1 of them with an empty reference", "the job is valid"));
+    }
+
+    /** As chatglm-6b-int4 has it. */
+    @Test
+    void modelsWhoseFilesAreQuantised() throws Exception {
+        Path model = Files.createDirectories(directory.resolve("int4"));
+        String config = Files.readString(TinyJob.model("tiny-chatglm3").resolve("config.json"));
+        Files.writeString(model.resolve("config.json"), config.replaceFirst("\\{", "{\"quantization_bit\": 4, "));
+        Files.write(model.resolve("pytorch_model.bin"), new byte[] {0});
+        refused(
+                1,
+                "{type: full}",
+                List.of(model + "/config.json", "quantised (quantization_bit: 4)", "method.type qlora"),
+                "model.path=" + model);
+        assertFalse(Files.exists(room.output), "something was started");
     }
 
     @Test

@@ -29,7 +29,7 @@ class ElasticMethodsIT {
                 "tiny-chatglm3 | {type: qlora, rank: 4, targets: all, dropout: 0.1}",
                 "tiny-chatglm2 | {type: p_tuning, virtual_tokens: 6}",
                 "tiny-chatglm1 | {type: p_tuning_v2, prefix_length: 4, projection: true}",
-                "tiny-chatglm1 | {type: full}"
+                "tiny-chatglm1 | {type: freeze, train: [word_embeddings, layers.1.]}"
             })
     @Timeout(value = 180, unit = TimeUnit.SECONDS)
     void scaledStoppedAndResumedRunsHaveTheLossesOfAnUndisturbedOne(String model, String method) throws Exception {

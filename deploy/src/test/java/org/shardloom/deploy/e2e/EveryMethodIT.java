@@ -72,7 +72,7 @@ class EveryMethodIT {
         return Commands.metrics(directory.resolve(job.getFileName().toString().replace(".yaml", "")));
     }
 
-    /** What a model answers; of an adapter or prefix it is said that it acts. */
+    /** What a model answers, as text and as ids; of an adapter or prefix it is said that it acts. */
     private String answers(Path model, boolean adapter) throws Exception {
         Path prompts = Files.writeString(directory.resolve("prompts.txt"), "抽取三元组。文本：发动机水温高\n抽取三元组。文本：风扇不转\n");
         String printed = room.run(
@@ -95,6 +95,7 @@ class EveryMethodIT {
                 adapter, printed.contains("the adapter acts: it changes logits of the base model by up to "), printed);
         List<String> lines = printed.lines().filter(l -> l.startsWith("{")).toList();
         assertEquals(2, lines.size(), printed);
+        assertTrue(lines.stream().allMatch(l -> l.contains("\"tokens\":[")), "ids are compared, too: " + printed);
         return String.join("\n", lines);
     }
 

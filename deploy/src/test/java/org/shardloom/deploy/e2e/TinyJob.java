@@ -81,6 +81,11 @@ public final class TinyJob {
                 .toList();
     }
 
+    /** Whether only the copy kept with the tests is there. */
+    static boolean isKept(String model) {
+        return !isShared(model);
+    }
+
     private static boolean isShared(String model) {
         return Files.exists(sharedRoot().resolve("fixtures").resolve(model));
     }

@@ -13,6 +13,7 @@ public final class Scorer {
     private final Bleu corpus = new Bleu();
     private int samples;
     private int emptyAnswers;
+    private int emptyReferences;
 
     /**
      * Scores a pair and adds it to the whole.
@@ -40,6 +41,7 @@ public final class Scorer {
             scores.put(Metric.LINE_F1, Answers.lines(answer, reference).f1());
         }
         samples++;
+        emptyReferences += Answers.isEmpty(reference) ? 1 : 0;
         scores.forEach((metric, score) -> sums.merge(metric, score, Double::sum));
         return scores;
     }
@@ -47,11 +49,11 @@ public final class Scorer {
     /** The result so far. */
     public Scores scores() {
         if (samples == 0) {
-            return new Scores(0, 0, Map.of());
+            return new Scores(0, 0, 0, Map.of());
         }
         Map<Metric, Double> values = new EnumMap<>(Metric.class);
         sums.forEach((metric, sum) -> values.put(metric, sum / samples));
         values.put(Metric.CORPUS_BLEU_4, corpus.corpus());
-        return new Scores(samples, emptyAnswers, values);
+        return new Scores(samples, emptyAnswers, emptyReferences, values);
     }
 }

@@ -21,6 +21,7 @@ import org.shardloom.worker.data.Dataset;
 import org.shardloom.worker.data.DatasetBuilder;
 import org.shardloom.worker.data.QuestionAnswer;
 import org.shardloom.worker.data.Sample;
+import org.shardloom.worker.evaluate.Answers;
 import org.shardloom.worker.evaluate.Metric;
 import org.shardloom.worker.evaluate.Scorer;
 import org.shardloom.worker.generate.Continuation;
@@ -239,7 +240,16 @@ final class Evaluation implements AutoCloseable {
                 "evaluation every %d steps: loss of %d samples%s",
                 config.everySteps(),
                 samples.size(),
-                questions.isEmpty() ? "" : ", answers to " + questions.size());
+                questions.isEmpty() ? "" : ", answers to " + questions.size() + emptyReferences());
+    }
+
+    private String emptyReferences() {
+        long empty = questions.values().stream()
+                .filter(question -> Answers.isEmpty(tokenizer.decode(withoutStop(question.answer()))))
+                .count();
+        return empty == 0
+                ? ""
+                : ", " + empty + " of them with an empty reference, which scores 0 whatever the answer is";
     }
 
     @Override

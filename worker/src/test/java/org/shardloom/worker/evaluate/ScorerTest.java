@@ -23,7 +23,7 @@ class ScorerTest {
     @Test
     void noSamplesAreNoScoresAndNoNumber() {
         Scores scores = scorer.scores();
-        assertEquals(new Scores(0, 0, Map.of()), scores);
+        assertEquals(new Scores(0, 0, 0, Map.of()), scores);
         for (Metric metric : Metric.values()) {
             assertEquals(OptionalDouble.empty(), scores.value(metric));
         }
@@ -52,6 +52,8 @@ class ScorerTest {
         Map<Metric, Double> wrong = scorer.add("something", "");
         wrong.forEach((metric, score) -> assertEquals(0, score, metric.label()));
         assertEquals(1, scorer.scores().emptyAnswers());
+        assertEquals(2, scorer.scores().emptyReferences());
+        assertTrue(scorer.scores().describe().startsWith("2 samples, 1 empty answers, 2 empty references"));
         scorer.scores().values().forEach((metric, score) -> assertEquals(0, score, metric.label()));
     }
 
@@ -116,8 +118,8 @@ class ScorerTest {
 
     @Test
     void impossibleCountsAreRefused() {
-        assertThrows(IllegalArgumentException.class, () -> new Scores(1, 2, Map.of()));
-        assertThrows(IllegalArgumentException.class, () -> new Scores(1, 0, Map.of()));
-        assertThrows(IllegalArgumentException.class, () -> new Scores(0, 0, Map.of(Metric.BLEU_4, 0.5)));
+        assertThrows(IllegalArgumentException.class, () -> new Scores(1, 2, 0, Map.of()));
+        assertThrows(IllegalArgumentException.class, () -> new Scores(1, 0, 0, Map.of()));
+        assertThrows(IllegalArgumentException.class, () -> new Scores(0, 0, 0, Map.of(Metric.BLEU_4, 0.5)));
     }
 }

@@ -1,14 +1,17 @@
 package org.shardloom.worker.zero;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import java.util.function.DoubleSupplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -60,6 +63,7 @@ class GradientCheckTest {
         return Stream.of(true, false)
                 .flatMap(recompute -> Stream.of(
                         Arguments.of(lora, recompute),
+                        Arguments.of(new TuningMethod.Lora(8, 16, 0.25, List.of("all")), recompute),
                         Arguments.of(lora.over(Quantization.NF4), recompute),
                         Arguments.of(lora.over(Quantization.NF4_DOUBLE), recompute)));
     }
@@ -85,18 +89,39 @@ class GradientCheckTest {
                 // query_key_value, dense, dense_h_to_4h and dense_4h_to_h, of each A and B.
                 assertEquals(8, unit.parameters().size(), unit.name());
             }
-            assertSlopes(engine, device, TinyModel.batch(reference, "", 0, 3));
+            PackedBatch batch = TinyModel.batch(reference, "", 0, 3);
+            if (method.dropout() == 0) {
+                assertSlopes(engine, device, batch);
+            } else {
+                assertSlopes(engine, device, batch, 77);
+                assertNotEquals(stepLoss(engine, batch, 77), stepLoss(engine, batch, 78), "another key drops others");
+                assertNotEquals(stepLoss(engine, batch, 77), stepLoss(engine, batch, 0), "nothing is dropped");
+            }
         }
     }
 
-    /** Moves every parameter to a random place, and then along its gradient there and back. */
     private static void assertSlopes(ZeroEngine engine, CpuDevice device, PackedBatch batch) {
+        assertSlopes(engine, device, batch, 0);
+    }
+
+    /**
+     * Moves every parameter to a random place, and then along its gradient there and back.
+     *
+     * @param dropoutKey of all passes; without one the loss is an evaluation's
+     */
+    private static void assertSlopes(ZeroEngine engine, CpuDevice device, PackedBatch batch, long dropoutKey) {
         shake(engine, device);
-        double divisor = batch.targets().length;
-        engine.step(new StepInput(List.of(batch), List.of(divisor), 1, 0));
+        stepLoss(engine, batch, dropoutKey);
+        List<float[]> sums = new ArrayList<>();
+        for (int u = 0; u < engine.units().size(); u++) {
+            sums.add(Inputs.toFloats(device, engine.gradientSum(u)));
+        }
+        DoubleSupplier loss = dropoutKey == 0
+                ? () -> engine.evaluate(batch) / batch.targets().length
+                : () -> stepLoss(engine, batch, dropoutKey);
         for (int u = 0; u < engine.units().size(); u++) {
             UnitSpec unit = engine.units().get(u);
-            float[] gradients = Inputs.toFloats(device, engine.gradientSum(u));
+            float[] gradients = sums.get(u);
             for (ParameterSpec p : unit.parameters().values()) {
                 float[] gradient =
                         java.util.Arrays.copyOfRange(gradients, (int) p.offset(), (int) (p.offset() + p.elements()));
@@ -104,12 +129,19 @@ class GradientCheckTest {
                 assertTrue(norm > 1e-4, unit.name() + " " + p.name() + " has the gradient " + norm);
                 FloatBuffer master = floats(engine.optimizer().get(u, Part.MASTER));
                 double step = 0.02 / Math.max(1, norm);
-                double up = lossAt(engine, master, p, gradient, step / norm, batch) / divisor;
-                double down = lossAt(engine, master, p, gradient, -step / norm, batch) / divisor;
+                double up = lossAt(engine, master, p, gradient, step / norm, loss);
+                double down = lossAt(engine, master, p, gradient, -step / norm, loss);
                 double slope = (up - down) / (2 * step);
                 assertEquals(norm, slope, 0.02 * norm + 5e-5, unit.name() + " " + p.name());
             }
         }
+    }
+
+    /** The mean loss of a step that moves nothing. */
+    private static double stepLoss(ZeroEngine engine, PackedBatch batch, long dropoutKey) {
+        double divisor = batch.targets().length;
+        return engine.step(new StepInput(List.of(batch), List.of(divisor), List.of(dropoutKey), 1, 0))
+                .loss();
     }
 
     @ParameterizedTest(name = "{0}")
@@ -157,14 +189,14 @@ class GradientCheckTest {
             ParameterSpec p,
             float[] direction,
             double length,
-            PackedBatch batch) {
+            DoubleSupplier lossThere) {
         float[] saved = new float[direction.length];
         master.get((int) p.offset(), saved);
         for (int i = 0; i < saved.length; i++) {
             master.put((int) p.offset() + i, (float) (saved[i] + length * direction[i]));
         }
         engine.publishMaster();
-        double loss = engine.evaluate(batch);
+        double loss = lossThere.getAsDouble();
         master.put((int) p.offset(), saved);
         engine.publishMaster();
         return loss;
