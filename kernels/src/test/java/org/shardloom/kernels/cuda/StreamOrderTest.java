@@ -2,6 +2,7 @@ package org.shardloom.kernels.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -16,6 +17,7 @@ import org.shardloom.kernels.cuda.SimulatedDriver.Lane;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
@@ -136,6 +138,23 @@ class StreamOrderTest {
         device.toDevice(a, host).join();
         assertDevice(3, b);
         assertDevice(5, a);
+    }
+
+    /** As new weights go back while the layers below are computed. */
+    @Test
+    @OnlySimulated("a stream that is slow")
+    void copiesAreNotHeldBackByWhatIsComputedLater() {
+        Tensor a = filled(3), b = filled(0), host = onHost(5), back = onHost(0);
+        Pending before = device.issued();
+        device.synchronize();
+        SimulatedDriver.slow(Lane.COMPUTE, 20 * SLOW_MICROS);
+        device.ops().zero(b);
+        StreamPoint later = (StreamPoint) device.issued();
+        device.toDevice(a, host, before).await();
+        device.toHost(back, a, before).await();
+        assertFalse(later.event().reached(), "the copies waited for it");
+        device.synchronize();
+        assertHost(5, back);
     }
 
     @Test
