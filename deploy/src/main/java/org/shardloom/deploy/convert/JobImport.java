@@ -1,14 +1,14 @@
 package org.shardloom.deploy.convert;
 
-import java.util.HashMap;
+import static org.shardloom.deploy.convert.Values.isTrue;
+import static org.shardloom.deploy.convert.Values.number;
+import static org.shardloom.deploy.convert.Values.real;
+
 import java.util.HashSet;
-import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.BiConsumer;
-import java.util.stream.Collectors;
 
 /**
  * Turns settings of DeepSpeed, of the common ChatGLM scripts, and of LLaMA-Factory's, XTuner's and ChatGLM3's configurations into a job file.
@@ -29,24 +29,13 @@ public final class JobImport {
             "train",
             "output");
 
-    /** What peft calls trained tokens at the input only, with an encoder and without. */
-    private static final Set<String> AT_INPUT = Set.of("p_tuning", "prompt_tuning");
-
-    private static final List<String> LORA_OPTIONS = List.of("rank", "alpha", "dropout", "targets");
-
     private final JobDraft draft = new JobDraft();
-    private final Map<String, BiConsumer<String, Object>> known = new LinkedHashMap<>();
-    private final Map<String, String> keys = new HashMap<>();
+    private final KnownNames names = new KnownNames(draft);
+    private final MethodImport method = new MethodImport(draft, names);
     private long perDevice;
     private long accumulation;
     private long batch;
     private long gpus;
-    private String adaptation = "";
-    private Object virtualTokens;
-    /** Options of peft's encoders of virtual tokens and prefixes. */
-    private final Map<String, Object> encoder = new LinkedHashMap<>();
-
-    private long bits;
     private long inputLength;
     private long outputLength;
     private boolean neverEvaluates;
@@ -62,33 +51,15 @@ public final class JobImport {
         model();
         data();
         training();
-        method();
         deepSpeed();
     }
 
-    private void to(String key, String... names) {
-        for (String name : names) {
-            known.put(name, (n, v) -> draft.set(key, v));
-            keys.put(name, key);
-        }
-    }
-
-    private void on(BiConsumer<String, Object> handler, String... names) {
-        for (String name : names) {
-            known.put(name, handler);
-        }
-    }
-
-    private void left(String why, String... names) {
-        on((n, v) -> draft.leave(n, v, why), names);
-    }
-
     private void model() {
-        to("model.path", "model_name_or_path", "pretrained_model_name_or_path", "model_dir", "model_path");
-        to("output_dir", "output_dir", "work_dir");
-        to("train.seed", "seed");
-        on((n, v) -> gpus = gpus > 0 ? gpus : number(v), "gpus", "num_gpus", "nproc_per_node", "nproc-per-node");
-        on(
+        names.to("model.path", "model_name_or_path", "pretrained_model_name_or_path", "model_dir", "model_path");
+        names.to("output_dir", "output_dir", "work_dir");
+        names.to("train.seed", "seed");
+        names.on((n, v) -> gpus = gpus > 0 ? gpus : number(v), "gpus", "num_gpus", "nproc_per_node", "nproc-per-node");
+        names.on(
                 (n, v) -> {
                     String family = String.valueOf(v);
                     if (family.matches("glm[23]?")) {
@@ -98,7 +69,7 @@ public final class JobImport {
                     }
                 },
                 "mode");
-        on(this::template, "template", "prompt_template");
+        names.on(this::template, "template", "prompt_template");
     }
 
     private void template(String name, Object value) {
@@ -111,19 +82,20 @@ public final class JobImport {
     }
 
     private void data() {
-        to("data.train", "train_path", "train_file", "train_data", "data_path");
-        to("data.eval", "val_file", "validation_file", "eval_path", "test_path");
-        to("data.max_length", "max_len", "cutoff_len", "max_length");
-        to("data.max_source_length", "max_src_len");
-        on((n, v) -> inputLength = number(v), "max_input_length", "max_source_length");
-        on((n, v) -> outputLength = number(v), "max_output_length", "max_target_length");
-        on((n, v) -> draft.set("data.truncate", !isTrue(v)), "is_skip");
-        left("name the files in data.train, JSON lines", "dataset", "dataset_dir", "alpaca_en_path");
-        left("rename the columns: instruction and output in data.format alpaca", "prompt_column", "response_column");
-        left("conversations are in data.format sharegpt or chatglm3", "history_column");
-        left("put held-out samples into a file and name it in data.eval", "val_size");
-        left("cut the file", "max_samples", "max_train_samples");
-        left(
+        names.to("data.train", "train_path", "train_file", "train_data", "data_path");
+        names.to("data.eval", "val_file", "validation_file", "eval_path", "test_path");
+        names.to("data.max_length", "max_len", "cutoff_len", "max_length");
+        names.to("data.max_source_length", "max_src_len");
+        names.on((n, v) -> inputLength = number(v), "max_input_length", "max_source_length");
+        names.on((n, v) -> outputLength = number(v), "max_output_length", "max_target_length");
+        names.on((n, v) -> draft.set("data.truncate", !isTrue(v)), "is_skip");
+        names.left("name the files in data.train, JSON lines", "dataset", "dataset_dir", "alpaca_en_path");
+        names.left(
+                "rename the columns: instruction and output in data.format alpaca", "prompt_column", "response_column");
+        names.left("conversations are in data.format sharegpt or chatglm3", "history_column");
+        names.left("put held-out samples into a file and name it in data.eval", "val_size");
+        names.left("cut the file", "max_samples", "max_train_samples");
+        names.left(
                 "batches are packed without padding always",
                 "pack_to_max_length",
                 "packing",
@@ -135,18 +107,18 @@ public final class JobImport {
     }
 
     private void training() {
-        on(
+        names.on(
                 (n, v) -> perDevice = number(v),
                 "per_device_train_batch_size",
                 "train_micro_batch_size_per_gpu",
                 "batch_size");
-        on((n, v) -> accumulation = number(v), "gradient_accumulation_steps", "accumulative_counts");
-        on((n, v) -> batch = number(v), "train_batch_size");
-        to("train.learning_rate", "learning_rate", "lr", "optimizer.params.lr");
-        to("train.optimizer.weight_decay", "weight_decay", "optimizer.params.weight_decay");
-        to("train.optimizer.betas", "optimizer.params.betas", "betas");
-        to("train.optimizer.eps", "optimizer.params.eps", "adam_epsilon");
-        on(
+        names.on((n, v) -> accumulation = number(v), "gradient_accumulation_steps", "accumulative_counts");
+        names.on((n, v) -> batch = number(v), "train_batch_size");
+        names.to("train.learning_rate", "learning_rate", "lr", "optimizer.params.lr");
+        names.to("train.optimizer.weight_decay", "weight_decay", "optimizer.params.weight_decay");
+        names.to("train.optimizer.betas", "optimizer.params.betas", "betas");
+        names.to("train.optimizer.eps", "optimizer.params.eps", "adam_epsilon");
+        names.on(
                 (n, v) -> {
                     double epochs = real(v);
                     draft.set("train.epochs", (long) Math.max(1, Math.ceil(epochs)));
@@ -157,16 +129,16 @@ public final class JobImport {
                 "num_train_epochs",
                 "max_epochs",
                 "epochs");
-        on(
+        names.on(
                 (n, v) -> {
                     if (number(v) > 0) {
                         draft.set("train.max_steps", v);
                     }
                 },
                 "max_steps");
-        to("train.max_grad_norm", "max_grad_norm", "max_norm", "gradient_clipping");
-        to("train.schedule.warmup_ratio", "warmup_ratio");
-        on(
+        names.to("train.max_grad_norm", "max_grad_norm", "max_norm", "gradient_clipping");
+        names.to("train.schedule.warmup_ratio", "warmup_ratio");
+        names.on(
                 (n, v) -> {
                     if (number(v) > 0) {
                         draft.set("train.schedule.warmup_steps", v);
@@ -174,17 +146,17 @@ public final class JobImport {
                 },
                 "warmup_steps",
                 "scheduler.params.warmup_num_steps");
-        on(this::schedule, "lr_scheduler_type");
-        on((n, v) -> draft.set("gradient_checkpointing", isTrue(v)), "gradient_checkpointing");
-        to("checkpoint.every_steps", "save_model_step", "save_steps");
-        to("checkpoint.keep_last", "save_total_limit");
-        to("evaluation.every_steps", "eval_steps", "evaluation_freq");
-        on(this::strategy, "save_strategy", "eval_strategy", "evaluation_strategy", "logging_strategy");
-        on((n, v) -> precision(v, "bf16"), "bf16", "bf16.enabled");
-        on((n, v) -> precision(v, "fp16"), "fp16", "fp16.enabled");
-        left("every step is in metrics.jsonl", "show_loss_step", "logging_steps", "steps_per_print", "report_to");
-        left("start with --resume DIR", "resume_from_checkpoint", "resume");
-        left(
+        names.on(this::schedule, "lr_scheduler_type");
+        names.on((n, v) -> draft.set("gradient_checkpointing", isTrue(v)), "gradient_checkpointing");
+        names.to("checkpoint.every_steps", "save_model_step", "save_steps");
+        names.to("checkpoint.keep_last", "save_total_limit");
+        names.to("evaluation.every_steps", "eval_steps", "evaluation_freq");
+        names.on(this::strategy, "save_strategy", "eval_strategy", "evaluation_strategy", "logging_strategy");
+        names.on((n, v) -> precision(v, "bf16"), "bf16", "bf16.enabled");
+        names.on((n, v) -> precision(v, "fp16"), "fp16", "fp16.enabled");
+        names.left("every step is in metrics.jsonl", "show_loss_step", "logging_steps", "steps_per_print", "report_to");
+        names.left("start with --resume DIR", "resume_from_checkpoint", "resume");
+        names.left(
                 "not needed here",
                 "local_rank",
                 "master_port",
@@ -196,7 +168,7 @@ public final class JobImport {
                 "gradient_accumulation_dtype",
                 "per_device_eval_batch_size",
                 "predict_with_generate");
-        on((n, v) -> gpus = gpus > 0 ? gpus : String.valueOf(v).split(",").length, "include");
+        names.on((n, v) -> gpus = gpus > 0 ? gpus : String.valueOf(v).split(",").length, "include");
     }
 
     /** Epochs have no length here before the data are read. */
@@ -223,76 +195,8 @@ public final class JobImport {
         }
     }
 
-    private void method() {
-        on(
-                (n, v) -> adaptation = String.valueOf(v).toLowerCase(Locale.ROOT),
-                "train_type",
-                "peft_type",
-                "peft_config.peft_type");
-        on( // in ChatGLM-Efficient-Tuning p_tuning has a pre_seq_len: it is not peft's
-                (n, v) ->
-                        adaptation = String.valueOf(v).toLowerCase(Locale.ROOT).replace("p_tuning", "ptuning"),
-                "finetuning_type");
-        to("method.rank", "lora_dim", "lora_rank", "lora_r", "r");
-        to("method.alpha", "lora_alpha");
-        to("method.dropout", "lora_dropout");
-        on(
-                (n, v) -> draft.setList("method.targets", List.of(listed(v.equals("all-linear") ? "all" : v))),
-                "lora_module_name",
-                "lora_target",
-                "lora_target_modules",
-                "target_modules");
-        keys.put("lora_module_name", "method.targets");
-        keys.put("lora_target", "method.targets");
-        keys.put("target_modules", "method.targets");
-        on((n, v) -> draft.setList("method.train", List.of(listed(v))), "freeze_module_name");
-        on((n, v) -> draft.set("method.last_layers", v), "num_layer_trainable", "freeze_trainable_layers");
-        on(
-                (n, v) -> {
-                    if (adaptation.isEmpty()) {
-                        adaptation = "ptuning";
-                    }
-                    draft.set("method.prefix_length", v);
-                },
-                "pre_seq_len");
-        on((n, v) -> virtualTokens = v, "num_virtual_tokens");
-        on((n, v) -> draft.set("method.projection", isTrue(v)), "prefix_projection");
-        on(
-                encoder::put,
-                "encoder_reparameterization_type",
-                "encoder_hidden_size",
-                "encoder_num_layers",
-                "encoder_dropout");
-        on(
-                (n, v) -> {
-                    if (!v.equals("RANDOM")) {
-                        draft.leave(n, v, "virtual tokens begin as random numbers here");
-                    }
-                },
-                "prompt_tuning_init");
-        left("see prompt_tuning_init", "prompt_tuning_init_text");
-        on((n, v) -> bits = number(v), "quantization_bit");
-        on((n, v) -> draft.set("method.double_quantization", isTrue(v)), "double_quantization");
-        left(
-                "start from it with model.adapter: the directory of a LoRA adapter as peft writes it",
-                "adapter_name_or_path");
-        left(
-                "the original scripts' prefixes (pytorch_model.bin) are not read; to start from one with model.adapter, make a"
-                        + " directory of its tensors transformer.prefix_encoder.* in prefix_encoder.safetensors and a"
-                        + " prefix_config.json with pre_seq_len and prefix_projection",
-                "ptuning_checkpoint");
-        on(
-                (n, v) -> {
-                    if (!v.equals("sft")) {
-                        draft.leave(n, v, "supervised fine-tuning is all that is done here");
-                    }
-                },
-                "stage");
-        left("causal language models are all that is trained here", "task_type");
-    }
-
     private void deepSpeed() {
-        on(
+        names.on(
                 (n, v) -> {
                     long stage = number(v);
                     draft.set("zero.stage", Math.max(2, stage));
@@ -301,11 +205,11 @@ public final class JobImport {
                     }
                 },
                 "zero_optimization.stage");
-        on((n, v) -> offload(n, v, "zero.offload_params"), "zero_optimization.offload_param.device");
-        on((n, v) -> offload(n, v, "zero.offload_optimizer"), "zero_optimization.offload_optimizer.device");
-        left("give this file to the import, too", "ds_file", "deepspeed", "deepspeed_config");
-        left("AdamW is the one optimizer here", "optimizer.type");
-        left("see train.schedule", "scheduler.type");
+        names.on((n, v) -> offload(n, v, "zero.offload_params"), "zero_optimization.offload_param.device");
+        names.on((n, v) -> offload(n, v, "zero.offload_optimizer"), "zero_optimization.offload_optimizer.device");
+        names.left("give this file to the import, too", "ds_file", "deepspeed", "deepspeed_config");
+        names.left("AdamW is the one optimizer here", "optimizer.type");
+        names.left("see train.schedule", "scheduler.type");
     }
 
     private void offload(String name, Object device, String key) {
@@ -323,9 +227,9 @@ public final class JobImport {
             }
             String leaf = name.substring(name.lastIndexOf('.') + 1);
             String parent = name.substring(0, Math.max(0, name.length() - leaf.length() - 1));
-            BiConsumer<String, Object> handler = known.get(name);
+            BiConsumer<String, Object> handler = names.handler(name);
             if (handler == null && PARENTS.contains(parent)) {
-                handler = known.get(leaf);
+                handler = names.handler(leaf);
             }
             boolean placed = leaf.equals("device");
             if (value.equals("auto")
@@ -352,19 +256,19 @@ public final class JobImport {
     private void assumeDefaults() {
         boolean lengthsSaid = inputLength + outputLength > 0;
         long rank = draft.get("method.rank") == null ? 0 : number(draft.get("method.rank"));
-        SourceDefaults.of(said, adaptation, rank).forEach((name, value) -> {
+        SourceDefaults.of(said, method.kind(), rank).forEach((name, value) -> {
             boolean batchSaid = name.equals("per_device_train_batch_size") && (perDevice > 0 || batch > 0);
             boolean lengthSaid = lengthsSaid && name.matches("max_(source|target)_length");
             boolean stepsSaid = name.equals("num_train_epochs") && draft.get("train.max_steps") != null;
             boolean warmupSaid = name.equals("warmup_ratio") && draft.get("train.schedule.warmup_steps") != null;
-            String key = keys.get(name);
+            String key = names.key(name);
             if (!said.contains(name)
                     && !batchSaid
                     && !lengthSaid
                     && !stepsSaid
                     && !warmupSaid
                     && (key == null || draft.get(key) == null)) {
-                known.get(name).accept(name, value);
+                names.handler(name).accept(name, value);
                 draft.assume(name, value);
             }
         });
@@ -372,8 +276,7 @@ public final class JobImport {
 
     /** The job file. */
     public JobDraft finish() {
-        finishVirtualTokens();
-        inferLora();
+        method.infer();
         assumeDefaults();
         if (said.contains("zero_optimization") && draft.get("zero.offload_optimizer") == null) {
             draft.decide(
@@ -399,7 +302,7 @@ public final class JobImport {
         if (draft.get("train.schedule.warmup_steps") != null) {
             draft.leaveOut("train.schedule.warmup_ratio", "train.schedule.warmup_steps is set, which decides");
         }
-        finishMethod();
+        method.finish();
         finishOffload();
         if (draft.get("precision") == null) {
             draft.set("precision", "bf16");
@@ -420,18 +323,6 @@ public final class JobImport {
         return draft;
     }
 
-    /** Who gives options of LoRA and no kind of training means LoRA. */
-    private void inferLora() {
-        List<String> options = LORA_OPTIONS.stream()
-                .map(o -> "method." + o)
-                .filter(k -> draft.get(k) != null)
-                .toList();
-        if (adaptation.isEmpty() && !options.isEmpty()) {
-            adaptation = "lora";
-            draft.decide("method.type", "lora", "the settings name no kind of training, but have " + options);
-        }
-    }
-
     /** DeepSpeed's stages below 3 ignore the parameters' place; here that is an error. */
     private void finishOffload() {
         if (!"true".equals(draft.get("zero.offload_params"))) {
@@ -445,110 +336,5 @@ public final class JobImport {
                     "needs zero.offload_optimizer: true, since parameters are updated where the optimizer is; set both, or"
                             + " neither");
         }
-    }
-
-    /** peft's number of virtual tokens is the length of a prefix, too: its kind of training decides. */
-    private void finishVirtualTokens() {
-        boolean input = AT_INPUT.contains(adaptation);
-        if (virtualTokens != null) {
-            draft.set(input ? "method.virtual_tokens" : "method.prefix_length", virtualTokens);
-            if (adaptation.isEmpty()) {
-                adaptation = "prefix_tuning";
-                draft.decide(
-                        "method.type",
-                        "p_tuning_v2",
-                        "the settings name no peft_type, but have num_virtual_tokens; p_tuning if they are tokens at the"
-                                + " input only");
-            }
-        }
-        if (adaptation.equals("p_tuning") && encoder.isEmpty()) {
-            encoder.put("encoder_reparameterization_type", "MLP");
-        }
-        String why = input
-                ? "virtual tokens are trained themselves here, not through an encoder: mind the learning rate"
-                : "the maps of method.projection are as wide as the model";
-        encoder.forEach((name, value) -> draft.leave(name, value, why));
-    }
-
-    private void finishMethod() {
-        String type =
-                switch (adaptation) {
-                    case "lora" -> bits == 4 ? "qlora" : "lora";
-                    case "freeze" -> "freeze";
-                    case "p_tuning", "prompt_tuning" -> "p_tuning";
-                    case "ptuning", "prefix_tuning", "p_tuning_v2" -> "p_tuning_v2";
-                    case "", "all", "full" -> "full";
-                    default -> "";
-                };
-        if (type.isEmpty()) {
-            draft.leave("method", adaptation, "choose method.type yourself; see deploy/docs/methods.md");
-            type = "full";
-        }
-        if (bits > 0 && !type.equals("qlora")) {
-            draft.leave("quantization_bit", bits, "quantised weights go with method.type qlora, 4 bits");
-        }
-        Set<String> kept =
-                switch (type) {
-                    case "lora" -> Set.copyOf(LORA_OPTIONS);
-                    case "qlora" -> Set.of("rank", "alpha", "dropout", "targets", "double_quantization");
-                    case "freeze" -> Set.of("train", "last_layers");
-                    case "p_tuning" -> Set.of("virtual_tokens");
-                    case "p_tuning_v2" -> Set.of("prefix_length", "projection");
-                    default -> Set.of();
-                };
-        for (String option : List.of(
-                "rank",
-                "alpha",
-                "dropout",
-                "targets",
-                "double_quantization",
-                "train",
-                "last_layers",
-                "virtual_tokens",
-                "prefix_length",
-                "projection")) {
-            if (!kept.contains(option)) {
-                draft.leaveOut("method." + option, "method.type " + type + " has no such option");
-            }
-        }
-        draft.set("method.type", type);
-        if (type.endsWith("lora")) {
-            leaveToDefault("rank", "8");
-            leaveToDefault("alpha", "twice the rank");
-            leaveToDefault("targets", "the attention's modules");
-        } else if (type.equals("p_tuning")) {
-            leaveToDefault("virtual_tokens", "20");
-        }
-    }
-
-    private void leaveToDefault(String option, String what) {
-        if (draft.get("method." + option) == null) {
-            draft.leave(
-                    "method." + option, "not said", "the tool's default is not known here; this program's is " + what);
-        }
-    }
-
-    private static long number(Object value) {
-        return Math.round(real(value));
-    }
-
-    private static double real(Object value) {
-        try {
-            return Double.parseDouble(String.valueOf(value));
-        } catch (NumberFormatException e) {
-            throw new IllegalArgumentException("'" + value + "' is not a number");
-        }
-    }
-
-    private static boolean isTrue(Object value) {
-        return String.valueOf(value).equalsIgnoreCase("true");
-    }
-
-    private static String[] listed(Object value) {
-        return String.valueOf(
-                        value instanceof List<?> list
-                                ? list.stream().map(String::valueOf).collect(Collectors.joining(","))
-                                : value)
-                .split("[,\\s]+");
     }
 }

@@ -45,6 +45,9 @@ final class Evaluation implements AutoCloseable {
 
     private final EvaluationConfig config;
     private final int microBatch;
+    /** Of a sequence, at most: an answer ends there. */
+    private final int positions;
+
     private final List<Sample> samples = new ArrayList<>();
     private final List<PackedBatch> batches = new ArrayList<>();
     private final Map<Integer, QuestionAnswer> questions = new LinkedHashMap<>();
@@ -59,6 +62,7 @@ final class Evaluation implements AutoCloseable {
     Evaluation(JobConfig job, DecoderConfig model, Path cache) {
         this.config = job.evaluation();
         this.microBatch = job.train().microBatchSize();
+        this.positions = TrainingData.positions(job, model);
         DataConfig data = job.data();
         boolean text = data.format() != DataConfig.Format.PRETOKENIZED;
         this.tokenizer = text ? TrainingData.openTokenizer(job) : null;
@@ -72,6 +76,7 @@ final class Evaluation implements AutoCloseable {
             for (int i = 0; i < Math.min(config.samples(), dataset.size()); i++) {
                 samples.add(dataset.sample(i));
             }
+            TrainingData.requireContext(longestSample(), job, model);
             for (int from = 0; from < samples.size(); from += microBatch) {
                 List<Sample> part = samples.subList(from, Math.min(samples.size(), from + microBatch));
                 batches.add(PackedBatch.of(
@@ -104,7 +109,7 @@ final class Evaluation implements AutoCloseable {
     int longest() {
         int most = longestSample();
         for (QuestionAnswer question : questions.values()) {
-            most = Math.max(most, question.prompt().length + config.maxNewTokens());
+            most = Math.max(most, Math.min(positions, question.prompt().length + config.maxNewTokens()));
         }
         return most;
     }

@@ -85,17 +85,23 @@ public final class TrainingData {
     }
 
     /** With what the method adds to them, samples must fit into the model's context. */
-    private static void requireContext(int longest, JobConfig job, DecoderConfig model) {
+    static void requireContext(int longest, JobConfig job, DecoderConfig model) {
+        int most = positions(job, model);
+        int added = model.maxPositions() - most;
+        if (longest > most) {
+            throw new DataException("data.max_length: the longest sample has " + longest + " tokens"
+                    + (added > 0 ? ", and the method adds " + added : "") + ", but the model's context has "
+                    + model.maxPositions() + " positions; set data.max_length to " + most + " at most");
+        }
+    }
+
+    /** Of the model's context, what the method leaves to text. */
+    static int positions(JobConfig job, DecoderConfig model) {
         TuningMethod method = job.method().tuning();
         int added = method instanceof TuningMethod.PTuning virtual
                 ? virtual.tokens()
                 : method instanceof TuningMethod.PTuningV2 prefix ? prefix.prefixLength() : 0;
-        if (longest + added > model.maxPositions()) {
-            throw new DataException("data.max_length: the longest sample has " + longest + " tokens"
-                    + (added > 0 ? ", and the method adds " + added : "") + ", but the model's context has "
-                    + model.maxPositions() + " positions; set data.max_length to " + (model.maxPositions() - added)
-                    + " at most");
-        }
+        return model.maxPositions() - added;
     }
 
     /** Templates see to it; what is tokenised already may be of another model. */

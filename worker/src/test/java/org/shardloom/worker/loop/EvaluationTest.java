@@ -2,6 +2,7 @@ package org.shardloom.worker.loop;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
@@ -27,6 +28,7 @@ import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.config.ModelConfigSource;
 import org.shardloom.protocol.message.EvaluationReport;
 import org.shardloom.protocol.message.EvaluationReport.Answer;
+import org.shardloom.worker.data.DataException;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.TunedModel;
@@ -91,6 +93,44 @@ class EvaluationTest {
                 return work.run(rank, engine, device);
             }
         });
+    }
+
+    /** The model has positions for so many tokens and no more, whatever answers may take. */
+    @Test
+    void sequencesEndWhereTheModelsContextDoes() throws Exception {
+        job(2);
+        JobConfig job = JobFile.load(directory.resolve("job.yaml"), List.of("evaluation.max_new_tokens=60"))
+                .config();
+        DecoderConfig small = new DecoderConfig(
+                config.names(),
+                config.vocabulary(),
+                config.hidden(),
+                config.layers(),
+                config.attention(),
+                config.feedForward(),
+                config.normEpsilon(),
+                config.ropeBase(),
+                12,
+                config.qkvBias(),
+                config.tiedEmbeddings());
+        int sample;
+        try (Evaluation evaluation = new Evaluation(job, config, directory)) {
+            sample = evaluation.longestSample();
+            assertTrue(evaluation.longest() > 12, "with room there would be more");
+        }
+        assertTrue(sample <= 12);
+        try (Evaluation evaluation = new Evaluation(job, small, directory)) {
+            assertEquals(12, evaluation.longest());
+        }
+        JobConfig prefixed = JobFile.load(
+                        directory.resolve("job.yaml"), List.of("method={type: p_tuning, virtual_tokens: 8}"))
+                .config();
+        String message = assertThrows(DataException.class, () -> new Evaluation(prefixed, small, directory))
+                .getMessage();
+        assertTrue(
+                message.contains("the longest sample has " + sample + " tokens, and the method adds 8")
+                        && message.contains("set data.max_length to 4 at most"),
+                message);
     }
 
     @ParameterizedTest
