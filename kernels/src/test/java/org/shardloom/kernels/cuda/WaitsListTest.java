@@ -7,7 +7,10 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -20,6 +23,8 @@ class WaitsListTest {
     private static final Path LIST = ROOT.resolve("kernels/src/test/mutations/waits.txt");
     private static final Pattern DRIVER_WAIT =
             Pattern.compile("JCudaDriver\\.(cuStreamWaitEvent|cuEventSynchronize|cu(Ctx|Stream)Synchronize)");
+
+    private static final Pattern WAIT = Pattern.compile("\\.await\\(\\)");
 
     @Test
     void everyWaitOfTheListStandsInItsFileOnce() throws IOException {
@@ -55,5 +60,34 @@ class WaitsListTest {
             }
         }
         assertEquals(Set.of("PinnedPages.java"), missing);
+    }
+
+    /** Of the engine's waits none is left out; those for shared memory, and for what waits itself, are no waits for a stream. */
+    @Test
+    void everyWaitOfTheEngineIsInTheList() throws IOException {
+        Map<String, Long> listed = new TreeMap<>();
+        String file = "";
+        for (String line : Files.readAllLines(LIST)) {
+            if (line.startsWith("file ")) {
+                file = line.substring(5).strip();
+            } else {
+                listed.merge(
+                        file, WAIT.matcher(line.split("=>", -1)[0]).results().count(), Long::sum);
+            }
+        }
+        Map<String, Long> missing = new TreeMap<>();
+        for (String room : List.of("zero", "optim")) {
+            try (Stream<Path> files = Files.list(ROOT.resolve("worker/src/main/java/org/shardloom/worker/" + room))) {
+                for (Path source : files.toList()) {
+                    String name = "worker/src/main/java/org/shardloom/worker/" + room + "/" + source.getFileName();
+                    long more =
+                            WAIT.matcher(Files.readString(source)).results().count() - listed.getOrDefault(name, 0L);
+                    if (more != 0) {
+                        missing.put(source.getFileName().toString(), more);
+                    }
+                }
+            }
+        }
+        assertEquals(Map.of("InPlaceParameters.java", 1L, "MicroBatchPass.java", 1L), missing);
     }
 }
