@@ -37,8 +37,10 @@ final class MethodImport {
                 "peft_type",
                 "peft_config.peft_type");
         names.on( // in ChatGLM-Efficient-Tuning p_tuning has a pre_seq_len: it is not peft's
-                (n, v) ->
-                        adaptation = String.valueOf(v).toLowerCase(Locale.ROOT).replace("p_tuning", "ptuning"),
+                (n, v) -> {
+                    String kind = String.valueOf(v).toLowerCase(Locale.ROOT);
+                    adaptation = kind.equals("p_tuning") ? "ptuning" : kind;
+                },
                 "finetuning_type");
         names.to("method.rank", "lora_dim", "lora_rank", "lora_r", "r");
         names.to("method.alpha", "lora_alpha");

@@ -192,6 +192,11 @@ class JobImportTest {
         JobDraft silent = imported("--num_virtual_tokens 16");
         assertEquals(new TuningMethod.PTuningV2(16, false), job(silent).method().tuning());
         assertSays(silent.decided(), "method.type: p_tuning_v2 - the settings name no peft_type");
+        assertEquals(
+                new TuningMethod.PTuningV2(16, false),
+                job(imported("--finetuning_type p_tuning_v2 --pre_seq_len 16"))
+                        .method()
+                        .tuning());
     }
 
     @Test

@@ -4,6 +4,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
+import org.shardloom.kernels.device.OutOfMemoryException;
 
 /** Views of host addresses as buffers. */
 public final class HostBytes {
@@ -16,6 +17,19 @@ public final class HostBytes {
      */
     public static ByteBuffer view(long address, long bytes) {
         return new View(address, Math.toIntExact(bytes)).asByteBuffer().order(ByteOrder.nativeOrder());
+    }
+
+    /**
+     * Zeroed memory of the host, to be given back with {@link NativeCpu#release}.
+     *
+     * @throws OutOfMemoryException when there is not so much
+     */
+    public static long allocate(long bytes) {
+        long address = NativeCpu.allocate(bytes);
+        if (address == 0) {
+            throw new OutOfMemoryException("no host memory for " + bytes + " bytes");
+        }
+        return address;
     }
 
     private static final class View extends BytePointer {

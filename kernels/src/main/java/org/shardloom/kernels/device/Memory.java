@@ -32,6 +32,21 @@ public final class Memory implements AutoCloseable {
         return tensor;
     }
 
+    /**
+     * Room for so many bytes, kept from use to use: where the one there was is too small it is given back for another.
+     *
+     * @param before what this has returned, or null
+     */
+    public Tensor atLeast(Tensor before, long bytes) {
+        if (before != null && before.bytes() >= bytes) {
+            return before;
+        }
+        if (before != null) {
+            free(before);
+        }
+        return allocate(DType.F32, Math.max(1024, (bytes + 3) / 4));
+    }
+
     /** That many bytes will be wanted in pieces. */
     public void prepare(long bytes) {
         allocator.prepare(bytes, purpose);

@@ -2,7 +2,6 @@ package org.shardloom.kernels.plan;
 
 import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.collective.nccl.HostSums;
 import org.shardloom.kernels.collective.nccl.NcclCollectives;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Pending;
@@ -110,7 +109,7 @@ public final class PlanCollectives implements Collectives {
     @Override
     public double[] sum(double... values) {
         if (hostSums != null) {
-            hostBuffer = HostSums.atLeast(hostBuffer, (long) values.length * size * Double.BYTES, hostSums);
+            hostBuffer = hostSums.atLeast(hostBuffer, (long) values.length * size * Double.BYTES);
         }
         double[] sums = values.clone();
         for (int i = 0; i < sums.length; i++) {

@@ -147,7 +147,7 @@ class StreamOrderTest {
         Tensor a = filled(3), b = filled(0), host = onHost(5), back = onHost(0);
         Pending before = device.issued();
         device.synchronize();
-        SimulatedDriver.slow(Lane.COMPUTE, 20 * SLOW_MICROS);
+        SimulatedDriver.slow(Lane.COMPUTE, 50 * SLOW_MICROS);
         device.ops().zero(b);
         StreamPoint later = (StreamPoint) device.issued();
         device.toDevice(a, host, before).await();

@@ -164,8 +164,8 @@ final class JobKeys {
             "train.max_grad_norm",
             NOT_NEGATIVE,
             1.0,
-            "longer gradients are scaled down to it; 0 never does (on GPUs, with train.spike.action: ignore and not in fp16, units"
-                    + " are then updated as their gradients come)",
+            "longer gradients are scaled down to it; 0 never does (with the optimizer on the host of GPUs, train.spike.action: ignore"
+                    + " and not in fp16, units are then updated as their gradients come)",
             c -> c.train().maxGradNorm());
     static final Key<TrainConfig.LossReduction> LOSS_REDUCTION = DECLARED.key(
             "train.loss_reduction",

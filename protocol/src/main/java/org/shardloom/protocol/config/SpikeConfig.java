@@ -16,4 +16,13 @@ public record SpikeConfig(Action action, double factor) {
         /** Nothing. */
         IGNORE
     }
+
+    /**
+     * Whether an update waits for the norm of all gradients: to clip them, or to look at the step before.
+     *
+     * @param maxGradNorm of {@link TrainConfig}
+     */
+    public boolean needsNorm(double maxGradNorm) {
+        return maxGradNorm > 0 || action != Action.IGNORE;
+    }
 }

@@ -32,7 +32,7 @@ public record TrainConfig(
 
     /** Whether an update waits for the norm of all gradients: to clip them, or to look at the step before. */
     public boolean needsNorm() {
-        return maxGradNorm > 0 || spike.action() != SpikeConfig.Action.IGNORE;
+        return spike.needsNorm(maxGradNorm);
     }
 
     /** What a step's loss is divided by. */

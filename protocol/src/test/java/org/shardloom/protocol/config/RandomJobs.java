@@ -77,8 +77,8 @@ final class RandomJobs {
             case "a positive integer", "an integer of 0 or more", "a port from 0 to 65535" -> ""
                     + (1 + random.nextInt(65535));
             case "an integer" -> "" + random.nextLong();
-            case "a number above 0", "a number of 0 or more", "a number of at least 1e-30" -> ""
-                    + Math.exp(20 * random.nextGaussian());
+            case "a number above 0", "a number of 0 or more" -> "" + Math.exp(20 * random.nextGaussian());
+            case "a number of at least 1e-30" -> "" + Math.max(1e-30, Math.exp(20 * random.nextGaussian()));
             case "a number from 0 to 1" -> "" + random.nextDouble();
             case "two numbers in [0, 1)" -> "[" + random.nextDouble() + ", " + random.nextFloat() + "]";
             case "true or false" -> "" + random.nextBoolean();

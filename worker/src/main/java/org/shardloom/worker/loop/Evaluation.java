@@ -31,6 +31,7 @@ import org.shardloom.worker.generate.ShardedModel;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.tokenizer.Tokenizer;
+import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.zero.ZeroEngine;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -62,7 +63,7 @@ final class Evaluation implements AutoCloseable {
     Evaluation(JobConfig job, DecoderConfig model, Path cache) {
         this.config = job.evaluation();
         this.microBatch = job.train().microBatchSize();
-        this.positions = TrainingData.positions(job, model);
+        this.positions = Tuning.positions(job.method().tuning(), model);
         DataConfig data = job.data();
         boolean text = data.format() != DataConfig.Format.PRETOKENIZED;
         this.tokenizer = text ? TrainingData.openTokenizer(job) : null;

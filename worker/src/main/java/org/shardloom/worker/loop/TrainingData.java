@@ -8,7 +8,6 @@ import java.util.Optional;
 import org.shardloom.protocol.config.DataConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.TrainConfig;
-import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.protocol.plan.StepShares;
 import org.shardloom.worker.data.ChatTemplate;
 import org.shardloom.worker.data.DataException;
@@ -22,6 +21,7 @@ import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.model.PrefixPositions;
 import org.shardloom.worker.tokenizer.Tokenizer;
 import org.shardloom.worker.tokenizer.Tokenizers;
+import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.zero.StepInput;
 
 /**
@@ -86,22 +86,13 @@ public final class TrainingData {
 
     /** With what the method adds to them, samples must fit into the model's context. */
     static void requireContext(int longest, JobConfig job, DecoderConfig model) {
-        int most = positions(job, model);
+        int most = Tuning.positions(job.method().tuning(), model);
         int added = model.maxPositions() - most;
         if (longest > most) {
             throw new DataException("data.max_length: the longest sample has " + longest + " tokens"
                     + (added > 0 ? ", and the method adds " + added : "") + ", but the model's context has "
                     + model.maxPositions() + " positions; set data.max_length to " + most + " at most");
         }
-    }
-
-    /** Of the model's context, what the method leaves to text. */
-    static int positions(JobConfig job, DecoderConfig model) {
-        TuningMethod method = job.method().tuning();
-        int added = method instanceof TuningMethod.PTuning virtual
-                ? virtual.tokens()
-                : method instanceof TuningMethod.PTuningV2 prefix ? prefix.prefixLength() : 0;
-        return model.maxPositions() - added;
     }
 
     /** Templates see to it; what is tokenised already may be of another model. */

@@ -12,6 +12,7 @@ import org.shardloom.worker.generate.Generator;
 import org.shardloom.worker.generate.SamplingOptions;
 import org.shardloom.worker.generate.ShardedModel;
 import org.shardloom.worker.model.DecoderConfig;
+import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.zero.ZeroEngine;
 
 /**
@@ -20,6 +21,11 @@ import org.shardloom.worker.zero.ZeroEngine;
  * @param longest tokens of the longest sample; 0: the job has none to evaluate
  */
 record PaperEvaluation(JobConfig job, int longest) {
+    /** Of the job, if it has evaluations, with samples as long as there may be. */
+    static PaperEvaluation of(JobConfig job) {
+        return of(job, job.data().maxLength());
+    }
+
     /** Of the job, if it has evaluations. */
     static PaperEvaluation of(JobConfig job, int longest) {
         boolean any = job.evaluation().everySteps() > 0 && job.data().eval().isPresent();
@@ -30,13 +36,10 @@ record PaperEvaluation(JobConfig job, int longest) {
         return longest > 0 && job.evaluation().answers() && job.data().format() != DataConfig.Format.PRETOKENIZED;
     }
 
-    private int prompt() {
-        return Math.min(longest, job.data().maxSourceLength());
-    }
-
-    /** Tokens of the longest sequence that comes. */
-    int positions() {
-        return Math.max(longest, answers() ? prompt() + job.evaluation().maxNewTokens() : 0);
+    /** Tokens of the longest sequence that comes. Of a conversation all but the last answer is the question, so that it may be as long as the sample. */
+    int positions(DecoderConfig model) {
+        int most = answers() ? longest + job.evaluation().maxNewTokens() : longest;
+        return Math.max(longest, Math.min(most, Tuning.positions(job.method().tuning(), model)));
     }
 
     /**
@@ -60,9 +63,9 @@ record PaperEvaluation(JobConfig job, int longest) {
     private void answer(ZeroEngine engine, Device device) {
         DecoderConfig model = engine.model().config();
         int own = (job.evaluation().prompts() + job.workers() - 1) / job.workers();
-        int[] prompt = Planner.batch(model, 1, prompt()).ids();
+        int[] prompt = Planner.batch(model, 1, longest).ids();
         try (Memory memory = device.memory(Purpose.ACTIVATIONS)) {
-            ShardedModel sharded = new ShardedModel(engine, engine.generation().prefix(memory), positions());
+            ShardedModel sharded = new ShardedModel(engine, engine.generation().prefix(memory), positions(model));
             new Generator(sharded, model.vocabulary(), Set.of(), SamplingOptions.GREEDY)
                     .rehearse(Collections.nCopies(own, prompt), job.evaluation().maxNewTokens());
         }

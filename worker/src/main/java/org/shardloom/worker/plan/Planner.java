@@ -105,7 +105,7 @@ public final class Planner {
      */
     static JobPlan plan(JobConfig job, DecoderConfig model, int length, boolean onHost, int mostRounds) {
         PackedBatch batch = batch(model, job.train().microBatchSize(), length);
-        return plan(job, model, batch, PaperEvaluation.of(job, length), onHost, mostRounds);
+        return plan(job, model, batch, PaperEvaluation.of(job), onHost, mostRounds);
     }
 
     private static JobPlan plan(
@@ -163,7 +163,7 @@ public final class Planner {
             int mostRounds) {
         int rounds = shares(job, rank).rounds();
         int run = Math.min(rounds, mostRounds);
-        EngineConfig config = engine(job, Math.max(length(batch), evaluation.positions()));
+        EngineConfig config = engine(job, Math.max(length(batch), evaluation.positions(model.config())));
         try (PlanDevice device = new PlanDevice(onHost);
                 PlanCollectives group = new PlanCollectives(
                         rank, job.workers(), device, job.zero().fixedOrder());

@@ -58,6 +58,14 @@ public final class Tuning {
                 config, units, new Adapters(List.of(), 0, 0, 0, method.prefixLength(), method.projection()));
     }
 
+    /** Of the model's context, what the method leaves to text. */
+    public static int positions(TuningMethod method, DecoderConfig config) {
+        int added = method instanceof TuningMethod.PTuning virtual
+                ? virtual.tokens()
+                : method instanceof TuningMethod.PTuningV2 prefix ? prefix.prefixLength() : 0;
+        return config.maxPositions() - added;
+    }
+
     /** The model's own units, none of them trained. */
     static List<UnitSpec> frozen(DecoderConfig config) {
         return DecoderUnits.of(config).stream()

@@ -23,7 +23,7 @@ final class EarlyUpdate implements GradientArrivals.Observer {
         update.begin(learningRate);
     }
 
-    /** The arrivals' thread. */
+    /** The observer's thread. */
     @Override
     public void arrived(int unit, double squares, Pending ready) {
         refused |= !Double.isFinite(squares);

@@ -27,7 +27,7 @@ public record EngineConfig(
 
     /** Whether nothing needs the norm of all gradients before it updates the first unit: neither clipping, nor the guard, nor a loss scale. */
     boolean updatesUnitsAsTheyCome() {
-        return maxGradNorm == 0 && spike.action() == SpikeConfig.Action.IGNORE && dtype != DType.F16;
+        return !spike.needsNorm(maxGradNorm) && dtype != DType.F16;
     }
 
     /** With steps as they come. */

@@ -16,14 +16,14 @@ import org.shardloom.kernels.tensor.Tensor;
 /**
  * Brings reduced gradients to the host and sums them there over the micro-batches of a step, on a thread of its own: the engine's thread goes
  * on issuing what the device computes meanwhile. In a step's last round it also sums their squares, so that the norm is known as soon as the
- * last gradient has come.
+ * last gradient has come. What an observer does with a complete sum holds up no gradient: it has a thread of its own, too.
  */
 final class GradientArrivals implements AutoCloseable {
     /** Is told of each unit whose sum is complete, one after the other. */
     @FunctionalInterface
     interface Observer {
         /**
-         * In a step's last round, on the arrivals' thread.
+         * In a step's last round, on the observer's thread.
          *
          * @param squares sum of the squares of the unit's sum
          * @param ready when the gradient was complete on the device, which is over
@@ -40,7 +40,9 @@ final class GradientArrivals implements AutoCloseable {
     private final double[] squares;
     private final Future<?>[] arriving;
     private final ExecutorService thread;
-    private Observer observer = (unit, squares, ready) -> {};
+    private final ExecutorService observing;
+    private final Future<?>[] observed;
+    private Observer observer;
     private Tensor[] places;
     private boolean adds;
     private boolean counts;
@@ -58,13 +60,20 @@ final class GradientArrivals implements AutoCloseable {
         this.squares = new double[sums.length];
         this.arriving = new Future<?>[sums.length];
         int processors = NativeCpu.threads();
-        this.thread = Executors.newSingleThreadExecutor(task -> {
+        this.thread = newThread("gradient-arrivals", processors);
+        this.observing = newThread("gradient-observer", processors);
+        this.observed = new Future<?>[sums.length];
+    }
+
+    /** One that is begun when there is something to do. */
+    private static ExecutorService newThread(String name, int processors) {
+        return Executors.newSingleThreadExecutor(task -> {
             Thread own = new Thread(
                     () -> {
                         NativeCpu.useThreads(processors); // OpenMP asks each thread
                         task.run();
                     },
-                    "gradient-arrivals");
+                    name);
             own.setDaemon(true);
             return own;
         });
@@ -105,7 +114,8 @@ final class GradientArrivals implements AutoCloseable {
             }
             if (count) {
                 squares[unit] = device.hostOps().sumOfSquares(sums[unit]);
-                observer.arrived(unit, squares[unit], ready);
+                double found = squares[unit];
+                observed[unit] = observer == null ? null : observing.submit(() -> observer.arrived(unit, found, ready));
             }
         });
         return copy;
@@ -136,12 +146,24 @@ final class GradientArrivals implements AutoCloseable {
 
     /** Waits until the unit's gradient has come. */
     void await(int unit) {
-        if (arriving[unit] == null) {
-            return;
-        }
-        try {
-            arriving[unit].get();
+        if (arriving[unit] != null) {
+            await(arriving[unit]);
             arriving[unit] = null;
+        }
+    }
+
+    /** Waits until the unit's gradient has come, and the observer is done with its sum. */
+    void finish(int unit) {
+        await(unit);
+        if (observed[unit] != null) {
+            await(observed[unit]);
+            observed[unit] = null;
+        }
+    }
+
+    private static void await(Future<?> done) {
+        try {
+            done.get();
         } catch (ExecutionException e) {
             if (e.getCause() instanceof RuntimeException failure) {
                 throw failure;
@@ -161,8 +183,15 @@ final class GradientArrivals implements AutoCloseable {
     /** Waits for what is under way, whoever interrupts: it writes to memory that is given back next. */
     @Override
     public void close() {
-        thread.shutdown();
         long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
+        boolean over = ended(thread, end) & ended(observing, end);
+        if (!over) {
+            throw new IllegalStateException("gradients are still on their way from the device");
+        }
+    }
+
+    private static boolean ended(ExecutorService thread, long end) {
+        thread.shutdown();
         boolean interrupted = false;
         boolean over = false;
         while (!over && System.nanoTime() < end) {
@@ -175,8 +204,6 @@ final class GradientArrivals implements AutoCloseable {
         if (interrupted) {
             Thread.currentThread().interrupt();
         }
-        if (!over) {
-            throw new IllegalStateException("gradients are still on their way from the device");
-        }
+        return over;
     }
 }

@@ -185,7 +185,7 @@ final class GradientStore implements AutoCloseable {
         }
     }
 
-    /** Where gradients are staged: who is told of those that have come. */
+    /** Where gradients are staged: who is told of those that have come; {@link #finishAll} waits for him. */
     void observe(GradientArrivals.Observer observer) {
         arrivals.observe(observer);
     }
@@ -264,7 +264,7 @@ final class GradientStore implements AutoCloseable {
             finish(b);
         }
         for (int u = 0; staged && u < sums.length; u++) {
-            arrivals.await(u);
+            arrivals.finish(u);
         }
     }
 

@@ -131,8 +131,8 @@ public final class MasterWeights {
         }
         long chunk = Math.min(CHUNK, wanted.length());
         DType dtype = target.dtype();
-        long staged = device == null ? 0 : NativeCpu.allocate(chunk * dtype.bytes);
-        long scratch = dtype == DType.F32 ? 0 : NativeCpu.allocate(chunk * 4L);
+        long staged = device == null ? 0 : HostBytes.allocate(chunk * dtype.bytes);
+        long scratch = dtype == DType.F32 ? 0 : HostBytes.allocate(chunk * 4L);
         try {
             for (long at = wanted.from(); at < wanted.to(); at += chunk) {
                 long count = Math.min(chunk, wanted.to() - at);

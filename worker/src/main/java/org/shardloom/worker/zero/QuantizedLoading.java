@@ -52,7 +52,7 @@ final class QuantizedLoading {
             load(index, unit, slice);
             return;
         }
-        long staged = NativeCpu.allocate(slice.bytes());
+        long staged = HostBytes.allocate(slice.bytes());
         try {
             load(index, unit, new Tensor(staged, slice.dtype(), slice.elements()));
             device.write(slice, HostBytes.view(staged, slice.bytes()));
@@ -70,8 +70,8 @@ final class QuantizedLoading {
         List<ParameterSpec> matrices = new ArrayList<>(unit.parameters().values());
         double[] sums = new double[matrices.size()];
         long scaleBytes = layout.doubled() ? layout.elements() / QuantizedOps.BLOCK * 4 : 0;
-        long scales = layout.doubled() ? NativeCpu.allocate(scaleBytes) : 0;
-        long piece = NativeCpu.allocate(PIECE * 4L);
+        long scales = layout.doubled() ? HostBytes.allocate(scaleBytes) : 0;
+        long piece = HostBytes.allocate(PIECE * 4L);
         try {
             for (int m = 0; m < matrices.size(); m++) {
                 ParameterSpec matrix = matrices.get(m);

@@ -61,7 +61,7 @@ class PlannedPeaksTest {
         RankPlan planned = Planner.plan(job, model).ranks().get(0);
         TunedModel tuned = Tuning.of(model, job.method().tuning());
         PaperEvaluation evaluation = PaperEvaluation.of(job, 24);
-        EngineConfig config = Planner.engine(job, Math.max(24, evaluation.positions()));
+        EngineConfig config = Planner.engine(job, Math.max(24, evaluation.positions(model)));
         SimulatedDriver.start(1, 256L << 20, 3, 0);
         try (CudaDevice device = new CudaDevice(0, SimulatedDriver.images());
                 AloneOnDevice group = new AloneOnDevice(device);

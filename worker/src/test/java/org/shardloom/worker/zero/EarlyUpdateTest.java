@@ -124,7 +124,7 @@ class EarlyUpdateTest {
                 arrivals.observe((unit, squares, ready) -> found[0] = NativeCpu.threads());
                 arrivals.beginRound(true, true);
                 arrivals.take(0, memory.allocate(DType.F32, 1), device.issued());
-                arrivals.await(0);
+                arrivals.finish(0);
             }
             assertEquals(3, found[0]);
         } finally {

@@ -4,11 +4,10 @@ import java.nio.ByteBuffer;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cuda.CommunicationStream;
 import org.shardloom.kernels.device.Memory;
-import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
 /** Numbers of the host that go through the device's memory and NCCL to the other ranks' hosts. */
-public final class HostSums {
+final class HostSums {
     private static final long ALIGNMENT = 16;
 
     private final int rank;
@@ -42,7 +41,7 @@ public final class HostSums {
     /** Issues the gathering of every rank's values. */
     void issue(double[] values) {
         long bytes = (long) values.length * Double.BYTES;
-        buffer = atLeast(buffer, bytes * size, pinned);
+        buffer = pinned.atLeast(buffer, bytes * size);
         ByteBuffer view = HostBytes.view(buffer.address(), bytes);
         for (double value : values) {
             view.putDouble(value);
@@ -63,20 +62,5 @@ public final class HostSums {
             }
         }
         return sums;
-    }
-
-    /**
-     * Page-locked room for so many bytes, which is kept.
-     *
-     * @param buffer what there was before, or null
-     */
-    public static Tensor atLeast(Tensor buffer, long bytes, Memory pinned) {
-        if (buffer != null && buffer.bytes() >= bytes) {
-            return buffer;
-        }
-        if (buffer != null) {
-            pinned.free(buffer);
-        }
-        return pinned.allocate(DType.F32, Math.max(1024, bytes / DType.F32.bytes));
     }
 }
