@@ -26,7 +26,6 @@ import org.shardloom.deploy.e2e.Commands.Running;
 
 /** Strangers, signals, full disks, numbers that explode: a run says what happened and leaves nothing behind. */
 @Timeout(value = 150, unit = TimeUnit.SECONDS)
-@Tag("alone")
 class BadSituationsIT {
     @TempDir
     Path directory;
@@ -199,6 +198,7 @@ class BadSituationsIT {
     }
 
     @Test
+    @Tag("alone")
     void twoInterruptsEndARunAtOnce() throws Exception {
         Running run = longRun();
         CleanRoom.signal("INT", run.process().pid());

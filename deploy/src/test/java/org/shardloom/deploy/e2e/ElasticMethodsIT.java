@@ -17,7 +17,7 @@ import org.shardloom.deploy.e2e.Commands.Running;
 /** Tuning methods are scaled, stopped and resumed like full fine-tuning, with the losses of an undisturbed run. */
 class ElasticMethodsIT {
     private static final Duration LIMIT = Duration.ofSeconds(60);
-    private static final int STEPS = 30;
+    private static final int STEPS = 40;
 
     @TempDir
     Path directory;

@@ -26,11 +26,24 @@ class TraceIT {
 
     @ParameterizedTest
     @CsvSource({
-        "tiny-chatglm3,1,2", "tiny-chatglm3,2,2", "tiny-chatglm3,3,2", "tiny-chatglm3,4,2",
-        "tiny-chatglm3,1,3", "tiny-chatglm3,2,3", "tiny-chatglm3,3,3", "tiny-chatglm3,4,3",
-        "tiny-chatglm2,1,2", "tiny-chatglm2,2,2", "tiny-chatglm2,3,2", "tiny-chatglm2,4,2",
-        "tiny-chatglm2,1,3", "tiny-chatglm2,2,3", "tiny-chatglm2,3,3", "tiny-chatglm2,4,3",
-        "tiny-chatglm1,1,2", "tiny-chatglm1,4,2", "tiny-chatglm1,1,3", "tiny-chatglm1,4,3"
+        "tiny-chatglm3,1,2",
+        "tiny-chatglm3,2,2",
+        "tiny-chatglm3,3,2",
+        "tiny-chatglm3,4,2",
+        "tiny-chatglm3,1,3",
+        "tiny-chatglm3,2,3",
+        "tiny-chatglm3,3,3",
+        "tiny-chatglm3,4,3",
+        "tiny-chatglm2,1,2",
+        "tiny-chatglm2,3,2",
+        "tiny-chatglm2,4,2",
+        "tiny-chatglm2,1,3",
+        "tiny-chatglm2,2,3",
+        "tiny-chatglm2,4,3",
+        "tiny-chatglm1,1,2",
+        "tiny-chatglm1,4,2",
+        "tiny-chatglm1,1,3",
+        "tiny-chatglm1,4,3"
     })
     @Timeout(value = 120, unit = TimeUnit.SECONDS)
     void lossesAndNormsEqualThoseOfPyTorch(String model, int workers, int stage) throws Exception {
