@@ -53,7 +53,7 @@ build() {
 archive() {
   rm -f "$ARCHIVE"  # first: java_command names it where it exists, and it cannot be read and written at once
   java_command
-  "$JAVA" "${JAVA_OPTIONS[@]}" -XX:ArchiveClassesAtExit="$ARCHIVE" -Xlog:cds=off -Xlog:cds+dynamic=off -cp "$CLASS_PATH" \
+  XDG_STATE_HOME="$DEPLOY/target/warm-up" "$JAVA" "${JAVA_OPTIONS[@]}" -XX:ArchiveClassesAtExit="$ARCHIVE" -Xlog:cds=off -Xlog:cds+dynamic=off -cp "$CLASS_PATH" \
     org.shardloom.deploy.cli.Main warm-up >>"$DEPLOY/target/build.log" 2>&1 </dev/null \
     || echo "shardloom: no class archive was made (see deploy/target/build.log); processes start slower" >&2
 }

@@ -1,21 +1,12 @@
 package org.shardloom.deploy.cli;
 
-import akka.actor.typed.ActorSystem;
-import akka.actor.typed.Behavior;
-import akka.actor.typed.javadsl.Behaviors;
-import akka.cluster.typed.Cluster;
-import akka.cluster.typed.Join;
+import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.TimeUnit;
-import org.shardloom.deploy.cluster.ClusterSettings;
-import org.shardloom.deploy.doctor.Doctor;
 import org.shardloom.deploy.quickstart.QuickstartFiles;
 import org.shardloom.kernels.collective.AbortSignal;
-import org.shardloom.protocol.config.ClusterConfig;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
 import org.shardloom.protocol.disk.WholeDirectory;
@@ -25,8 +16,6 @@ import org.shardloom.protocol.message.TrainingState;
 import org.shardloom.protocol.message.WorkerMessage.Origin;
 import org.shardloom.protocol.message.WorkerMessage.StartGeneration;
 import org.shardloom.worker.loop.Session;
-import org.shardloom.worker.model.DecoderConfig;
-import org.shardloom.worker.model.ModelConfigReader;
 import picocli.CommandLine.Command;
 
 /**
@@ -40,24 +29,9 @@ final class WarmUpCommand implements Callable<Integer> {
         Path directory = Files.createTempDirectory("shardloom-warm-up");
         RunSecret secret = RunSecret.random();
         try {
-            CompletableFuture<Boolean> joined = new CompletableFuture<>();
-            Behavior<Void> guardian = Behaviors.setup(context -> {
-                Cluster cluster = Cluster.get(context.getSystem());
-                cluster.manager().tell(Join.create(cluster.selfMember().address()));
-                joined.complete(true);
-                return Behaviors.empty();
-            });
-            ActorSystem<Void> system = ActorSystem.create(
-                    guardian,
-                    ClusterSettings.SYSTEM,
-                    ClusterSettings.of("worker", "127.0.0.1", 0, ClusterConfig.defaults(), secret));
-            joined.get(30, TimeUnit.SECONDS);
             Path path = QuickstartFiles.create(directory, 1).job();
-            List<String> alone = List.of("workers=1");
-            JobFile file = JobFile.load(path, alone);
-            JobConfig job = file.config();
-            DecoderConfig model = ModelConfigReader.read(job.model().path());
-            Doctor.beforeStart(Needs.of(path, alone, file, model, job.data()::maxLength), false);
+            JobConfig job =
+                    JobFile.load(path, List.of("workers=1", "device=cpu")).config();
             try (Session session = new Session(job, secret, 1)) {
                 Member self = new Member(0, "127.0.0.1", "warm-up", -1, 0);
                 session.start(
@@ -67,11 +41,17 @@ final class WarmUpCommand implements Callable<Integer> {
                         new AbortSignal());
                 session.step(1);
             }
-            system.terminate();
-            system.getWhenTerminated().toCompletableFuture().get(30, TimeUnit.SECONDS);
-            return 0;
+            // A worker in a process of its own, for what is loaded only when two speak to each other.
+            int trained = run("start", "--config=" + path, "--workers=1", "--device=cpu", "--set=train.max_steps=1");
+            Path made = job.outputDir().resolve("final");
+            int answered = run("generate", "--model=" + made, "--device=cpu", "--prompt=a", "--max-new-tokens=2");
+            return trained != 0 ? trained : answered;
         } finally {
             WholeDirectory.delete(directory);
         }
+    }
+
+    private static int run(String... arguments) {
+        return Main.run(new PrintWriter(System.out, true), new PrintWriter(System.err, true), arguments);
     }
 }
