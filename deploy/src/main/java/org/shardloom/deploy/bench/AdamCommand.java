@@ -3,7 +3,7 @@ package org.shardloom.deploy.bench;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
-import org.shardloom.kernels.collective.HostBlocks;
+import org.shardloom.kernels.cpu.HostBlocks;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;

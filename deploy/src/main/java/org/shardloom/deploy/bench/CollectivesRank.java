@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
 import org.shardloom.kernels.collective.Collectives;
-import org.shardloom.kernels.collective.HostBlocks;
+import org.shardloom.kernels.cpu.HostBlocks;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.tensor.DType;

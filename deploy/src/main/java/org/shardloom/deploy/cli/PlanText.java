@@ -61,8 +61,8 @@ final class PlanText {
                 e.compute(),
                 e.communication(),
                 format(
-                        e.early()
-                                ? ", %.2f copying and %.2f in the optimizer at once"
+                        e.ahead() > 0
+                                ? " and %.2f copying at once, %.2f in the optimizer from the last backward pass on"
                                 : " and %.2f copying at once, then %.2f in the optimizer",
                         e.copies(),
                         e.optimizer())));

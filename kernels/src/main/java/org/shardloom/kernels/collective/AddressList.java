@@ -10,7 +10,7 @@ public final class AddressList implements AutoCloseable {
 
     public AddressList(long... addresses) {
         bytes = Math.max(64, addresses.length * 8L);
-        address = NativeCpu.allocate(bytes);
+        address = HostBytes.allocate(bytes);
         HostBytes.view(address, bytes).asLongBuffer().put(addresses);
     }
 

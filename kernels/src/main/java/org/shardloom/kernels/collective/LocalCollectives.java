@@ -1,6 +1,7 @@
 package org.shardloom.kernels.collective;
 
 import java.util.List;
+import org.shardloom.kernels.cpu.HostBlocks;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.tensor.DType;

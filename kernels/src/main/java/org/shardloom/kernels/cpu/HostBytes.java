@@ -20,7 +20,7 @@ public final class HostBytes {
     }
 
     /**
-     * Zeroed memory of the host, to be given back with {@link NativeCpu#release}.
+     * Memory of the host with undefined contents, to be given back with {@link NativeCpu#release}.
      *
      * @throws OutOfMemoryException when there is not so much
      */

@@ -141,11 +141,6 @@ public final class CudaDevice implements Device {
         return pinned.statistics();
     }
 
-    /** The most page-locked host memory that the driver was asked for at once. */
-    public long pageLockedPeakBytes() {
-        return pinned.peakBytes();
-    }
-
     @Override
     public HostOps hostOps() {
         return CpuHostOps.INSTANCE;

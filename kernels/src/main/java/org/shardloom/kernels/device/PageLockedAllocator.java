@@ -13,6 +13,8 @@ public final class PageLockedAllocator implements Memory.Allocator, AutoCloseabl
     public static final long PAGE = 4096;
 
     private static final long GRANULE = 512;
+    /** Blocks from here on have as many pages as they need, smaller ones a power of two. */
+    private static final long LARGE = 1 << 20;
 
     /** Where pages come from. */
     public interface Source {
@@ -108,8 +110,9 @@ public final class PageLockedAllocator implements Memory.Allocator, AutoCloseabl
         return Math.max(1, (bytes + GRANULE - 1) / GRANULE) * GRANULE;
     }
 
-    /** Whole ones: none is locked twice. */
+    /** Whole ones: none is locked twice. Small blocks are of few sizes, so that what is asked for in many is not locked for each of them. */
     private static long pages(long bytes) {
-        return Math.max(1, (bytes + PAGE - 1) / PAGE) * PAGE;
+        long pages = Math.max(1, (bytes + PAGE - 1) / PAGE);
+        return PAGE * (pages * PAGE < LARGE ? Long.highestOneBit(2 * pages - 1) : pages);
     }
 }

@@ -3,6 +3,7 @@ package org.shardloom.kernels.collective;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.function.IntToDoubleFunction;
+import org.shardloom.kernels.cpu.HostBlocks;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;

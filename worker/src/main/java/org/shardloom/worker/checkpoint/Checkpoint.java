@@ -29,7 +29,6 @@ import org.shardloom.worker.weights.TensorInfo;
 
 /** A checkpoint on disk, for reading by any number of ranks. */
 public final class Checkpoint implements Closeable {
-    private static final int CHUNK = 1 << 20;
     private final Path directory;
     private final Manifest manifest;
     private final ShardPlan plan;
@@ -188,7 +187,7 @@ public final class Checkpoint implements Closeable {
      */
     public void load(ShardPlan target, int rank, OptimizerShard state) throws IOException {
         requireUnits(target.units());
-        try (StateWindow window = new StateWindow(state, CHUNK)) {
+        try (StateWindow window = new StateWindow(state, ShardFiles.PIECE)) {
             for (Resharding.Transfer t : Resharding.between(plan, target)) {
                 for (Part part : t.targetRank() == rank ? Part.values() : new Part[0]) {
                     load(t, part, target.owned(t.unit(), rank).from(), window);
@@ -199,8 +198,8 @@ public final class Checkpoint implements Closeable {
 
     /** @param start where the slice begins in its unit */
     private void load(Resharding.Transfer t, Part part, long start, StateWindow window) throws IOException {
-        for (long at = t.interval().from(); at < t.interval().to(); at += CHUNK) {
-            long count = Math.min(CHUNK, t.interval().to() - at);
+        for (long at = t.interval().from(); at < t.interval().to(); at += ShardFiles.PIECE) {
+            long count = Math.min(ShardFiles.PIECE, t.interval().to() - at);
             Tensor to = window.write(t.unit(), part, at - start, count);
             read(
                     t.unit(),

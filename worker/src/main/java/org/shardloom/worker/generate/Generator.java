@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
+import java.util.function.IntFunction;
 import java.util.function.Predicate;
 import org.shardloom.worker.model.KeyValueCache;
 
@@ -17,6 +18,9 @@ import org.shardloom.worker.model.KeyValueCache;
  * leaves its place to the next prompt. What follows a prompt does not depend on the others. One thread.
  */
 public final class Generator {
+    /** Tokens that a prompt has at least: of a source that attends to itself both ways one, and two that say where it ends. */
+    private static final int SHORTEST = 3;
+
     private final TokenModel model;
     private final int vocabulary;
     private final Set<Integer> stops;
@@ -116,18 +120,66 @@ public final class Generator {
     }
 
     /**
-     * Does of {@link #generate} what takes most memory: makes its cache, and reads the longest prompts together.
+     * Does of {@link #generate} what takes most memory: makes its cache, and reads at once as much as one step may.
      *
      * @param maxNewTokens at least one
      */
     public void rehearse(List<int[]> prompts, int maxNewTokens) {
+        List<int[]> first = new ArrayList<>(prompts);
+        first.sort(Comparator.comparingInt((int[] prompt) -> prompt.length).reversed());
+        int capacity = mostInCache(first.get(0).length, maxNewTokens);
+        int slots = places(first.size(), capacity);
+        if (model.config().markers() != null) {
+            // Whole prompts are read while there is room: most at once when the longest comes last.
+            int[] longest = first.remove(0);
+            int room = limits.stepTokens;
+            List<int[]> before = new ArrayList<>();
+            for (int[] prompt : first) {
+                if (before.size() < slots - 1 && prompt.length < room) {
+                    before.add(prompt);
+                    room -= prompt.length;
+                }
+            }
+            before.add(longest);
+            first = before;
+        }
+        rehearse(first.subList(0, Math.min(slots, first.size())), slots, capacity, maxNewTokens);
+    }
+
+    /**
+     * Does in turn all that may take most memory with any prompts: fewer long ones, or more that are shorter, as many as the cache has
+     * room for.
+     *
+     * @param count of prompts
+     * @param longest tokens of the longest
+     * @param prompt one of that many tokens
+     * @param maxNewTokens at least one
+     */
+    public void rehearse(int count, int longest, IntFunction<int[]> prompt, int maxNewTokens) {
+        int most = mostInCache(longest, maxNewTokens);
+        for (int slots = places(count, most); slots <= Math.min(count, limits.sequences); slots++) {
+            int capacity = slots == 1 ? most : (int) Math.min(most, roomFor(slots));
+            int each = capacity == most ? longest : capacity - maxNewTokens + 1;
+            if (each < SHORTEST) {
+                return;
+            }
+            List<int[]> prompts = new ArrayList<>();
+            boolean whole = model.config().markers() != null;
+            int room = limits.stepTokens;
+            for (int later = slots - 1; later >= 0; later--) {
+                int length = whole && later > 0 ? Math.max(SHORTEST, Math.min(each, room - SHORTEST * later)) : each;
+                prompts.add(prompt.apply(length));
+                room -= length;
+            }
+            rehearse(prompts, slots, capacity, maxNewTokens);
+        }
+    }
+
+    private void rehearse(List<int[]> prompts, int slots, int capacity, int maxNewTokens) {
         Deque<Sequence> waiting = new ArrayDeque<>();
-        prompts.stream()
-                .sorted(Comparator.comparingInt((int[] prompt) -> prompt.length).reversed())
-                .forEach(prompt -> waiting.add(new Sequence(0, prompt, new Sampler(options, 0), maxNewTokens)));
-        int capacity = capacity(waiting);
-        Sequence[] places = new Sequence[places(waiting.size(), capacity)];
-        try (KeyValueCache cache = model.newCache(places.length, capacity)) {
+        prompts.forEach(prompt -> waiting.add(new Sequence(0, prompt, new Sampler(options, 0), maxNewTokens)));
+        Sequence[] places = new Sequence[slots];
+        try (KeyValueCache cache = model.newCache(slots, capacity)) {
             fill(places, waiting, cache);
             step(places, cache);
         }
@@ -141,6 +193,17 @@ public final class Generator {
     private int places(int waiting, int capacity) {
         long fit = limits.cacheBytes / ((capacity + model.adapters().prefixLength()) * model.cacheBytesPerToken());
         return (int) Math.max(1, Math.min(fit, Math.min(limits.sequences, waiting)));
+    }
+
+    /** Tokens that each of so many sequences may have at most. */
+    private long roomFor(int places) {
+        return limits.cacheBytes / (places * model.cacheBytesPerToken())
+                - model.adapters().prefixLength();
+    }
+
+    /** The last new token is not read. */
+    private int mostInCache(int prompt, int maxNewTokens) {
+        return (int) Math.min(model.positions(), (long) prompt + maxNewTokens - 1);
     }
 
     /**
@@ -219,9 +282,8 @@ public final class Generator {
             this.count = prompt.length;
         }
 
-        /** The last new token is not read. */
         int mostInCache() {
-            return (int) Math.min(model.positions(), (long) promptLength + most - 1);
+            return Generator.this.mostInCache(promptLength, most);
         }
 
         /** Tokens of a source that attend to each other both ways are read together, however many. */

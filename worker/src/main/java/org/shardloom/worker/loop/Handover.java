@@ -3,8 +3,8 @@ package org.shardloom.worker.loop;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Predicate;
+import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Collectives.Move;
-import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.plan.Resharding;
 import org.shardloom.protocol.plan.ShardPlan;
@@ -14,42 +14,79 @@ import org.shardloom.worker.zero.ZeroEngine;
 
 /**
  * What one worker gives to others and gets from them when the owners of slices change: master weights and moments, as {@link Resharding}
- * lists them.
+ * lists them. A unit at a time: no more than that is there twice.
  */
-record Handover(List<Move> outgoing, List<Move> incoming) {
+final class Handover {
+    private final List<UnitSpec> units;
+    private final List<Member> all;
+    private final int own;
+    private final OptimizerShard before;
+    private final OptimizerShard next;
+    private final ShardPlan oldPlan;
+    private final ShardPlan newPlan;
+    private final List<Resharding.Transfer> transfers;
+
     /**
      * The moves of one of the members, whose positions in the list are the ranks of the group that moves.
      *
      * @param own position of this worker
-     * @param before its shard until now, or null where it had none
-     * @param next its shard from now on, or null where it leaves
+     * @param before its shard until now, or null where it had none; a unit's state is given back when others have it
+     * @param next its shard from now on, in which no unit has state yet, or null where it leaves
      */
-    static Handover of(List<UnitSpec> units, List<Member> all, int own, OptimizerShard before, OptimizerShard next) {
-        ShardPlan oldPlan = ZeroEngine.planOf(
+    Handover(List<UnitSpec> units, List<Member> all, int own, OptimizerShard before, OptimizerShard next) {
+        this.units = units;
+        this.all = all;
+        this.own = own;
+        this.before = before;
+        this.next = next;
+        this.oldPlan = ZeroEngine.planOf(
                 units, (int) all.stream().filter(m -> m.oldRank() >= 0).count());
-        ShardPlan newPlan = ZeroEngine.planOf(
+        this.newPlan = ZeroEngine.planOf(
                 units, (int) all.stream().filter(m -> m.rank() >= 0).count());
-        List<Move> outgoing = new ArrayList<>();
-        List<Move> incoming = new ArrayList<>();
-        for (Resharding.Transfer t : Resharding.between(oldPlan, newPlan)) {
-            int source = indexOf(all, m -> m.oldRank() == t.sourceRank());
-            int target = indexOf(all, m -> m.rank() == t.targetRank());
-            for (OptimizerShard.Part part : OptimizerShard.Part.values()) {
-                long length = t.interval().length();
-                if (source == own) {
-                    long offset = t.interval().from()
-                            - oldPlan.owned(t.unit(), t.sourceRank()).from();
-                    Tensor tensor = before.get(t.unit(), part).slice(offset, length);
-                    outgoing.add(new Move(target, tensor));
-                }
-                if (target == own) {
-                    long offset = t.interval().from()
-                            - newPlan.owned(t.unit(), t.targetRank()).from();
-                    incoming.add(new Move(source, next.get(t.unit(), part).slice(offset, length)));
+        this.transfers = Resharding.between(oldPlan, newPlan);
+    }
+
+    /**
+     * Moves everything; every member calls it.
+     *
+     * @param given is run when a unit's old state was given back
+     */
+    void run(Collectives movers, Runnable given) {
+        for (int u = 0; u < units.size(); u++) {
+            if (next != null) {
+                next.allocate(u);
+            }
+            List<Move> outgoing = new ArrayList<>();
+            List<Move> incoming = new ArrayList<>();
+            for (Resharding.Transfer t : transfers) {
+                if (t.unit() == u) {
+                    add(t, outgoing, incoming);
                 }
             }
+            movers.exchange(outgoing, incoming).await();
+            if (before != null) {
+                before.release(u);
+                given.run();
+            }
         }
-        return new Handover(outgoing, incoming);
+    }
+
+    private void add(Resharding.Transfer t, List<Move> outgoing, List<Move> incoming) {
+        int source = indexOf(all, m -> m.oldRank() == t.sourceRank());
+        int target = indexOf(all, m -> m.rank() == t.targetRank());
+        for (OptimizerShard.Part part : OptimizerShard.Part.values()) {
+            long length = t.interval().length();
+            if (source == own) {
+                long offset = t.interval().from()
+                        - oldPlan.owned(t.unit(), t.sourceRank()).from();
+                outgoing.add(new Move(target, before.get(t.unit(), part).slice(offset, length)));
+            }
+            if (target == own) {
+                long offset = t.interval().from()
+                        - newPlan.owned(t.unit(), t.targetRank()).from();
+                incoming.add(new Move(source, next.get(t.unit(), part).slice(offset, length)));
+            }
+        }
     }
 
     private static int indexOf(List<Member> members, Predicate<Member> wanted) {

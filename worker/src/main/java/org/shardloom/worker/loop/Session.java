@@ -150,7 +150,7 @@ public final class Session implements AutoCloseable {
             device.unreserve();
             device.trim();
             if (self.rank() >= 0) {
-                next = newEngine(Groups.ofDevices(
+                Collectives group = Groups.ofDevices(
                         device,
                         job.zero().fixedOrder(),
                         rendezvous.apply("ranks"),
@@ -158,7 +158,8 @@ public final class Session implements AutoCloseable {
                         self.rank(),
                         secret,
                         collectiveTimeout(),
-                        signal));
+                        signal);
+                next = newEngine(group, handover);
             }
             state = switch (message.origin()) {
                 case START -> states.fresh(next);
@@ -247,7 +248,7 @@ public final class Session implements AutoCloseable {
         return Math.max(data.longest(), evaluation == null ? 0 : evaluation.longest());
     }
 
-    private ZeroEngine newEngine(Collectives group) {
+    private ZeroEngine newEngine(Collectives group, boolean stateComes) {
         EngineConfig config = new EngineConfig(
                 dtype(),
                 job.zero().stage(),
@@ -259,7 +260,7 @@ public final class Session implements AutoCloseable {
                 new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
         ZeroEngine made = null;
         try {
-            made = new ZeroEngine(tuned, config, device, group);
+            made = new ZeroEngine(tuned, config, device, group, stateComes);
             if (!device.sharesHostMemory()) {
                 device.reserve(Planner.passingBytes(
                         job.withWorkers(group.size()),
@@ -292,11 +293,11 @@ public final class Session implements AutoCloseable {
         if (next != null) {
             next.stateToHost();
         }
-        Handover handover = Handover.of(tuned.trained(), all, own, shard(before), shard(next));
+        Handover handover = new Handover(tuned.trained(), all, own, shard(before), shard(next));
         // What moves lies in the hosts' memory, whatever device computes.
         Collectives movers = Groups.join(rendezvous.apply("movers"), all, own, secret, collectiveTimeout(), signal);
         try {
-            movers.exchange(handover.outgoing(), handover.incoming()).await();
+            handover.run(movers, device::trim); // page-locked pages do not wait for another use
         } finally {
             movers.close();
         }

@@ -57,6 +57,7 @@ public final class OptimizerShard implements AutoCloseable {
     /** Elements of a slice that are updated in fp32 before they are rounded in place. */
     private static final long BEGINNING = 4096;
 
+    private final ShardPlan plan;
     private final OptimizerConfig config;
     private final NoDecay noDecay;
     private final Tensor[][] state;
@@ -79,17 +80,43 @@ public final class OptimizerShard implements AutoCloseable {
 
     /** Zeroed state for the rank, in its home. */
     public OptimizerShard(ShardPlan plan, int rank, List<UnitSpec> units, OptimizerConfig config, Home home) {
+        this(plan, rank, units, config, home, false);
+    }
+
+    /**
+     * State for the rank, in its home.
+     *
+     * @param comes no unit has state until {@link #allocate}; else all have, and it is zero
+     */
+    public OptimizerShard(
+            ShardPlan plan, int rank, List<UnitSpec> units, OptimizerConfig config, Home home, boolean comes) {
+        this.plan = plan;
         this.config = config;
         this.home = home;
         this.noDecay = new NoDecay(config.noDecay());
         this.state = new Tensor[units.size()][Part.values().length];
         for (int u = 0; u < units.size(); u++) {
-            for (Part part : Part.values()) {
-                Tensor tensor = home.memory.allocate(DType.F32, plan.sliceElements(u));
-                home.ops.zero(tensor);
-                state[u][part.ordinal()] = tensor;
+            if (!comes) {
+                allocate(u);
             }
             ranges.add(decayRanges(units.get(u), plan, u, rank));
+        }
+    }
+
+    /** Makes room for the unit's state, which is zero. */
+    public void allocate(int unit) {
+        for (Part part : Part.values()) {
+            Tensor tensor = home.memory.allocate(DType.F32, plan.sliceElements(unit));
+            home.ops.zero(tensor);
+            state[unit][part.ordinal()] = tensor;
+        }
+    }
+
+    /** Gives the unit's state back, which others have now. */
+    public void release(int unit) {
+        for (Part part : Part.values()) {
+            home.memory.free(state[unit][part.ordinal()]);
+            state[unit][part.ordinal()] = null;
         }
     }
 
@@ -110,6 +137,9 @@ public final class OptimizerShard implements AutoCloseable {
         for (Tensor[] parts : state) {
             for (int p = 0; p < parts.length; p++) {
                 Tensor before = parts[p];
+                if (before == null) {
+                    continue;
+                }
                 Tensor moved = to.memory.allocate(DType.F32, before.elements());
                 if (to.device == null) {
                     device.toHost(moved, before, device.issued()).await();

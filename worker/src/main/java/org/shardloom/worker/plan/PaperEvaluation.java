@@ -1,6 +1,5 @@
 package org.shardloom.worker.plan;
 
-import java.util.Collections;
 import java.util.Set;
 import java.util.function.Consumer;
 import org.shardloom.kernels.device.Device;
@@ -16,14 +15,16 @@ import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.zero.ZeroEngine;
 
 /**
- * An evaluation between steps on paper: the loss of a batch, and the longest questions that a rank answers at once.
+ * An evaluation between steps on paper: the loss of a batch, and the answers to any questions of a rank that are no longer.
  *
  * @param longest tokens of the longest sample; 0: the job has none to evaluate
  */
 record PaperEvaluation(JobConfig job, int longest) {
     /** Of the job, if it has evaluations, with samples as long as there may be. */
-    static PaperEvaluation of(JobConfig job) {
-        return of(job, job.data().maxLength());
+    static PaperEvaluation of(JobConfig job, DecoderConfig model) {
+        return of(
+                job,
+                Math.min(job.data().maxLength(), Tuning.positions(job.method().tuning(), model)));
     }
 
     /** Of the job, if it has evaluations. */
@@ -63,11 +64,14 @@ record PaperEvaluation(JobConfig job, int longest) {
     private void answer(ZeroEngine engine, Device device) {
         DecoderConfig model = engine.model().config();
         int own = (job.evaluation().prompts() + job.workers() - 1) / job.workers();
-        int[] prompt = Planner.batch(model, 1, longest).ids();
         try (Memory memory = device.memory(Purpose.ACTIVATIONS)) {
             ShardedModel sharded = new ShardedModel(engine, engine.generation().prefix(memory), positions(model));
             new Generator(sharded, model.vocabulary(), Set.of(), SamplingOptions.GREEDY)
-                    .rehearse(Collections.nCopies(own, prompt), job.evaluation().maxNewTokens());
+                    .rehearse(
+                            own,
+                            longest,
+                            length -> Planner.batch(model, 1, length).ids(),
+                            job.evaluation().maxNewTokens());
         }
     }
 }

@@ -53,7 +53,7 @@ public final class Planner {
     }
 
     /**
-     * Plans the job for GPUs, with samples of another length.
+     * Plans the job for GPUs, with training samples of another length. Those of evaluations are as long as there may be.
      *
      * @param length tokens of the longest sample
      */
@@ -105,7 +105,7 @@ public final class Planner {
      */
     static JobPlan plan(JobConfig job, DecoderConfig model, int length, boolean onHost, int mostRounds) {
         PackedBatch batch = batch(model, job.train().microBatchSize(), length);
-        return plan(job, model, batch, PaperEvaluation.of(job), onHost, mostRounds);
+        return plan(job, model, batch, PaperEvaluation.of(job, model), onHost, mostRounds);
     }
 
     private static JobPlan plan(

@@ -11,8 +11,8 @@ import org.shardloom.kernels.plan.Work;
  * @param devicePeakBytes what the device is asked for at most: what is in use at once, and what lies between and is kept for later
  * @param devicePeakByPurpose what the largest sum of what is in use at once is made of
  * @param devicePeakByPhase largest sum in use while each phase of a step lasts
- * @param pinnedHostBytes page-locked host memory: optimizer state, sums of gradients, parameters that are kept there; 1 MB for small copies
- *     is not counted
+ * @param pinnedHostBytes page-locked host memory: optimizer state, sums of gradients, parameters that are kept there, room for small copies
+ *     and sums
  * @param passingBytes of the device's: the range for what comes and goes within steps, to be reserved
  * @param laterAllocations segments that the device is asked for in a second step
  * @param work of one step

@@ -46,9 +46,10 @@ final class GradientArrivals implements AutoCloseable {
     private Tensor[] places;
     private boolean adds;
     private boolean counts;
+    private volatile boolean closing;
 
     /**
-     * Nothing is under way. As many processors are used as the calling thread uses.
+     * Nothing is under way. Each of the two threads uses as many processors as the calling one; seldom both at once.
      *
      * @param memory the host's
      * @param sums fp32, in the host's memory, by unit
@@ -115,10 +116,17 @@ final class GradientArrivals implements AutoCloseable {
             if (count) {
                 squares[unit] = device.hostOps().sumOfSquares(sums[unit]);
                 double found = squares[unit];
-                observed[unit] = observer == null ? null : observing.submit(() -> observer.arrived(unit, found, ready));
+                observed[unit] = observer == null ? null : observing.submit(() -> tell(unit, found, ready));
             }
         });
         return copy;
+    }
+
+    /** Not when nobody waits for the step's end any more. */
+    private void tell(int unit, double found, Pending ready) {
+        if (!closing) {
+            observer.arrived(unit, found, ready);
+        }
     }
 
     /** Piece by piece, one on its way while the one before is added. */
@@ -152,9 +160,8 @@ final class GradientArrivals implements AutoCloseable {
         }
     }
 
-    /** Waits until the unit's gradient has come, and the observer is done with its sum. */
-    void finish(int unit) {
-        await(unit);
+    /** Waits until the observer is done with the unit's sum, which has come. */
+    void awaitObserver(int unit) {
         if (observed[unit] != null) {
             await(observed[unit]);
             observed[unit] = null;
@@ -168,6 +175,9 @@ final class GradientArrivals implements AutoCloseable {
             if (e.getCause() instanceof RuntimeException failure) {
                 throw failure;
             }
+            if (e.getCause() instanceof Error error) {
+                throw error;
+            }
             throw new IllegalStateException(e.getCause());
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -180,9 +190,10 @@ final class GradientArrivals implements AutoCloseable {
         return squares[unit];
     }
 
-    /** Waits for what is under way, whoever interrupts: it writes to memory that is given back next. */
+    /** Waits for what is under way, whoever interrupts: it writes to memory that is given back next. The observer is told of nothing more. */
     @Override
     public void close() {
+        closing = true;
         long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
         boolean over = ended(thread, end) & ended(observing, end);
         if (!over) {

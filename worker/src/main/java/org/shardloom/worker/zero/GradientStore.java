@@ -185,7 +185,7 @@ final class GradientStore implements AutoCloseable {
         }
     }
 
-    /** Where gradients are staged: who is told of those that have come; {@link #finishAll} waits for him. */
+    /** Where gradients are staged: who is told of those that have come; {@link #awaitObserver} waits for him. */
     void observe(GradientArrivals.Observer observer) {
         arrivals.observe(observer);
     }
@@ -264,7 +264,14 @@ final class GradientStore implements AutoCloseable {
             finish(b);
         }
         for (int u = 0; staged && u < sums.length; u++) {
-            arrivals.finish(u);
+            arrivals.await(u);
+        }
+    }
+
+    /** After {@link #finishAll}: until the observer is done with every unit. */
+    void awaitObserver() {
+        for (int u = 0; u < sums.length; u++) {
+            arrivals.awaitObserver(u);
         }
     }
 

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
+import org.shardloom.kernels.cpu.HostBlocks;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.Device;
@@ -131,9 +132,9 @@ public final class MasterWeights {
         }
         long chunk = Math.min(CHUNK, wanted.length());
         DType dtype = target.dtype();
-        long staged = device == null ? 0 : HostBytes.allocate(chunk * dtype.bytes);
-        long scratch = dtype == DType.F32 ? 0 : HostBytes.allocate(chunk * 4L);
-        try {
+        try (HostBlocks memory = new HostBlocks()) {
+            long staged = device == null ? 0 : memory.allocate(chunk * dtype.bytes);
+            long scratch = dtype == DType.F32 ? 0 : memory.allocate(chunk * 4L);
             for (long at = wanted.from(); at < wanted.to(); at += chunk) {
                 long count = Math.min(chunk, wanted.to() - at);
                 Tensor out = target.slice(at - slice.from(), count);
@@ -146,13 +147,6 @@ public final class MasterWeights {
                 if (device != null) {
                     device.write(out, HostBytes.view(host.address(), host.bytes()));
                 }
-            }
-        } finally {
-            if (scratch != 0) {
-                NativeCpu.release(scratch, chunk * 4L);
-            }
-            if (staged != 0) {
-                NativeCpu.release(staged, chunk * dtype.bytes);
             }
         }
     }

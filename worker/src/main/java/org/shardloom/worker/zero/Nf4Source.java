@@ -8,6 +8,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.shardloom.kernels.cpu.HostBlocks;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.QuantizedOps;
@@ -77,11 +78,10 @@ public final class Nf4Source implements TensorSource {
         }
         long at = place.source.firstRow() * matrix.columns() + firstElement;
         long end = at + destination.remaining();
-        long bytes = PIECE * 4L;
-        long values = NativeCpu.allocate(bytes);
-        long codes = NativeCpu.allocate(PIECE / 2);
-        long own = NativeCpu.allocate(bytes / BLOCK);
-        try {
+        try (HostBlocks memory = new HostBlocks()) {
+            long values = memory.allocate(PIECE * 4L);
+            long codes = memory.allocate(PIECE / 2);
+            long own = memory.allocate(PIECE * 4L / BLOCK);
             while (at < end) {
                 long from = at / BLOCK * BLOCK;
                 long most = Math.min(matrix.elements(), (end + BLOCK - 1) / BLOCK * BLOCK);
@@ -98,10 +98,6 @@ public final class Nf4Source implements TensorSource {
                         HostBytes.view(values, count * 4L).asFloatBuffer().slice(skipped, wanted));
                 at += wanted;
             }
-        } finally {
-            NativeCpu.release(values, bytes);
-            NativeCpu.release(codes, PIECE / 2);
-            NativeCpu.release(own, bytes / BLOCK);
         }
     }
 
@@ -127,19 +123,14 @@ public final class Nf4Source implements TensorSource {
         }
         float offset = (float) (sum / scales.length);
         long bytes = scales.length * 4L;
-        long nestedBytes = (scales.length / QuantizedOps.SCALES_BLOCK + 1) * 4L;
-        long exact = NativeCpu.allocate(bytes);
-        long codes = NativeCpu.allocate(scales.length);
-        long nested = NativeCpu.allocate(nestedBytes);
-        try {
+        try (HostBlocks memory = new HostBlocks()) {
+            long exact = memory.allocate(bytes);
+            long codes = memory.allocate(scales.length);
+            long nested = memory.allocate((scales.length / QuantizedOps.SCALES_BLOCK + 1) * 4L);
             HostBytes.view(exact, bytes).asFloatBuffer().put(scales);
             NativeCpu.absmaxQuantize(codes, nested, exact, offset, scales.length);
             NativeCpu.absmaxDequantize(exact, codes, nested, offset, scales.length);
             HostBytes.view(exact, bytes).asFloatBuffer().get(scales);
-        } finally {
-            NativeCpu.release(exact, bytes);
-            NativeCpu.release(codes, scales.length);
-            NativeCpu.release(nested, nestedBytes);
         }
         return scales;
     }

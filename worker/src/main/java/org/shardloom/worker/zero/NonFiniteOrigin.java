@@ -47,8 +47,8 @@ final class NonFiniteOrigin {
                 : ", the gradient of unit " + unitOfGradient(model.trained(), model.prefixBlock(), squares)
                         + " is not finite";
         return new TornStepException("the loss is " + loss + origin
-                + "; units before it are updated already (train.max_grad_norm: 0 and train.spike.action: ignore), so that only the"
-                + " last checkpoint is good: resume from it. " + advice()
+                + "; units before it are updated already (train.max_grad_norm: 0 and train.spike.action: ignore), so that no"
+                + " state but that of a checkpoint is good: resume from the last, or start anew. " + advice()
                 + "; with train.spike.action: pause a step is looked at before it is applied");
     }
 

@@ -5,6 +5,7 @@ import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import org.shardloom.kernels.collective.Collectives;
+import org.shardloom.kernels.cpu.HostBlocks;
 import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.Device;
@@ -52,12 +53,10 @@ final class QuantizedLoading {
             load(index, unit, slice);
             return;
         }
-        long staged = HostBytes.allocate(slice.bytes());
-        try {
+        try (HostBlocks memory = new HostBlocks()) {
+            long staged = memory.allocate(slice.bytes());
             load(index, unit, new Tensor(staged, slice.dtype(), slice.elements()));
             device.write(slice, HostBytes.view(staged, slice.bytes()));
-        } finally {
-            NativeCpu.release(staged, slice.bytes());
         }
     }
 
@@ -69,10 +68,9 @@ final class QuantizedLoading {
         NativeCpu.fill(slice.address(), 0, slice.bytes());
         List<ParameterSpec> matrices = new ArrayList<>(unit.parameters().values());
         double[] sums = new double[matrices.size()];
-        long scaleBytes = layout.doubled() ? layout.elements() / QuantizedOps.BLOCK * 4 : 0;
-        long scales = layout.doubled() ? HostBytes.allocate(scaleBytes) : 0;
-        long piece = HostBytes.allocate(PIECE * 4L);
-        try {
+        try (HostBlocks memory = new HostBlocks()) {
+            long scales = layout.doubled() ? memory.allocate(layout.elements() / QuantizedOps.BLOCK * 4) : 0;
+            long piece = memory.allocate(PIECE * 4L);
             for (int m = 0; m < matrices.size(); m++) {
                 ParameterSpec matrix = matrices.get(m);
                 Interval common = common(owned, matrix);
@@ -107,11 +105,6 @@ final class QuantizedLoading {
                                 blocks(common.length()));
                     }
                 }
-            }
-        } finally {
-            NativeCpu.release(piece, PIECE * 4L);
-            if (scales != 0) {
-                NativeCpu.release(scales, scaleBytes);
             }
         }
     }

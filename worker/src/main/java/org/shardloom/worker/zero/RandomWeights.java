@@ -4,8 +4,8 @@ import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.shardloom.kernels.cpu.HostBlocks;
 import org.shardloom.kernels.cpu.HostBytes;
-import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.TuningMethod.Quantization;
@@ -50,15 +50,11 @@ final class RandomWeights implements TensorSource {
     public void read(String name, long firstElement, FloatBuffer destination) {
         Part part = parts.get(name);
         long first = part.source.firstRow() * part.parameter.columns() + firstElement;
-        long bytes = destination.remaining() * 4L;
-        long drawn = NativeCpu.allocate(bytes);
-        try {
-            Tensor floats = new Tensor(drawn, DType.F32, destination.remaining());
+        try (HostBlocks blocks = new HostBlocks()) {
+            Tensor floats = blocks.allocate(DType.F32, destination.remaining());
             MasterWeights.draw(
                     part.parameter, MasterWeights.key(seed, part.unit, part.parameter), first, layers, floats);
-            destination.put(HostBytes.view(drawn, bytes).asFloatBuffer());
-        } finally {
-            NativeCpu.release(drawn, bytes);
+            destination.put(HostBytes.view(floats.address(), floats.bytes()).asFloatBuffer());
         }
     }
 

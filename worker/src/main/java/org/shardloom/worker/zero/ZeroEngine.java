@@ -62,6 +62,16 @@ public final class ZeroEngine implements AutoCloseable {
 
     /** Allocates everything that lives as long as the generation. The optimizer's state is zero until it is loaded. */
     public ZeroEngine(TunedModel model, EngineConfig config, Device device, Collectives group) {
+        this(model, config, device, group, false);
+    }
+
+    /**
+     * Allocates what lives as long as the generation.
+     *
+     * @param stateComes whoever brings the optimizer's state makes room for it, unit by unit, in {@link #optimizer}; else there is room, and
+     *     it is zero
+     */
+    public ZeroEngine(TunedModel model, EngineConfig config, Device device, Collectives group, boolean stateComes) {
         this.config = config;
         this.model = model;
         this.device = device;
@@ -86,7 +96,7 @@ public final class ZeroEngine implements AutoCloseable {
         this.parameters = newParameters();
         this.gradients = new GradientStore(
                 group, plan, model, device, staged, gradientMemory, gradientSumMemory, config.dtype());
-        this.optimizer = new OptimizerShard(plan, group.rank(), trained, config.optimizer(), home());
+        this.optimizer = new OptimizerShard(plan, group.rank(), trained, config.optimizer(), home(), stateComes);
         this.update = newUpdate();
         this.early = staged && config.updatesUnitsAsTheyCome() ? new EarlyUpdate(update) : null;
         if (early != null) {
@@ -267,6 +277,11 @@ public final class ZeroEngine implements AutoCloseable {
         }
         timer.begin("communication");
         gradients.finishAll();
+        if (early != null) {
+            timer.begin("optimizer");
+            gradients.awaitObserver();
+            timer.begin("communication");
+        }
         double[] totals = new double[trained.size() + 3];
         for (int u = 0; u < trained.size(); u++) {
             totals[u] = gradients.sumOfSquares(u);

@@ -1,17 +1,25 @@
 package org.shardloom.worker.plan;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.shardloom.kernels.device.Memory;
+import org.shardloom.kernels.device.Purpose;
 import org.shardloom.kernels.plan.PlanCollectives;
 import org.shardloom.kernels.plan.PlanDevice;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
+import org.shardloom.worker.generate.Generator;
+import org.shardloom.worker.generate.SamplingOptions;
+import org.shardloom.worker.generate.ShardedModel;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.ModelConfigReader;
 import org.shardloom.worker.model.PackedBatch;
@@ -64,6 +72,58 @@ class MixedLengthsTest {
             }
             assertEquals(plan.devicePeakBytes(), device.allocator().reservedPeakBytes());
         }
+    }
+
+    /** Questions of any lengths, in any order: more short ones at once may need more than the longest. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "chatglm-6b|{type: qlora}|8",
+                "chatglm-6b|{type: p_tuning_v2, prefix_length: 64}|20",
+                "chatglm3-6b|{type: lora}|64"
+            })
+    void theirPlanIsEnoughForAllEvaluations(String name, String method, int prompts) {
+        DecoderConfig model = ModelConfigReader.read(SharedFixtures.shared("facts/models/" + name));
+        String yaml = "model: {path: " + SharedFixtures.shared("facts/models/" + name) + "}\n"
+                + "data: {train: /none.jsonl, eval: /none.jsonl, max_length: " + LONGEST + "}\noutput_dir: /none\n"
+                + "evaluation: {every_steps: 10, prompts: " + prompts + ", max_new_tokens: 128}\n"
+                + "train: {micro_batch_size: 1, global_batch_size: 1}\nworkers: 1\nmethod: " + method + "\n";
+        JobConfig job = JobFile.parse(yaml, "job.yaml", List.of()).config();
+        RankPlan plan = Planner.plan(job, model).ranks().get(0);
+        int positions = PaperEvaluation.of(job, model).positions(model);
+        Random random = new Random(prompts);
+        boolean reached = false;
+        for (int set = 0; set < 60; set++) {
+            List<int[]> questions = new ArrayList<>();
+            int longest = 100 + random.nextInt(LONGEST - 99);
+            for (int q = 0; q < prompts; q++) {
+                int length = q == 0 ? longest : longest - random.nextInt(longest / 10);
+                questions.add(Planner.batch(model, 1, length).ids());
+            }
+            Collections.shuffle(questions, random);
+            try (PlanDevice device = new PlanDevice();
+                    PlanCollectives group = new PlanCollectives(0, 1, device, true);
+                    ZeroEngine engine = new ZeroEngine(
+                            Tuning.of(model, job.method().tuning()), Planner.engine(job, positions), device, group)) {
+                device.allocator().reserve(plan.passingBytes());
+                engine.publishMaster();
+                long before = device.statistics().peakBytes();
+                try (Memory memory = device.memory(Purpose.ACTIVATIONS)) {
+                    ShardedModel sharded =
+                            new ShardedModel(engine, engine.generation().prefix(memory), positions);
+                    // Every logit is 0, and so is every answer's first token.
+                    new Generator(sharded, model.vocabulary(), Set.of(0), SamplingOptions.GREEDY)
+                            .generate(questions, 128);
+                }
+                long evaluation = plan.devicePeakByPhase().get("evaluation");
+                long seen = device.statistics().peakBytes();
+                assertTrue(seen > before && seen <= evaluation, seen + " bytes, planned " + evaluation);
+                assertTrue(device.allocator().reservedPeakBytes() <= plan.devicePeakBytes());
+                reached |= seen > 0.97 * evaluation;
+            }
+        }
+        assertTrue(reached, "the plan is not far from what may come");
     }
 
     private static PackedBatch batch(DecoderConfig model, Random random, boolean longest) {

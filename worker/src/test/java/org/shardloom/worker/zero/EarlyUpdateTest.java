@@ -8,7 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -124,12 +128,72 @@ class EarlyUpdateTest {
                 arrivals.observe((unit, squares, ready) -> found[0] = NativeCpu.threads());
                 arrivals.beginRound(true, true);
                 arrivals.take(0, memory.allocate(DType.F32, 1), device.issued());
-                arrivals.finish(0);
+                arrivals.await(0);
+                arrivals.awaitObserver(0);
             }
             assertEquals(3, found[0]);
         } finally {
             NativeCpu.useThreads(before);
         }
+    }
+
+    /** A step that was given up updates nothing more: nobody waits for all that has come. */
+    @Test
+    void whoClosesWaitsForOneUnitOnly() throws Exception {
+        int units = 5;
+        try (SplitDevice device = new SplitDevice();
+                Memory host = device.hostMemory(Purpose.GRADIENTS);
+                Memory memory = device.memory(Purpose.GRADIENTS)) {
+            Tensor[] sums = new Tensor[units];
+            Arrays.setAll(sums, u -> host.allocate(DType.F32, 1));
+            List<Integer> told = new CopyOnWriteArrayList<>();
+            CountDownLatch begun = new CountDownLatch(1);
+            CountDownLatch goOn = new CountDownLatch(1);
+            GradientArrivals arrivals = new GradientArrivals(device, host, sums);
+            arrivals.observe((unit, squares, ready) -> {
+                told.add(unit);
+                begun.countDown();
+                try {
+                    goOn.await();
+                } catch (InterruptedException e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+            arrivals.beginRound(true, true);
+            for (int u = 0; u < units; u++) {
+                arrivals.take(u, memory.allocate(DType.F32, 1), device.issued());
+            }
+            for (int u = 0; u < units; u++) {
+                arrivals.await(u);
+            }
+            begun.await();
+            Thread closing = new Thread(arrivals::close);
+            closing.start();
+            while (closing.getState() != Thread.State.TIMED_WAITING) {
+                Thread.onSpinWait();
+            }
+            goOn.countDown();
+            closing.join();
+            assertEquals(List.of(0), told);
+        }
+    }
+
+    /** What is waited for is the optimizer's time, not the network's. */
+    @Test
+    void theUpdateCountsAsTheOptimizers() throws Exception {
+        Ranks.run(1, (rank, group) -> {
+            try (Device device = new SplitDevice();
+                    TinyTrainer trainer = TinyTrainer.unclipped(
+                            SeparateMemories.over(group), Sharding.SPLIT_ZERO_2, Action.IGNORE, device)) {
+                List<String> phases = new ArrayList<>();
+                trainer.engine.observePhases(phases::add);
+                trainer.accumulated(1);
+                assertEquals(
+                        List.of("communication", "optimizer", "communication", "optimizer", "communication"),
+                        phases.subList(phases.size() - 6, phases.size() - 1));
+            }
+            return null;
+        });
     }
 
     private static float[] head(TinyTrainer trainer) {
@@ -167,7 +231,7 @@ class EarlyUpdateTest {
                             .getMessage();
                     assertTrue(
                             message.contains("gradient of unit embedding is not finite")
-                                    && message.contains("checkpoint is good: resume from it")
+                                    && message.contains("resume from the last, or start anew")
                                     && message.contains("spike.action: pause"),
                             message);
                     assertNotEquals(before[units - 1][0][0], head(trainer)[0]);

@@ -4,7 +4,7 @@ import java.util.Arrays;
 import java.util.function.IntFunction;
 import java.util.function.Supplier;
 import org.shardloom.kernels.collective.AddressList;
-import org.shardloom.kernels.collective.HostBlocks;
+import org.shardloom.kernels.cpu.HostBlocks;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;

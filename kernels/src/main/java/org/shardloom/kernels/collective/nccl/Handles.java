@@ -4,6 +4,7 @@ import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.nccl.ncclConfig_t;
 import org.bytedeco.cuda.nccl.ncclUniqueId;
 import org.bytedeco.javacpp.Pointer;
+import org.shardloom.kernels.cpu.HostBytes;
 import org.shardloom.kernels.cpu.NativeCpu;
 
 /**
@@ -33,7 +34,7 @@ final class Handles {
 
         Scratch(Class<? extends Pointer> struct) {
             bytes = Pointer.sizeof(struct);
-            address = NativeCpu.allocate(bytes);
+            address = HostBytes.allocate(bytes);
             NativeCpu.fill(address, 0, bytes);
         }
 

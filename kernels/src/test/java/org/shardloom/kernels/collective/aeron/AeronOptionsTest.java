@@ -14,10 +14,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.kernels.collective.AbortSignal;
-import org.shardloom.kernels.collective.HostBlocks;
 import org.shardloom.kernels.collective.Meeting;
 import org.shardloom.kernels.collective.Pattern;
 import org.shardloom.kernels.collective.Ranks;
+import org.shardloom.kernels.cpu.HostBlocks;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.kernels.tensor.Tensor;
 
