@@ -76,7 +76,8 @@ class PlanIT {
             pinned += rank.get("pinned_host_bytes").longValue();
         }
         long parameters = plan.get("trained_parameters").longValue();
-        assertEquals(16, (double) pinned / parameters, 0.002, "bytes of host memory a parameter");
+        long small = pinned - 16 * parameters;
+        assertTrue(small > 0 && small < 4 * (2L << 20), "bytes beside 16 a parameter: " + small);
         assertEquals(12 * parameters, plan.get("checkpoint_bytes").longValue());
         assertTrue(plan.get("communication_bytes_per_step").longValue() > 4 * 3 * 6e9);
         assertTrue(plan.get("step_seconds_estimate").doubleValue() > 0);

@@ -13,6 +13,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -176,6 +178,30 @@ class EarlyUpdateTest {
             closing.join();
             assertEquals(List.of(0), told);
         }
+    }
+
+    /** A step is over when the last unit is updated, however long that takes. */
+    @Test
+    void aStepWaitsForItsLastUpdate() throws Exception {
+        Ranks.run(1, (rank, group) -> {
+            AtomicInteger updates = new AtomicInteger();
+            Consumer<String> slow = operation -> {
+                if (operation.equals("adamw")) {
+                    LockSupport.parkNanos(20_000_000);
+                    updates.incrementAndGet();
+                }
+            };
+            try (Device device = new SplitDevice(slow);
+                    TinyTrainer trainer = TinyTrainer.unclipped(
+                            SeparateMemories.over(group), Sharding.SPLIT_ZERO_2, Action.IGNORE, device)) {
+                trainer.accumulated(1);
+                int done = updates.get();
+                LockSupport.parkNanos(200_000_000);
+                assertEquals(done, updates.get());
+                assertTrue(done >= trainer.engine.units().size());
+            }
+            return null;
+        });
     }
 
     /** What is waited for is the optimizer's time, not the network's. */

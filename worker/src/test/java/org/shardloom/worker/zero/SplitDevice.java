@@ -5,6 +5,7 @@ import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.device.AdapterOps.Columns;
@@ -26,8 +27,17 @@ final class SplitDevice implements Device {
     private final CpuDevice cpu = new CpuDevice(1);
     private final Blocks device = new Blocks("device");
     private final Blocks host = new Blocks("host");
-    private final Ops ops = checked(Ops.class, cpu.ops(), device);
-    private final HostOps hostOps = checked(HostOps.class, cpu.hostOps(), host);
+    private final Ops ops = checked(Ops.class, cpu.ops(), device, name -> {});
+    private final HostOps hostOps;
+
+    SplitDevice() {
+        this(name -> {});
+    }
+
+    /** @param before is told of each operation of the host before it is done, by its name, on its thread */
+    SplitDevice(Consumer<String> before) {
+        hostOps = checked(HostOps.class, cpu.hostOps(), host, before);
+    }
 
     /** Memory whose addresses are known. */
     private static final class Blocks implements Memory.Allocator {
@@ -61,7 +71,7 @@ final class SplitDevice implements Device {
         }
     }
 
-    private static <T> T checked(Class<T> type, T operations, Blocks memory) {
+    private static <T> T checked(Class<T> type, T operations, Blocks memory, Consumer<String> before) {
         return type.cast(
                 Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, (proxy, method, arguments) -> {
                     for (Object argument : arguments) {
@@ -73,6 +83,7 @@ final class SplitDevice implements Device {
                             memory.require(columns.matrix());
                         }
                     }
+                    before.accept(method.getName());
                     try {
                         return method.invoke(operations, arguments);
                     } catch (InvocationTargetException e) {
