@@ -46,16 +46,23 @@ build() {
       archive
       touch "$DEPLOY/target/.archived"
     fi
-  ) 9>"$DEPLOY/target/.build.lock" || die "the build failed; see deploy/target/build.log"
+  ) 9>"$DEPLOY/target/.build.lock" || { [ $? -ne 130 ] || exit 130; die "the build failed; see deploy/target/build.log"; }
 }
 
 # Records the classes that a run loads, so that its processes start faster. A run works without.
 archive() {
-  rm -f "$ARCHIVE"  # first: java_command names it where it exists, and it cannot be read and written at once
+  local scratch="$DEPLOY/target/warm-up" code=0
+  rm -rf "$scratch" "$ARCHIVE"  # java_command names the archive where it exists, and it cannot be read and written at once
+  mkdir -p "$scratch"
   java_command
-  XDG_STATE_HOME="$DEPLOY/target/warm-up" "$JAVA" "${JAVA_OPTIONS[@]}" -XX:ArchiveClassesAtExit="$ARCHIVE" -Xlog:cds=off -Xlog:cds+dynamic=off -cp "$CLASS_PATH" \
-    org.shardloom.deploy.cli.Main warm-up >>"$DEPLOY/target/build.log" 2>&1 </dev/null \
-    || echo "shardloom: no class archive was made (see deploy/target/build.log); processes start slower" >&2
+  XDG_STATE_HOME="$scratch" timeout --foreground -k 5 120 "$JAVA" "${JAVA_OPTIONS[@]}" "-Djava.io.tmpdir=$scratch" \
+    -XX:ArchiveClassesAtExit="$ARCHIVE" -Xlog:cds=off -Xlog:cds+dynamic=off -cp "$CLASS_PATH" \
+    org.shardloom.deploy.cli.Main warm-up >>"$DEPLOY/target/build.log" 2>&1 </dev/null || code=$?
+  rm -rf "$scratch"
+  [ "$code" -ne 0 ] || return 0
+  rm -f "$ARCHIVE"
+  [ "$code" -ne 130 ] || exit 130
+  echo "shardloom: no class archive was made (see deploy/target/build.log); processes start slower" >&2
 }
 
 java_command() {

@@ -9,6 +9,7 @@ import org.shardloom.deploy.quickstart.QuickstartFiles;
 import org.shardloom.kernels.collective.AbortSignal;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.JobFile;
+import org.shardloom.protocol.disk.DiskSpace;
 import org.shardloom.protocol.disk.WholeDirectory;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.message.RunSecret;
@@ -24,11 +25,15 @@ import picocli.CommandLine.Command;
  */
 @Command(name = "warm-up", hidden = true, description = "Used by the build.")
 final class WarmUpCommand implements Callable<Integer> {
+    /** For a checkpoint and a model, with room to spare: a run waits for space, and nobody waits for this one. */
+    private static final long ROOM = 400_000_000;
+
     @Override
     public Integer call() throws Exception {
         Path directory = Files.createTempDirectory("shardloom-warm-up");
         RunSecret secret = RunSecret.random();
         try {
+            DiskSpace.require(directory, ROOM, "a run to record classes from", directory);
             Path path = QuickstartFiles.create(directory, 1).job();
             JobConfig job =
                     JobFile.load(path, List.of("workers=1", "device=cpu")).config();
@@ -42,10 +47,18 @@ final class WarmUpCommand implements Callable<Integer> {
                 session.step(1);
             }
             // A worker in a process of its own, for what is loaded only when two speak to each other.
-            int trained = run("start", "--config=" + path, "--workers=1", "--device=cpu", "--set=train.max_steps=1");
+            String replacements = "--set=cluster.allow_replacement=false";
+            int code = run(
+                    "start",
+                    "--config=" + path,
+                    "--workers=1",
+                    "--device=cpu",
+                    "--set=train.max_steps=1",
+                    replacements);
             Path made = job.outputDir().resolve("final");
-            int answered = run("generate", "--model=" + made, "--device=cpu", "--prompt=a", "--max-new-tokens=2");
-            return trained != 0 ? trained : answered;
+            return code != 0
+                    ? code
+                    : run("generate", "--model=" + made, "--device=cpu", "--prompt=a", "--max-new-tokens=2");
         } finally {
             WholeDirectory.delete(directory);
         }

@@ -13,7 +13,7 @@ public final class PageLockedAllocator implements Memory.Allocator, AutoCloseabl
     public static final long PAGE = 4096;
 
     private static final long GRANULE = 512;
-    /** Blocks from here on have as many pages as they need, smaller ones a power of two. */
+    /** Workspace from here on has as many pages as it needs, smaller one a power of two. */
     private static final long LARGE = 1 << 20;
 
     /** Where pages come from. */
@@ -55,7 +55,7 @@ public final class PageLockedAllocator implements Memory.Allocator, AutoCloseabl
 
     @Override
     public synchronized long allocate(long bytes, Purpose purpose) {
-        long size = pages(bytes);
+        long size = pages(bytes, purpose);
         ArrayDeque<Long> blocks = free.get(size);
         long address = blocks == null || blocks.isEmpty() ? 0 : blocks.pop();
         if (address == 0) {
@@ -84,7 +84,7 @@ public final class PageLockedAllocator implements Memory.Allocator, AutoCloseabl
 
     @Override
     public synchronized void release(long address, long bytes, Purpose purpose) {
-        free.computeIfAbsent(pages(bytes), size -> new ArrayDeque<>()).push(address);
+        free.computeIfAbsent(pages(bytes, purpose), size -> new ArrayDeque<>()).push(address);
         statistics.released(counted(bytes), purpose);
     }
 
@@ -110,9 +110,10 @@ public final class PageLockedAllocator implements Memory.Allocator, AutoCloseabl
         return Math.max(1, (bytes + GRANULE - 1) / GRANULE) * GRANULE;
     }
 
-    /** Whole ones: none is locked twice. Small blocks are of few sizes, so that what is asked for in many is not locked for each of them. */
-    private static long pages(long bytes) {
+    /** Whole ones: none is locked twice. Small workspace is of few sizes, so that what each step asks for anew is not locked for each size. */
+    private static long pages(long bytes, Purpose purpose) {
         long pages = Math.max(1, (bytes + PAGE - 1) / PAGE);
-        return PAGE * (pages * PAGE < LARGE ? Long.highestOneBit(2 * pages - 1) : pages);
+        return PAGE
+                * (purpose == Purpose.WORKSPACE && pages * PAGE < LARGE ? Long.highestOneBit(2 * pages - 1) : pages);
     }
 }

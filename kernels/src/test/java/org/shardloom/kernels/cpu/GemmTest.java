@@ -135,6 +135,9 @@ class GemmTest {
             new Case(130, 700, 600, dtype, dtype, dtype, form == 2, form == 0, 0, accumulate).check();
         }
         new Case(260, 41, 257, dtype, dtype, DType.F32, false, true, 3, true).check();
+        // Of few columns, which are computed as rows.
+        new Case(2070, 8, 513, dtype, DType.F32, DType.F32, false, true, 3, false).check();
+        new Case(1300, 14, 300, dtype, DType.F32, dtype, true, false, 0, true).check();
         new Case(33, 401, 513, dtype, dtype, DType.BF16, true, false, 3, true).check();
     }
 

@@ -130,15 +130,15 @@ public final class Generator {
         int capacity = mostInCache(first.get(0).length, maxNewTokens);
         int slots = places(first.size(), capacity);
         if (model.config().markers() != null) {
-            // Whole prompts are read while there is room: most at once when the longest comes last.
+            // Whole prompts are read while there is room: most at once when the longest comes last. One is cut, for
+            // those that fill it best.
             int[] longest = first.remove(0);
-            int room = limits.stepTokens;
+            int room = limits.stepTokens - 1;
             List<int[]> before = new ArrayList<>();
-            for (int[] prompt : first) {
-                if (before.size() < slots - 1 && prompt.length < room) {
-                    before.add(prompt);
-                    room -= prompt.length;
-                }
+            for (int i = 0; i < Math.min(slots - 1, first.size()) && room >= SHORTEST; i++) {
+                int[] prompt = end(first.get(i), room);
+                before.add(prompt);
+                room -= prompt.length;
             }
             before.add(longest);
             first = before;
@@ -167,12 +167,20 @@ public final class Generator {
             boolean whole = model.config().markers() != null;
             int room = limits.stepTokens;
             for (int later = slots - 1; later >= 0; later--) {
-                int length = whole && later > 0 ? Math.max(SHORTEST, Math.min(each, room - SHORTEST * later)) : each;
+                int kept = SHORTEST * (later - 1) + 1; // the last is read whole where there is room for one token
+                int length = whole && later > 0 ? Math.max(SHORTEST, Math.min(each, room - kept)) : each;
                 prompts.add(prompt.apply(length));
                 room -= length;
             }
             rehearse(prompts, slots, capacity, maxNewTokens);
         }
+    }
+
+    /** The last tokens of a prompt, at most so many; the whole where these do not say where its source ends. */
+    private int[] end(int[] prompt, int most) {
+        int[] last = Arrays.copyOfRange(prompt, Math.max(0, prompt.length - most), prompt.length);
+        int start = model.config().markers().start();
+        return Arrays.stream(last).skip(1).anyMatch(id -> id == start) ? last : prompt;
     }
 
     private void rehearse(List<int[]> prompts, int slots, int capacity, int maxNewTokens) {

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.function.Predicate;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.collective.Collectives.Move;
+import org.shardloom.kernels.device.Device;
 import org.shardloom.protocol.message.Member;
 import org.shardloom.protocol.plan.Resharding;
 import org.shardloom.protocol.plan.ShardPlan;
@@ -22,6 +23,7 @@ final class Handover {
     private final int own;
     private final OptimizerShard before;
     private final OptimizerShard next;
+    private final Device device;
     private final ShardPlan oldPlan;
     private final ShardPlan newPlan;
     private final List<Resharding.Transfer> transfers;
@@ -32,8 +34,16 @@ final class Handover {
      * @param own position of this worker
      * @param before its shard until now, or null where it had none; a unit's state is given back when others have it
      * @param next its shard from now on, in which no unit has state yet, or null where it leaves
+     * @param device which keeps no page-locked memory back
      */
-    Handover(List<UnitSpec> units, List<Member> all, int own, OptimizerShard before, OptimizerShard next) {
+    Handover(
+            List<UnitSpec> units,
+            List<Member> all,
+            int own,
+            OptimizerShard before,
+            OptimizerShard next,
+            Device device) {
+        this.device = device;
         this.units = units;
         this.all = all;
         this.own = own;
@@ -46,12 +56,17 @@ final class Handover {
         this.transfers = Resharding.between(oldPlan, newPlan);
     }
 
-    /**
-     * Moves everything; every member calls it.
-     *
-     * @param given is run when a unit's old state was given back
-     */
-    void run(Collectives movers, Runnable given) {
+    /** Moves everything; every member calls it. Who fails ends the wait of the others. */
+    void run(Collectives movers) {
+        try {
+            move(movers);
+        } catch (RuntimeException e) {
+            movers.abort("a worker could not hand its state over, or take another's: " + e.getMessage());
+            throw e;
+        }
+    }
+
+    private void move(Collectives movers) {
         for (int u = 0; u < units.size(); u++) {
             if (next != null) {
                 next.allocate(u);
@@ -66,7 +81,7 @@ final class Handover {
             movers.exchange(outgoing, incoming).await();
             if (before != null) {
                 before.release(u);
-                given.run();
+                device.trim();
             }
         }
     }

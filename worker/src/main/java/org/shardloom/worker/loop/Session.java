@@ -293,11 +293,11 @@ public final class Session implements AutoCloseable {
         if (next != null) {
             next.stateToHost();
         }
-        Handover handover = new Handover(tuned.trained(), all, own, shard(before), shard(next));
+        Handover handover = new Handover(tuned.trained(), all, own, shard(before), shard(next), device);
         // What moves lies in the hosts' memory, whatever device computes.
         Collectives movers = Groups.join(rendezvous.apply("movers"), all, own, secret, collectiveTimeout(), signal);
         try {
-            handover.run(movers, device::trim); // page-locked pages do not wait for another use
+            handover.run(movers);
         } finally {
             movers.close();
         }

@@ -103,8 +103,15 @@ public final class OptimizerShard implements AutoCloseable {
         }
     }
 
-    /** Makes room for the unit's state, which is zero. */
+    /**
+     * Makes room for the unit's state, which is zero.
+     *
+     * @throws IllegalStateException when it has state
+     */
     public void allocate(int unit) {
+        if (state[unit][0] != null) {
+            throw new IllegalStateException("unit " + unit + " has state");
+        }
         for (Part part : Part.values()) {
             Tensor tensor = home.memory.allocate(DType.F32, plan.sliceElements(unit));
             home.ops.zero(tensor);

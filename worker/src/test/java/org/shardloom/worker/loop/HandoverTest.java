@@ -1,16 +1,22 @@
 package org.shardloom.worker.loop;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.kernels.cpu.CpuDevice;
 import org.shardloom.kernels.cpu.HostBytes;
+import org.shardloom.kernels.cuda.CudaDevice;
+import org.shardloom.kernels.cuda.SimulatedDriver;
+import org.shardloom.kernels.device.Device;
+import org.shardloom.kernels.device.PageLockedAllocator;
 import org.shardloom.kernels.tensor.Tensor;
 import org.shardloom.protocol.config.OptimizerConfig;
 import org.shardloom.protocol.message.Member;
@@ -67,9 +73,7 @@ class HandoverTest {
                         }
                     }
                 }
-                int[] given = new int[1];
-                new Handover(units, members, own, before, next).run(movers, () -> given[0]++);
-                assertEquals(before == null ? 0 : units.size(), given[0]);
+                new Handover(units, members, own, before, next, device).run(movers);
                 for (int u = 0; next != null && u < units.size(); u++) {
                     for (Part part : Part.values()) {
                         FloatBuffer values = values(next.get(u, part));
@@ -88,11 +92,56 @@ class HandoverTest {
         });
     }
 
+    /** Page-locked memory as the driver is asked for it: freed pages do not wait for another use. */
+    @Test
+    void pagesAreNotLockedTwice() throws Exception {
+        SimulatedDriver.start(3, 256L << 20, 5, 0);
+        List<Member> members =
+                List.of(new Member(0, "", "", 0, 1), new Member(1, "", "", 1, -1), new Member(2, "", "", -1, 0));
+        ShardPlan plan = ZeroEngine.planOf(units, 2);
+        Ranks.run(3, (own, movers) -> {
+            Member self = members.get(own);
+            try (CudaDevice device = new CudaDevice(own, SimulatedDriver.images());
+                    OptimizerShard before = shard(plan, self.oldRank(), device, false);
+                    OptimizerShard next = shard(plan, self.rank(), device, true)) {
+                new Handover(units, members, own, before, next, device).run(movers);
+                if (SimulatedDriver.simulated()) {
+                    long most = bytes(plan) + 12 * plan.sliceElements(units.size() - 1);
+                    long rounding = CudaDevice.STAGING_BYTES + 3L * (units.size() + 1) * PageLockedAllocator.PAGE;
+                    long seen = SimulatedDriver.pinnedPeakBytes(own);
+                    assertTrue(seen <= most + rounding, seen + " bytes at once, at most " + most + " are needed");
+                }
+            }
+            return null;
+        });
+        assertEquals(List.of(), SimulatedDriver.reports());
+    }
+
+    /** Who has no room, for one, holds the others up no longer. */
+    @Test
+    void whoFailsEndsTheOthersWait() throws Exception {
+        List<Member> members = List.of(new Member(0, "", "", 0, 0), new Member(1, "", "", -1, 1));
+        String[] said = new String[2];
+        Ranks.run(2, (own, movers) -> {
+            Member self = members.get(own);
+            try (CpuDevice device = new CpuDevice(1);
+                    OptimizerShard before = shard(ZeroEngine.planOf(units, 1), self.oldRank(), device, false);
+                    OptimizerShard next = shard(ZeroEngine.planOf(units, 2), self.rank(), device, own == 0)) {
+                Handover handover = new Handover(units, members, own, before, next, device);
+                said[own] = assertThrows(RuntimeException.class, () -> handover.run(movers))
+                        .getMessage();
+            }
+            return null;
+        });
+        assertEquals("unit 0 has state", said[1]);
+        assertTrue(said[0].contains("aborted"), said[0]);
+    }
+
     private static int rank(String text) {
         return text.equals("-") ? -1 : Integer.parseInt(text);
     }
 
-    private OptimizerShard shard(ShardPlan plan, int rank, CpuDevice device, boolean comes) {
+    private OptimizerShard shard(ShardPlan plan, int rank, Device device, boolean comes) {
         return rank < 0 ? null : new OptimizerShard(plan, rank, units, ADAMW, OptimizerShard.Home.host(device), comes);
     }
 

@@ -95,13 +95,7 @@ class MixedLengthsTest {
         Random random = new Random(prompts);
         boolean reached = false;
         for (int set = 0; set < 60; set++) {
-            List<int[]> questions = new ArrayList<>();
-            int longest = 100 + random.nextInt(LONGEST - 99);
-            for (int q = 0; q < prompts; q++) {
-                int length = q == 0 ? longest : longest - random.nextInt(longest / 10);
-                questions.add(Planner.batch(model, 1, length).ids());
-            }
-            Collections.shuffle(questions, random);
+            List<int[]> questions = questions(model, random, prompts, set % 3);
             try (PlanDevice device = new PlanDevice();
                     PlanCollectives group = new PlanCollectives(0, 1, device, true);
                     ZeroEngine engine = new ZeroEngine(
@@ -112,9 +106,9 @@ class MixedLengthsTest {
                 try (Memory memory = device.memory(Purpose.ACTIVATIONS)) {
                     ShardedModel sharded =
                             new ShardedModel(engine, engine.generation().prefix(memory), positions);
-                    // Every logit is 0, and so is every answer's first token.
-                    new Generator(sharded, model.vocabulary(), Set.of(0), SamplingOptions.GREEDY)
-                            .generate(questions, 128);
+                    // Every logit is 0, and so is every token of an answer: most end with their first.
+                    Set<Integer> stops = set < 3 ? Set.of() : Set.of(0);
+                    new Generator(sharded, model.vocabulary(), stops, SamplingOptions.GREEDY).generate(questions, 128);
                 }
                 long evaluation = plan.devicePeakByPhase().get("evaluation");
                 long seen = device.statistics().peakBytes();
@@ -124,6 +118,28 @@ class MixedLengthsTest {
             }
         }
         assertTrue(reached, "the plan is not far from what may come");
+    }
+
+    /** About as long as each other; as many short ones as are read at once but for a token, and the longest; of any lengths. */
+    private static List<int[]> questions(DecoderConfig model, Random random, int count, int kind) {
+        int longest = kind == 1 ? LONGEST : 100 + random.nextInt(LONGEST - 99);
+        List<int[]> questions = new ArrayList<>();
+        int room = 1023;
+        for (int q = 1; q < count; q++) {
+            int length =
+                    switch (kind) {
+                        case 0 -> longest - random.nextInt(longest / 10);
+                        case 1 -> q < count - 1 ? 3 + random.nextInt(room / (count - q) - 3) : room;
+                        default -> 3 + random.nextInt(longest - 2);
+                    };
+            room -= length;
+            questions.add(Planner.batch(model, 1, length).ids());
+        }
+        questions.add(Planner.batch(model, 1, longest).ids());
+        if (kind != 1) {
+            Collections.shuffle(questions, random);
+        }
+        return questions;
     }
 
     private static PackedBatch batch(DecoderConfig model, Random random, boolean longest) {

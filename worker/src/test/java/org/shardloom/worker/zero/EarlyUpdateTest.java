@@ -171,7 +171,7 @@ class EarlyUpdateTest {
             begun.await();
             Thread closing = new Thread(arrivals::close);
             closing.start();
-            while (closing.getState() != Thread.State.TIMED_WAITING) {
+            while (closing.isAlive() && closing.getState() != Thread.State.TIMED_WAITING) {
                 Thread.onSpinWait();
             }
             goOn.countDown();
