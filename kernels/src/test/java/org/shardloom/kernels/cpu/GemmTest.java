@@ -110,7 +110,7 @@ class GemmTest {
         NativeCpu.useThreads(threads);
         try (Guarded draw = new Guarded()) {
             DType[] dtypes = DType.values();
-            for (int i = 0; i < 250; i++) {
+            for (int i = 0; i < 120; i++) {
                 new Case(
                                 draw.awkwardSize(),
                                 draw.awkwardSize(),

@@ -11,6 +11,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.tensor.DType;
 import org.shardloom.worker.model.DecoderConfig;
@@ -67,15 +68,13 @@ class TinyChatglmTest {
 
     @Tag("any-device")
     @ParameterizedTest
-    @CsvSource({
-        "tiny-chatglm3,plain",
-        "tiny-chatglm3,accum4",
-        "tiny-chatglm2,plain",
-        "tiny-chatglm2,accum4",
-        "tiny-chatglm1,plain",
-        "tiny-chatglm1,accum4"
-    })
-    void twentyStepTraceEqualsTheReference(String model, String trace) throws Exception {
+    @ValueSource(strings = {"tiny-chatglm3", "tiny-chatglm2", "tiny-chatglm1"})
+    void twentyStepsEqualTheReference(String model) throws Exception {
+        assertTrace(model, "plain");
+    }
+
+    /** Twenty steps of whole batches, or of four micro-batches each. */
+    static void assertTrace(String model, String trace) throws Exception {
         Path dir = SharedFixtures.require(model);
         try (TensorSource train = TinyModel.open(dir.resolve("train.safetensors"));
                 TensorSource weights = WeightsDirectory.open(dir.resolve("safetensors-fp32"));
