@@ -42,14 +42,12 @@ build() {
       fi
       touch "$DEPLOY/target/.built"
     fi
-    if ! archived; then
-      archive
-      touch "$DEPLOY/target/.archived"
-    fi
+    archived || archive
   ) 9>"$DEPLOY/target/.build.lock" || { [ $? -ne 130 ] || exit 130; die "the build failed; see deploy/target/build.log"; }
 }
 
-# Records the classes that a run loads, so that its processes start faster. A run works without.
+# Records the classes that a run loads, so that its processes start faster. A run works without. The build calls this, too, before it starts
+# commands in tests.
 archive() {
   local scratch="$DEPLOY/target/warm-up" code=0
   rm -rf "$scratch" "$ARCHIVE"  # java_command names the archive where it exists, and it cannot be read and written at once
@@ -59,10 +57,12 @@ archive() {
     -XX:ArchiveClassesAtExit="$ARCHIVE" -Xlog:cds=off -Xlog:cds+dynamic=off -cp "$CLASS_PATH" \
     org.shardloom.deploy.cli.Main warm-up >>"$DEPLOY/target/build.log" 2>&1 </dev/null || code=$?
   rm -rf "$scratch"
-  [ "$code" -ne 0 ] || return 0
-  rm -f "$ARCHIVE"
-  [ "$code" -ne 130 ] || exit 130
-  echo "shardloom: no class archive was made (see deploy/target/build.log); processes start slower" >&2
+  if [ "$code" -ne 0 ]; then
+    rm -f "$ARCHIVE"
+    [ "$code" -ne 130 ] || exit 130
+    echo "shardloom: no class archive was made (see deploy/target/build.log); processes start slower" >&2
+  fi
+  touch "$DEPLOY/target/.archived"  # what failed would fail again
 }
 
 java_command() {

@@ -1,6 +1,7 @@
 package org.shardloom.deploy.e2e;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
@@ -22,6 +23,9 @@ class WarmUpIT {
     void itTrainsAndAnswersAndLeavesNothing() throws Exception {
         try (CleanRoom room = new CleanRoom(directory)) {
             Path state = directory.resolve("state");
+            Path target = Commands.ROOT.resolve("deploy/target");
+            assertTrue(Files.exists(target.resolve("shardloom.jsa")), "the build has recorded classes");
+            assertFalse(Files.exists(target.resolve("warm-up")), "and removed what it needed for that");
             String printed = room.startIn(List.of("env", "XDG_STATE_HOME=" + state), "shardloom", "warm-up")
                     .await(CleanRoom.LIMIT)
                     .expect(0)
