@@ -195,14 +195,16 @@ public final class OptimizerShard implements AutoCloseable {
     }
 
     /**
-     * AdamW on one unit's slice (Loshchilov and Hutter, 2019).
+     * AdamW on one unit's slice, or a part of it (Loshchilov and Hutter, 2019).
      *
-     * @param gradient fp32 [slice elements]
+     * @param from the part's first element
+     * @param gradient fp32 [part's elements]
      * @param gradScale factor on the gradient: clipping and loss scale
-     * @param parameters receives the new weights in the training dtype; memory of the same kind as the state's, as the gradient's is
+     * @param parameters receives the part's new weights in the training dtype; memory of the same kind as the state's, as the gradient's is
      */
-    public void update(int unit, Tensor gradient, double learningRate, double gradScale, Tensor parameters) {
-        update(unit, gradient, new Interval(0, gradient.elements()), parameters, settings(learningRate, gradScale));
+    public void update(int unit, long from, Tensor gradient, double learningRate, double gradScale, Tensor parameters) {
+        Interval all = new Interval(0, gradient.elements());
+        update(unit, from, gradient, all, parameters, settings(learningRate, gradScale));
     }
 
     /**
@@ -210,14 +212,14 @@ public final class OptimizerShard implements AutoCloseable {
      * half: a piece is written where pieces before it were read, and pieces double. At the beginning, where they would be too many, the new
      * weights are fp32 at first.
      *
-     * @return the new weights of the slice in the dtype, in the gradient's memory, to be copied to the device; those of padding are
-     *     undefined
+     * @return the part's new weights in the dtype, in the gradient's memory, to be copied to the device; those of padding are undefined
      */
-    public Tensor updateInPlace(int unit, Tensor gradient, double learningRate, double gradScale, DType dtype) {
+    public Tensor updateInPlace(
+            int unit, long from, Tensor gradient, double learningRate, double gradScale, DType dtype) {
         OptimizerOps.Adamw settings = settings(learningRate, gradScale);
         long end = gradient.elements();
         long beginning = dtype == DType.F32 ? end : Math.min(BEGINNING, end);
-        update(unit, gradient, new Interval(0, beginning), gradient, settings);
+        update(unit, from, gradient, new Interval(0, beginning), gradient, settings);
         Tensor updated = new Tensor(gradient.address(), dtype, end);
         if (dtype != DType.F32) {
             for (long at = 0; at < beginning; ) {
@@ -228,25 +230,26 @@ public final class OptimizerShard implements AutoCloseable {
         }
         for (long at = beginning; at < end; ) {
             long next = Math.min(end, 2 * at);
-            update(unit, gradient, new Interval(at, next), updated, settings);
+            update(unit, from, gradient, new Interval(at, next), updated, settings);
             at = next;
         }
         return updated;
     }
 
-    /** The elements of the slice in the interval. */
-    private void update(int unit, Tensor gradient, Interval interval, Tensor parameters, OptimizerOps.Adamw settings) {
+    /** The elements in the interval, of the part that begins there in the slice. */
+    private void update(
+            int unit, long from, Tensor gradient, Interval interval, Tensor parameters, OptimizerOps.Adamw settings) {
+        Interval inSlice = new Interval(from + interval.from(), from + interval.to());
         for (DecayRange range : ranges.get(unit)) {
-            Interval common = interval.intersect(new Interval(range.from, range.from + range.count));
+            Interval common = inSlice.intersect(new Interval(range.from, range.from + range.count));
             if (!common.isEmpty()) {
-                long from = common.from();
                 long count = common.length();
                 home.ops.adamw(
-                        get(unit, Part.MASTER).slice(from, count),
-                        get(unit, Part.FIRST_MOMENT).slice(from, count),
-                        get(unit, Part.SECOND_MOMENT).slice(from, count),
-                        gradient.slice(from, count),
-                        parameters.slice(from, count),
+                        get(unit, Part.MASTER).slice(common.from(), count),
+                        get(unit, Part.FIRST_MOMENT).slice(common.from(), count),
+                        get(unit, Part.SECOND_MOMENT).slice(common.from(), count),
+                        gradient.slice(common.from() - from, count),
+                        parameters.slice(common.from() - from, count),
                         settings.withDecay(range.decays ? (float) config.weightDecay() : 0));
             }
         }
@@ -264,9 +267,13 @@ public final class OptimizerShard implements AutoCloseable {
                 (float) gradScale);
     }
 
-    /** Writes the master weights, rounded, to the parameters, in memory of the same kind. */
-    public void copyMasterTo(int unit, Tensor parameters) {
-        home.ops.convert(parameters, get(unit, Part.MASTER));
+    /**
+     * Writes master weights, rounded, to parameters in memory of the same kind.
+     *
+     * @param from first of the slice's elements that are written: as many as there are parameters
+     */
+    public void copyMasterTo(int unit, long from, Tensor parameters) {
+        home.ops.convert(parameters, get(unit, Part.MASTER).slice(from, parameters.elements()));
     }
 
     /** Parts of the slice with and without weight decay, in slice coordinates; neighbours of one kind are merged. */

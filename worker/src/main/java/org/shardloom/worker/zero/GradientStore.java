@@ -1,9 +1,7 @@
 package org.shardloom.worker.zero;
 
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
+import java.util.stream.IntStream;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
@@ -19,18 +17,23 @@ import org.shardloom.worker.model.UnitSpec;
 
 /**
  * Gradients of the trained units: a buffer for the unit that backward is in, reduce-scattered when the unit is done, and an fp32 sum of
- * this rank's slice over the step. Neighbouring layers use two sets of buffers by turns, so that one is reduced while the next is
- * filled; head and embedding, the first and the last of a backward pass, share one unless their weights are tied. Units are counted
- * among the trained ones.
+ * this rank's slice over the step. {@link BufferLayout} says which units share a buffer. Units are counted among the trained ones.
  *
  * <p>Where the device has memory of its own, a unit's gradients have the training dtype. If the optimizer is on the host, their reduced
- * slice is fp32 on the device, in memory that serves one unit after the other, and the sums are the host's; else the sums are the device's.
+ * slice is fp32 on the device, in memory that serves one unit after the other, and the sums are the host's, but for {@link KeptGradients};
+ * else the sums are the device's.
  *
  * <p>A rank that is alone has nothing to reduce: the first micro-batch of a step fills the sums themselves, and there are buffers only
  * once a second one comes.
  */
 final class GradientStore implements AutoCloseable {
-    private static final Object EDGE = "embedding and head";
+    /**
+     * Part of a unit's sum.
+     *
+     * @param from its first element, of the slice
+     * @param tensor fp32
+     */
+    record Place(long from, Tensor tensor) {}
 
     /**
      * A unit's slice that was reduced.
@@ -39,32 +42,26 @@ final class GradientStore implements AutoCloseable {
      */
     private record Reduced(int unit, Device.Transfer copy) {}
 
-    private record LayerSlot(int turn, DType dtype, List<Long> layout) {}
-
-    private record EdgeSlot(Object edge, DType dtype) {}
-
     private final Collectives group;
     private final ShardPlan plan;
     private final Device device;
     private final Ops ops;
     private final MemoryStatistics statistics;
     private final Tensor[] buffers;
-    private final int[] bufferOf;
-    /** Whether a unit of another layout shares the buffer, whose values may stand in this one's padding. */
-    private final boolean[] padded;
-
-    private final long[] bufferElements;
-    private final DType[] bufferTypes;
+    private final BufferLayout layout;
     private final boolean alone;
     private final Pending[] pending;
     private final Tensor[] sums;
     private final boolean staged;
     private final Memory memory;
+    private final Memory sumMemory;
+    private final TunedModel model;
+    private KeptGradients kept;
     private final Tensor reduced;
     /** Where gradients are staged, else null. */
     private final GradientArrivals arrivals;
 
-    /** What the ends of that memory hold, the beginning and the end by turns. */
+    /** What the ends of {@link #reduced} hold, the beginning and the end by turns. */
     private final Reduced[] ends = new Reduced[2];
 
     private int end;
@@ -77,6 +74,7 @@ final class GradientStore implements AutoCloseable {
      * @param memory of the device
      * @param hostMemory where the host sums gradients; unused where it does not
      * @param dtype of gradients on a device with memory of its own, but for units in fp32
+     * @param keeps whether a step's last gradients may stay on the device until they are updated, which is when all have been reduced
      */
     GradientStore(
             Collectives group,
@@ -86,8 +84,10 @@ final class GradientStore implements AutoCloseable {
             boolean staged,
             Memory memory,
             Memory hostMemory,
-            DType dtype) {
+            DType dtype,
+            boolean keeps) {
         this.device = device;
+        this.model = model;
         this.staged = staged;
         this.memory = memory;
         this.group = group;
@@ -96,41 +96,25 @@ final class GradientStore implements AutoCloseable {
         this.statistics = device.statistics();
         this.alone = group.size() == 1;
         List<UnitSpec> trained = model.trained();
-        bufferOf = new int[trained.size()];
-        Map<Object, Integer> slots = new LinkedHashMap<>();
-        Map<Integer, DType> types = new TreeMap<>();
-        for (int u = 0; u < bufferOf.length; u++) {
-            DType own = !device.sharesHostMemory() && !alone && !trained.get(u).fp32() ? dtype : DType.F32;
-            bufferOf[u] = slots.computeIfAbsent(slot(trained.get(u), model, own), key -> slots.size());
-            types.put(bufferOf[u], own);
+        layout = BufferLayout.of(model, plan, u -> gradientType(trained.get(u), dtype));
+        buffers = new Tensor[layout.count()];
+        pending = new Pending[layout.count()];
+        for (int b = 0; b < buffers.length && (!alone || staged); b++) {
+            buffer(b);
         }
-        bufferTypes = types.values().toArray(DType[]::new);
-        buffers = new Tensor[slots.size()];
-        pending = new Pending[slots.size()];
-        bufferElements = new long[slots.size()];
-        padded = new boolean[bufferOf.length];
-        slots.forEach((key, b) -> {
-            long elements = 0;
-            for (int u = 0; u < bufferOf.length; u++) {
-                if (bufferOf[u] == b) {
-                    elements = Math.max(elements, plan.paddedElements(u));
-                    padded[u] = key instanceof EdgeSlot edge
-                            && edge.edge == EDGE
-                            && trained.get(u).block() != 0
-                            && trained.get(0).block() == 0;
-                }
-            }
-            bufferElements[b] = elements;
-            if (!alone || staged) {
-                buffer(b);
-            }
-        });
-        sums = new Tensor[bufferOf.length];
+        sums = new Tensor[trained.size()];
+        sumMemory = staged ? hostMemory : memory;
+        long[] elements =
+                IntStream.range(0, sums.length).mapToLong(plan::sliceElements).toArray();
+        kept = staged && keeps
+                ? KeptGradients.of(device, model, elements, alone ? layout.bufferOf() : null)
+                : KeptGradients.none(device, model);
         for (int u = 0; u < sums.length; u++) {
-            sums[u] = (staged ? hostMemory : memory).allocate(DType.F32, plan.sliceElements(u));
-            zero(sums[u]); // what stands in padding is never written where backward fills the sums, but it is read
+            if (!kept.stays(u)) {
+                allocateSum(u);
+            }
         }
-        reduced = staged && !alone ? memory.allocate(DType.F32, reducedElements(trained, model)) : null;
+        reduced = staged && !alone ? memory.allocate(DType.F32, reducedElements(trained)) : null;
         arrivals = staged ? new GradientArrivals(device, hostMemory, sums) : null;
     }
 
@@ -138,9 +122,9 @@ final class GradientStore implements AutoCloseable {
     private Tensor buffer(int b) {
         if (buffers[b] == null) {
             if (!device.sharesHostMemory()) {
-                buffers[b] = memory.allocate(bufferTypes[b], bufferElements[b]);
+                buffers[b] = memory.allocate(layout.types()[b], layout.elements()[b]);
             } else {
-                buffers[b] = group.allocateShared(DType.F32, bufferElements[b]);
+                buffers[b] = group.allocateShared(DType.F32, layout.elements()[b]);
                 statistics.allocated(buffers[b].bytes(), Purpose.GRADIENTS);
             }
             ops.zero(buffers[b]);
@@ -148,11 +132,13 @@ final class GradientStore implements AutoCloseable {
         return buffers[b];
     }
 
-    private void zero(Tensor sum) {
+    /** Zeros: what stands in padding is never written where backward fills the sums, but it is read. */
+    private void allocateSum(int unit) {
+        sums[unit] = sumMemory.allocate(DType.F32, plan.sliceElements(unit));
         if (staged) {
-            device.hostOps().zero(sum);
+            device.hostOps().zero(sums[unit]);
         } else {
-            ops.zero(sum);
+            ops.zero(sums[unit]);
         }
     }
 
@@ -161,28 +147,29 @@ final class GradientStore implements AutoCloseable {
         return alone && !accumulate && !staged;
     }
 
-    /** Units with equal slots share a buffer. */
-    private static Object slot(UnitSpec unit, TunedModel model, DType dtype) {
-        int head = model.blockCount() - 1;
-        if (unit.block() == 0 || unit.block() == head) {
-            return new EdgeSlot(model.config().tiedEmbeddings() ? unit.name() : EDGE, dtype);
-        }
-        if (unit.block() == model.prefixBlock()) {
-            return unit.name();
-        }
-        // Of one layout only: what stands in the padding between parameters must stay zero.
-        List<Long> layout = unit.parameters().values().stream()
-                .flatMap(p -> List.of(p.offset(), p.elements()).stream())
-                .toList();
-        return new LayerSlot(unit.block() % 2, dtype, layout);
+    private DType gradientType(UnitSpec unit, DType training) {
+        return !device.sharesHostMemory() && !alone && !unit.fp32() ? training : DType.F32;
     }
 
     /** The first micro-batch of a step overwrites the sums, later ones add, the last completes them. */
     void beginRound(boolean first, boolean last) {
         accumulate = !first;
+        if (!first || !last) {
+            sumAllOnTheHost();
+        }
         if (staged) {
             arrivals.beginRound(first, last);
         }
+    }
+
+    /** From now on: the device has no room for sums while other gradients are reduced. */
+    private void sumAllOnTheHost() {
+        for (int u = 0; u < sums.length; u++) {
+            if (kept.stays(u)) {
+                allocateSum(u);
+            }
+        }
+        kept = KeptGradients.none(device, model);
     }
 
     /** Where gradients are staged: who is told of those that have come; {@link #awaitObserver} waits for him. */
@@ -195,10 +182,10 @@ final class GradientStore implements AutoCloseable {
         if (fillsSums()) {
             return sums[unit];
         }
-        int b = bufferOf[unit];
+        int b = layout.bufferOf()[unit];
         finish(b);
         Tensor buffer = buffer(b).slice(0, plan.paddedElements(unit));
-        if (padded[unit]) {
+        if (layout.padded()[unit]) {
             ops.zero(buffer);
         }
         return buffer;
@@ -213,15 +200,23 @@ final class GradientStore implements AutoCloseable {
         if (fillsSums() && !nothing) {
             return;
         }
-        int b = bufferOf[unit];
+        int b = layout.bufferOf()[unit];
         Tensor gradient = nothing ? null : buffer(b).slice(0, plan.paddedElements(unit));
         pending[b] = staged
                 ? reduceThroughDevice(unit, b, gradient)
-                : group.reduceScatter(sums[unit], gradient, bufferTypes[b], accumulate);
+                : group.reduceScatter(sums[unit], gradient, layout.types()[b], accumulate);
     }
 
     /** The reduced slice is on its way to the host when the device has it. */
     private Pending reduceThroughDevice(int unit, int b, Tensor gradient) {
+        if (alone && kept.stays(unit)) {
+            Tensor here = buffer(b).slice(0, plan.paddedElements(unit));
+            if (gradient == null) {
+                ops.zero(here);
+            }
+            kept.put(unit, here);
+            return Pending.DONE;
+        }
         if (alone) {
             Device.Transfer copy = arrivals.take(unit, gradient, device.issued());
             return copy != null ? copy::join : () -> arrivals.await(unit);
@@ -236,26 +231,34 @@ final class GradientStore implements AutoCloseable {
         }
         Tensor slice = reduced.slice(end == 0 ? 0 : reduced.elements() - elements, elements);
         Device.Transfer leaving = before == null || before.copy == null ? Device.Transfer.DONE : before.copy;
-        Pending reduction = group.reduceScatter(slice, gradient, bufferTypes[b], false, leaving);
-        ends[end] = new Reduced(unit, arrivals.take(unit, slice, reduction));
+        Pending reduction = group.reduceScatter(slice, gradient, layout.types()[b], false, leaving);
+        Device.Transfer copy = Device.Transfer.DONE;
+        if (kept.stays(unit)) {
+            kept.put(unit, slice);
+        } else {
+            copy = arrivals.take(unit, slice, reduction);
+        }
+        ends[end] = new Reduced(unit, copy);
         end = 1 - end;
         return reduction;
     }
 
-    /** Room for the largest unit's slice, and for those of two layers, so that one leaves while the next is reduced. */
-    private long reducedElements(List<UnitSpec> trained, TunedModel model) {
+    /** Room for the largest unit's slice, for those of two layers, so that one leaves while the next is reduced, and for all that stay. */
+    private long reducedElements(List<UnitSpec> trained) {
         long most = 0;
+        long staying = 0;
         for (int u = 0; u < sums.length; u++) {
             int block = trained.get(u).block();
             boolean layer = block > 0 && block < model.blockCount() - 1;
-            most = Math.max(most, (layer ? 2 : 1) * sums[u].elements());
+            most = Math.max(most, (layer ? 2 : 1) * plan.sliceElements(u));
+            staying += kept.stays(u) ? plan.sliceElements(u) : 0;
         }
-        return most;
+        return Math.max(most, staying);
     }
 
     /** Of the unit's sum when a step's gradients are complete, in double precision. */
     double sumOfSquares(int unit) {
-        return staged ? arrivals.sumOfSquares(unit) : ops.sumOfSquares(sums[unit]);
+        return staged && !kept.stays(unit) ? arrivals.sumOfSquares(unit) : ops.sumOfSquares(here(unit));
     }
 
     /** Waits for every reduce-scatter, and until what is staged is on the host. */
@@ -275,9 +278,50 @@ final class GradientStore implements AutoCloseable {
         }
     }
 
-    /** fp32 [slice elements]: the sum over ranks and micro-batches. */
-    Tensor sum(int unit) {
-        return sums[unit];
+    /** Trained units in the order in which a step's gradients come, and in which they are to be updated. */
+    int[] order() {
+        return kept.order();
+    }
+
+    /** Whether the unit's gradient is on the device, where the others' are the host's, until {@link #bring}. */
+    boolean stays(int unit) {
+        return kept.stays(unit);
+    }
+
+    /** The units whose sums make room for that of one that {@link #stays}, when they have been updated. */
+    int[] lenders(int unit) {
+        return kept.parts(unit).stream().mapToInt(KeptGradients.Part::lender).toArray();
+    }
+
+    /** Starts for the host, into the places of the {@link #lenders}' sums, which are free from now on. */
+    void bring(int unit) {
+        for (KeptGradients.Part part : kept.parts(unit)) {
+            kept.bring(unit, part, place(part));
+        }
+    }
+
+    /** fp32 [slice elements]: the sum over ranks and micro-batches, where it is before it is brought. */
+    Tensor here(int unit) {
+        return kept.stays(unit) ? kept.onDevice(unit) : sums[unit];
+    }
+
+    /** The sum over ranks and micro-batches where it is updated; it has been brought if it stayed on the device. */
+    List<Place> sum(int unit) {
+        kept.await(unit);
+        return places(unit);
+    }
+
+    /** Where the sum is updated, free but within a step: one place, or several of other units'. */
+    List<Place> places(int unit) {
+        return kept.stays(unit)
+                ? kept.parts(unit).stream()
+                        .map(part -> new Place(part.from(), place(part)))
+                        .toList()
+                : List.of(new Place(0, sums[unit]));
+    }
+
+    private Tensor place(KeptGradients.Part part) {
+        return sums[part.lender()].slice(0, part.count());
     }
 
     /** Ends the accounting of the buffers, which go with the group. */

@@ -1,5 +1,6 @@
 package org.shardloom.worker.zero;
 
+import java.util.stream.IntStream;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Pending;
 import org.shardloom.kernels.tensor.Tensor;
@@ -64,13 +65,43 @@ final class ParameterUpdate implements AutoCloseable {
      */
     void apply(int unit, double scale, Pending unused) {
         Tensor slice = parameters.slice(trainedUnits[unit]);
-        Tensor gradient = gradients.sum(unit);
-        if (copied) {
-            Tensor updated = optimizer.updateInPlace(unit, gradient, learningRate, scale, slice.dtype());
-            copies[unit] = device.toDevice(slice, updated, unused);
-        } else {
-            optimizer.update(unit, gradient, learningRate, scale, slice);
+        for (GradientStore.Place sum : gradients.sum(unit)) {
+            Tensor part = slice.slice(sum.from(), sum.tensor().elements());
+            if (copied) {
+                Tensor updated =
+                        optimizer.updateInPlace(unit, sum.from(), sum.tensor(), learningRate, scale, slice.dtype());
+                copies[unit] = device.toDevice(part, updated, unused); // after those before it
+            } else {
+                optimizer.update(unit, sum.from(), sum.tensor(), learningRate, scale, part);
+            }
         }
+    }
+
+    /**
+     * Updates all slices, all gradients being complete. Those that have stayed on the device come while the last of the others is updated.
+     *
+     * @param scale factor on the gradients
+     */
+    void applyAll(double scale) {
+        int[] order = gradients.order();
+        int[] staying = IntStream.of(order).filter(gradients::stays).toArray();
+        for (int at = 0; at < order.length; at++) {
+            if (at == order.length - staying.length - 1) {
+                IntStream.of(staying).forEach(this::bring);
+            }
+            apply(order[at], scale, device.issued());
+        }
+    }
+
+    /** The lenders' new weights stand where the gradient comes to. */
+    private void bring(int unit) {
+        for (int lender : gradients.lenders(unit)) {
+            if (copies[lender] != null) {
+                copies[lender].await();
+                copies[lender] = null;
+            }
+        }
+        gradients.bring(unit);
     }
 
     /** Waits until all new weights are where they are computed with. */

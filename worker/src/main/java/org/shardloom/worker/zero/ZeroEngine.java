@@ -94,11 +94,12 @@ public final class ZeroEngine implements AutoCloseable {
         this.gradientMemory = device.memory(Purpose.GRADIENTS);
         this.gradientSumMemory = device.hostMemory(Purpose.GRADIENTS);
         this.parameters = newParameters();
+        boolean asTheyCome = staged && config.updatesUnitsAsTheyCome();
         this.gradients = new GradientStore(
-                group, plan, model, device, staged, gradientMemory, gradientSumMemory, config.dtype());
+                group, plan, model, device, staged, gradientMemory, gradientSumMemory, config.dtype(), !asTheyCome);
         this.optimizer = new OptimizerShard(plan, group.rank(), trained, config.optimizer(), home(), stateComes);
         this.update = newUpdate();
-        this.early = staged && config.updatesUnitsAsTheyCome() ? new EarlyUpdate(update) : null;
+        this.early = asTheyCome ? new EarlyUpdate(update) : null;
         if (early != null) {
             gradients.observe(early);
         }
@@ -242,12 +243,15 @@ public final class ZeroEngine implements AutoCloseable {
         for (int t = 0; t < trainedUnits.length; t++) {
             Tensor slice = parameters.slice(trainedUnits[t]);
             if (!staged || config.placement().parametersOnHost()) {
-                optimizer.copyMasterTo(t, slice);
+                optimizer.copyMasterTo(t, 0, slice);
                 continue;
             }
-            Tensor rounded = new Tensor(gradients.sum(t).address(), slice.dtype(), slice.elements());
-            optimizer.copyMasterTo(t, rounded);
-            device.toDevice(slice, rounded).await();
+            for (GradientStore.Place place : gradients.places(t)) {
+                Tensor part = slice.slice(place.from(), place.tensor().elements());
+                Tensor rounded = new Tensor(place.tensor().address(), part.dtype(), part.elements());
+                optimizer.copyMasterTo(t, place.from(), rounded);
+                device.toDevice(part, rounded).await();
+            }
         }
         parameters.publish(IntStream.range(0, model.units().size()).toArray());
     }
@@ -331,9 +335,7 @@ public final class ZeroEngine implements AutoCloseable {
         // PyTorch's clip_grad_norm_: factor max / (norm + 1e-6), at most 1.
         double clip = config.maxGradNorm() > 0 ? Math.min(1, config.maxGradNorm() / (norm + 1e-6)) : 1;
         update.begin(learningRate);
-        for (int u = 0; u < trained.size(); u++) {
-            update.apply(u, clip / scaler.scale(), device.issued());
-        }
+        update.applyAll(clip / scaler.scale());
     }
 
     /**
@@ -357,9 +359,14 @@ public final class ZeroEngine implements AutoCloseable {
         }
     }
 
-    /** Gradient of the unit over the last step, this rank's slice: for tests and diagnosis. */
+    /** Gradient of the unit over the last step, this rank's slice, until it is updated: for tests and diagnosis. */
     Tensor gradientSum(int unit) {
-        return gradients.sum(unit);
+        return gradients.here(unit);
+    }
+
+    /** Whether that is on the device though the optimizer is on the host. */
+    boolean gradientStays(int unit) {
+        return gradients.stays(unit);
     }
 
     public Collectives group() {

@@ -33,7 +33,7 @@ class OptimizerShardTest {
         "F32,5000,7,2",
         "BF16,64,1000000,2"
     })
-    void newWeightsMayTakeTheGradientsPlace(DType dtype, int norm, int weight, int world) {
+    void newWeightsMayTakeTheGradientsPlacePartByPart(DType dtype, int norm, int weight, int world) {
         List<UnitSpec> units = List.of(new UnitSpec.Builder("unit", 0)
                 .add("norm.weight", ParameterSpec.Kind.NORM, 1, "norm", norm)
                 .add("weight", ParameterSpec.Kind.WEIGHT, 1, "weight", weight)
@@ -54,10 +54,19 @@ class OptimizerShardTest {
                         fill(device, gradient, random);
                         shard.beginUpdate();
                         if (way == 0) {
-                            shard.update(0, gradient, 1e-2, 0.5, elsewhere);
+                            shard.update(0, 0, gradient, 1e-2, 0.5, elsewhere);
                             written[0] = elsewhere;
                         } else {
-                            written[1] = shard.updateInPlace(0, gradient, 1e-2, 0.5, dtype);
+                            // In two parts, the second of which begins anywhere.
+                            Tensor whole = memory.allocate(dtype, gradient.elements());
+                            long cut = gradient.elements() * 3 / 7;
+                            for (long from : new long[] {0, cut}) {
+                                long count = from == 0 ? cut : gradient.elements() - cut;
+                                Tensor part =
+                                        shard.updateInPlace(0, from, gradient.slice(from, count), 1e-2, 0.5, dtype);
+                                device.toDevice(whole.slice(from, count), part).await();
+                            }
+                            written[1] = whole;
                         }
                     }
                     for (OptimizerShard.Part part : OptimizerShard.Part.values()) {

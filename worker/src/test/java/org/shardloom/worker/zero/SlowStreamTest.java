@@ -221,7 +221,7 @@ class SlowStreamTest {
             try (Memory host = device.hostMemory(Purpose.GRADIENTS);
                     Memory memory = device.memory(Purpose.GRADIENTS);
                     GradientStore store =
-                            new GradientStore(group, plan, model, device, true, memory, host, DType.F32)) {
+                            new GradientStore(group, plan, model, device, true, memory, host, DType.F32, false)) {
                 float[] ones = new float[(int) plan.paddedElements(UNIT)];
                 Arrays.fill(ones, 1);
                 Tensor gradient = Inputs.floats(device, memory, ones, ones.length);
@@ -253,7 +253,7 @@ class SlowStreamTest {
             try (Memory host = device.hostMemory(Purpose.GRADIENTS);
                     Memory memory = device.memory(Purpose.GRADIENTS);
                     GradientStore store =
-                            new GradientStore(group, plan, model, device, true, memory, host, DType.F32)) {
+                            new GradientStore(group, plan, model, device, true, memory, host, DType.F32, false)) {
                 SimulatedDriver.slow(Lane.TO_HOST, SLOW_MICROS);
                 store.beginRound(true, true);
                 for (int unit = head; unit >= 0; unit--) {
@@ -267,7 +267,7 @@ class SlowStreamTest {
                 }
                 store.finishAll();
                 for (int unit = 0; unit <= head; unit++) {
-                    float[] sums = TestDevices.hostFloats(device, store.sum(unit));
+                    float[] sums = TestDevices.hostFloats(device, store.here(unit));
                     assertAll(2 * (unit + 1), sums);
                 }
             }

@@ -61,7 +61,11 @@ public final class TestDevices {
         float[][] found = new float[engine.units().size()][];
         engine.observePhases(phase -> {
             if ("optimizer".equals(phase)) {
-                Arrays.setAll(found, u -> hostFloats(device, engine.gradientSum(u)));
+                Arrays.setAll(
+                        found,
+                        u -> engine.gradientStays(u)
+                                ? Inputs.toFloats(device, engine.gradientSum(u))
+                                : hostFloats(device, engine.gradientSum(u)));
             }
         });
         step.run();
