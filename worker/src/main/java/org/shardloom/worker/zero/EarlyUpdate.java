@@ -9,11 +9,13 @@ import org.shardloom.kernels.device.Pending;
  */
 final class EarlyUpdate implements GradientArrivals.Observer {
     private final ParameterUpdate update;
+    private final GradientStore gradients;
     private boolean refused;
     private int applied;
 
-    EarlyUpdate(ParameterUpdate update) {
+    EarlyUpdate(ParameterUpdate update, GradientStore gradients) {
         this.update = update;
+        this.gradients = gradients;
     }
 
     /** A step begins. The engine's thread. */
@@ -30,6 +32,17 @@ final class EarlyUpdate implements GradientArrivals.Observer {
         if (!refused) {
             update.apply(unit, 1, ready);
             applied++;
+        }
+    }
+
+    /** Updates the units whose gradients stay on the device, after all others have been. The engine's thread. */
+    void finish() {
+        for (int unit : gradients.staying()) {
+            double squares = gradients.sumOfSquares(unit);
+            if (!refused && Double.isFinite(squares)) {
+                update.bring(unit);
+            }
+            arrived(unit, squares, update.issued());
         }
     }
 

@@ -57,7 +57,9 @@ final class GradientStore implements AutoCloseable {
     private final Memory sumMemory;
     private final TunedModel model;
     private KeptGradients kept;
-    private final Tensor reduced;
+    /** Null before the first round, which tells whether any gradient stays here. */
+    private Tensor reduced;
+
     /** Where gradients are staged, else null. */
     private final GradientArrivals arrivals;
 
@@ -74,7 +76,6 @@ final class GradientStore implements AutoCloseable {
      * @param memory of the device
      * @param hostMemory where the host sums gradients; unused where it does not
      * @param dtype of gradients on a device with memory of its own, but for units in fp32
-     * @param keeps whether a step's last gradients may stay on the device until they are updated, which is when all have been reduced
      */
     GradientStore(
             Collectives group,
@@ -84,8 +85,7 @@ final class GradientStore implements AutoCloseable {
             boolean staged,
             Memory memory,
             Memory hostMemory,
-            DType dtype,
-            boolean keeps) {
+            DType dtype) {
         this.device = device;
         this.model = model;
         this.staged = staged;
@@ -106,7 +106,7 @@ final class GradientStore implements AutoCloseable {
         sumMemory = staged ? hostMemory : memory;
         long[] elements =
                 IntStream.range(0, sums.length).mapToLong(plan::sliceElements).toArray();
-        kept = staged && keeps
+        kept = staged
                 ? KeptGradients.of(device, model, elements, alone ? layout.bufferOf() : null)
                 : KeptGradients.none(device, model);
         for (int u = 0; u < sums.length; u++) {
@@ -114,7 +114,6 @@ final class GradientStore implements AutoCloseable {
                 allocateSum(u);
             }
         }
-        reduced = staged && !alone ? memory.allocate(DType.F32, reducedElements(trained)) : null;
         arrivals = staged ? new GradientArrivals(device, hostMemory, sums) : null;
     }
 
@@ -156,6 +155,9 @@ final class GradientStore implements AutoCloseable {
         accumulate = !first;
         if (!first || !last) {
             sumAllOnTheHost();
+        }
+        if (reduced == null && staged && !alone) {
+            reduced = memory.allocate(DType.F32, reducedElements(model.trained()));
         }
         if (staged) {
             arrivals.beginRound(first, last);
@@ -258,7 +260,10 @@ final class GradientStore implements AutoCloseable {
 
     /** Of the unit's sum when a step's gradients are complete, in double precision. */
     double sumOfSquares(int unit) {
-        return staged && !kept.stays(unit) ? arrivals.sumOfSquares(unit) : ops.sumOfSquares(here(unit));
+        if (kept.stays(unit)) {
+            return kept.sumOfSquares(unit);
+        }
+        return staged ? arrivals.sumOfSquares(unit) : ops.sumOfSquares(sums[unit]);
     }
 
     /** Waits for every reduce-scatter, and until what is staged is on the host. */
@@ -286,6 +291,11 @@ final class GradientStore implements AutoCloseable {
     /** Whether the unit's gradient is on the device, where the others' are the host's, until {@link #bring}. */
     boolean stays(int unit) {
         return kept.stays(unit);
+    }
+
+    /** The units that {@link #stays} tells of, in their order. */
+    int[] staying() {
+        return IntStream.of(order()).filter(kept::stays).toArray();
     }
 
     /** The units whose sums make room for that of one that {@link #stays}, when they have been updated. */

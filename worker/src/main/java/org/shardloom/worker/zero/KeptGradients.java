@@ -29,12 +29,14 @@ final class KeptGradients {
     private final int[] order;
     private final List<List<Part>> parts = new ArrayList<>();
     private final Tensor[] slices;
+    private final Double[] squares;
     private final Device.Transfer[] coming;
 
     private KeptGradients(Device device, int[] order) {
         this.device = device;
         this.order = order;
         this.slices = new Tensor[order.length];
+        this.squares = new Double[order.length];
         this.coming = new Device.Transfer[order.length];
         for (int u = 0; u < order.length; u++) {
             parts.add(List.of());
@@ -124,11 +126,20 @@ final class KeptGradients {
     /** The unit's gradient is complete when what was issued so far is; its place is left as it is until the unit is updated. */
     void put(int unit, Tensor slice) {
         slices[unit] = slice;
+        squares[unit] = null;
     }
 
     /** fp32 [slice elements] on the device. */
     Tensor onDevice(int unit) {
         return slices[unit];
+    }
+
+    /** In double precision; what has been issued is waited for. */
+    double sumOfSquares(int unit) {
+        if (squares[unit] == null) {
+            squares[unit] = device.ops().sumOfSquares(slices[unit]);
+        }
+        return squares[unit];
     }
 
     /** Starts for the host. */

@@ -84,17 +84,22 @@ final class ParameterUpdate implements AutoCloseable {
      */
     void applyAll(double scale) {
         int[] order = gradients.order();
-        int[] staying = IntStream.of(order).filter(gradients::stays).toArray();
+        int[] staying = gradients.staying();
         for (int at = 0; at < order.length; at++) {
             if (at == order.length - staying.length - 1) {
                 IntStream.of(staying).forEach(this::bring);
             }
-            apply(order[at], scale, device.issued());
+            apply(order[at], scale, issued());
         }
     }
 
-    /** The lenders' new weights stand where the gradient comes to. */
-    private void bring(int unit) {
+    /** What reads the weights that the device has. */
+    Pending issued() {
+        return device.issued();
+    }
+
+    /** Starts a gradient that stayed on the device for the host, to where its lenders' new weights stand until they have left. */
+    void bring(int unit) {
         for (int lender : gradients.lenders(unit)) {
             if (copies[lender] != null) {
                 copies[lender].await();

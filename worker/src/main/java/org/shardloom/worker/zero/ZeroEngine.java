@@ -94,12 +94,11 @@ public final class ZeroEngine implements AutoCloseable {
         this.gradientMemory = device.memory(Purpose.GRADIENTS);
         this.gradientSumMemory = device.hostMemory(Purpose.GRADIENTS);
         this.parameters = newParameters();
-        boolean asTheyCome = staged && config.updatesUnitsAsTheyCome();
         this.gradients = new GradientStore(
-                group, plan, model, device, staged, gradientMemory, gradientSumMemory, config.dtype(), !asTheyCome);
+                group, plan, model, device, staged, gradientMemory, gradientSumMemory, config.dtype());
         this.optimizer = new OptimizerShard(plan, group.rank(), trained, config.optimizer(), home(), stateComes);
         this.update = newUpdate();
-        this.early = asTheyCome ? new EarlyUpdate(update) : null;
+        this.early = staged && config.updatesUnitsAsTheyCome() ? new EarlyUpdate(update, gradients) : null;
         if (early != null) {
             gradients.observe(early);
         }
@@ -284,6 +283,7 @@ public final class ZeroEngine implements AutoCloseable {
         if (early != null) {
             timer.begin("optimizer");
             gradients.awaitObserver();
+            early.finish();
             timer.begin("communication");
         }
         double[] totals = new double[trained.size() + 3];
