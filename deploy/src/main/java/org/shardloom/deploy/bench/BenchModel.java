@@ -201,7 +201,8 @@ record BenchModel(
                 maxGradNorm,
                 sequence,
                 new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
-                placement);
+                placement,
+                true);
     }
 
     /** The type that goes by that name in a job file. */

@@ -4,10 +4,12 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.shardloom.protocol.plan.Interval;
 import org.shardloom.worker.model.ParameterSpec;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.optim.OptimizerShard.Part;
@@ -19,9 +21,10 @@ import org.shardloom.worker.weights.WeightDtype;
 public final class CheckpointTensors implements TensorSource {
     private final Checkpoint checkpoint;
     private final Map<String, TensorInfo> tensors = new LinkedHashMap<>();
-    private final Map<String, Place> places = new LinkedHashMap<>();
+    private final Map<String, List<Place>> places = new LinkedHashMap<>();
 
-    private record Place(int unit, long offset) {}
+    /** Elements of a tensor, from that one on, and where the unit has them. */
+    private record Place(Interval elements, int unit, long offset) {}
 
     /**
      * Over an open checkpoint, which the caller closes.
@@ -34,7 +37,12 @@ public final class CheckpointTensors implements TensorSource {
             for (ParameterSpec p : units.get(u).parameters().values()) {
                 for (ParameterSpec.Source s : p.sources()) {
                     tensors.put(s.name(), new TensorInfo(s.name(), WeightDtype.F32, p.shapeOf(s)));
-                    places.put(s.name(), new Place(u, p.offset() + s.firstRow() * p.columns()));
+                    long first = s.fileRow() * p.columns();
+                    places.computeIfAbsent(s.name(), name -> new ArrayList<>())
+                            .add(new Place(
+                                    new Interval(first, first + s.rows() * p.columns()),
+                                    u,
+                                    p.offset() + s.firstRow() * p.columns()));
                 }
             }
         }
@@ -52,8 +60,18 @@ public final class CheckpointTensors implements TensorSource {
             throw new IndexOutOfBoundsException(
                     "elements " + firstElement + " to " + (firstElement + count) + " of " + info(name));
         }
-        Place place = places.get(name);
-        checkpoint.read(place.unit, Part.MASTER, place.offset + firstElement, destination);
+        Interval wanted = new Interval(firstElement, firstElement + count);
+        int start = destination.position();
+        for (Place place : places.get(name)) {
+            Interval common = wanted.intersect(place.elements);
+            if (!common.isEmpty()) {
+                int at = start + Math.toIntExact(common.from() - firstElement);
+                FloatBuffer part = destination.duplicate();
+                part.position(at).limit(at + Math.toIntExact(common.length()));
+                long from = place.offset + common.from() - place.elements.from();
+                checkpoint.read(place.unit, Part.MASTER, from, part);
+            }
+        }
         destination.position(destination.limit());
     }
 

@@ -51,7 +51,7 @@ public final class FinalModel {
         TunedModel tuned = Tuning.of(config, method);
         Optional<TrainedAs> trainedAs = TrainedAs.of(job);
         TensorSource trained = new CheckpointTensors(checkpoint, tuned.trained());
-        if (tuned.trained().stream().anyMatch(UnitSpec::isAdded)) {
+        if (tuned.trained().stream().anyMatch(UnitSpec::added)) {
             boolean projected = method instanceof TuningMethod.PTuningV2 prefix && prefix.projection();
             TensorSource added = projected ? ProjectedPrefix.of(trained) : trained;
             TuningMethod written = projected ? ((TuningMethod.PTuningV2) method).projected() : method;

@@ -23,6 +23,7 @@ import org.shardloom.worker.model.KeyValueCache;
 import org.shardloom.worker.model.LayerCall;
 import org.shardloom.worker.model.PackedBatch;
 import org.shardloom.worker.model.Prefix;
+import org.shardloom.worker.model.PrefixTable;
 import org.shardloom.worker.model.TunedModel;
 import org.shardloom.worker.zero.WholeParameters;
 
@@ -53,8 +54,8 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
      * Reads a model.
      *
      * @param device outlives the model
-     * @param dtype of weights, activations, keys and values, but for what a tuning method adds, which is fp32, and a base that it has
-     *     quantised, which stays in NF4
+     * @param dtype of weights, activations, keys and values, but for adapters, prefixes and virtual tokens, which are fp32, and a base that
+     *     was quantised, which stays in NF4
      * @param positions longest sequence that will be seen
      */
     public static LoadedModel open(ModelSource files, Device device, DType dtype, int positions) throws IOException {
@@ -136,10 +137,22 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
                     + " tokens, expected at least one of 1 to " + positions);
         }
         try (Memory scope = device.memory(Purpose.ACTIVATIONS)) {
-            Tensor prefix = with(decoder.model().prefixBlock(), block -> decoder.prefixKeysValues(block, dtype, scope));
-            return new KeyValueCache(
-                    config(), device, dtype, slots, capacity + adapters().virtualTokens(), prefix);
+            int tokens = capacity + adapters().virtualTokens();
+            return new KeyValueCache(config(), device, dtype, slots, tokens, prefix(scope));
         }
+    }
+
+    /** Keys and values for a cache; null where there is no prefix. */
+    private Tensor prefix(Memory scope) {
+        PrefixTable table = with(decoder.model().prefixBlock(), block -> decoder.prefixTable(block, dtype, scope));
+        for (int l = 0; l < config().layers() && adapters().prefixProjection(); l++) {
+            int layer = l;
+            with(layer + 1, block -> {
+                table.fill(layer, block);
+                return null;
+            });
+        }
+        return table == null ? null : table.keysValues();
     }
 
     @Override

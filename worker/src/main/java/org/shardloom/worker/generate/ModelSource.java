@@ -103,7 +103,7 @@ public final class ModelSource implements Closeable {
      */
     public static void requireFits(TunedModel model, TensorSource adapter, Path directory) {
         List<String> problems = MasterWeights.problems(
-                model.units().stream().filter(UnitSpec::isAdded).toList(), adapter);
+                model.units().stream().filter(UnitSpec::added).toList(), adapter);
         if (!problems.isEmpty()) {
             Map<String, String> shown = new LinkedHashMap<>();
             problems.forEach(p -> shown.putIfAbsent(p.substring(0, p.indexOf(':')), p));

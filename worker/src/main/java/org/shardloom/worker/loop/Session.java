@@ -257,7 +257,8 @@ public final class Session implements AutoCloseable {
                 job.train().maxGradNorm(),
                 longest(),
                 job.train().spike(),
-                new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
+                new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()),
+                Planner.rounds(job.withWorkers(group.size())) == 1);
         ZeroEngine made = null;
         try {
             made = new ZeroEngine(tuned, config, device, group, stateComes);

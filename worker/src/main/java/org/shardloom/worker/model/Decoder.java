@@ -69,8 +69,8 @@ public final class Decoder implements AutoCloseable {
     }
 
     /** Keys and values of the prefix for a cache, in memory of the scope; null where the method has none. */
-    public Tensor prefixKeysValues(BlockView prefix, DType dtype, Memory memory) {
-        return model.adapters().prefixLength() == 0 ? null : prefixEncoder.keysValues(prefix, dtype, memory);
+    public PrefixTable prefixTable(BlockView prefix, DType dtype, Memory memory) {
+        return model.adapters().prefixLength() == 0 ? null : prefixEncoder.table(prefix, dtype, memory);
     }
 
     /** Fills the gradients of what makes the keys and values, after the backward pass of the lowest layer. */

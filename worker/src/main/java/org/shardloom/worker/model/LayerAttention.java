@@ -69,7 +69,7 @@ final class LayerAttention {
                         shape);
             } else {
                 state.logSums = kept.allocate(DType.F32, rows, shape.heads());
-                prefix.insert(state.qkv, qkv, call.layer());
+                prefix.insert(state.qkv, qkv, call.layer(), p);
                 ops.attention(state.context, state.logSums, state.qkv, prefix.starts(), prefix.contexts(), shape);
             }
             linears.forward(
@@ -130,7 +130,7 @@ final class LayerAttention {
                         prefix.starts(),
                         prefix.contexts(),
                         shape);
-                prefix.addGradient(gradLongerQkv, call.layer());
+                prefix.addGradient(gradLongerQkv, call.layer(), p, g);
                 prefix.pick(gradQkv, gradLongerQkv);
             }
             ops.rotaryBackward(gradQkv, rotary, call.batch().positions(), shape);

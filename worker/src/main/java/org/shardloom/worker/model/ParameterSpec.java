@@ -42,8 +42,15 @@ public record ParameterSpec(String name, long rows, long columns, long offset, K
      * @param name of the tensor in files
      * @param firstRow of the parameter that it fills
      * @param rows number of rows
+     * @param fileRow the tensor's first row among them
+     * @param fileRows rows of the tensor
      */
-    public record Source(String name, long firstRow, long rows) {}
+    public record Source(String name, long firstRow, long rows, long fileRow, long fileRows) {
+        /** A whole tensor. */
+        public Source(String name, long firstRow, long rows) {
+            this(name, firstRow, rows, 0, rows);
+        }
+    }
 
     public ParameterSpec {
         sources = List.copyOf(sources);
@@ -53,8 +60,8 @@ public record ParameterSpec(String name, long rows, long columns, long offset, K
         return rows * columns;
     }
 
-    /** The shape that files give a source: one axis for vectors. */
+    /** The shape of the source's tensor in files: one axis for vectors. */
     public List<Long> shapeOf(Source source) {
-        return kind.isVector() ? List.of(source.rows) : List.of(source.rows, columns);
+        return kind.isVector() ? List.of(source.fileRows) : List.of(source.fileRows, columns);
     }
 }

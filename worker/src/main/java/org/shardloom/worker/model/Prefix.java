@@ -16,17 +16,19 @@ import org.shardloom.kernels.tensor.Tensor;
 /**
  * Trained keys and values in a micro-batch: P of them stand before the tokens of each of the S sequences, in every layer (P-Tuning v2, Liu
  * et al., 2021). They are not rotated, and every token sees all of them, so attention runs over sequences that are P rows longer; what
- * the prefix rows themselves attend to is thrown away.
+ * the prefix rows themselves attend to is thrown away. They are one table, or made layer by layer where they are projected.
  */
 public final class Prefix {
     private final Device device;
     private final Ops ops;
     private final AttentionShape shape;
     private final long rows;
-    /** [P, layers * 2 * groups * headSize] in the training dtype: by layer all keys, then all values. */
+    /** [P, layers * 2 * groups * headSize] in the training dtype: by layer all keys, then all values; null where they are projected. */
     private final Tensor keysValues;
     /** fp32 of the same shape; null outside training. */
     private final Tensor gradient;
+    /** Null where they are a table. */
+    private final PrefixProjection projection;
 
     private final IndexTensor starts;
     private final IndexTensor tokenRows;
@@ -34,16 +36,16 @@ public final class Prefix {
     private final IndexTensor contexts;
     /** Where key and value heads stand in rows of queries, keys and values cut into heads. */
     private final IndexTensor places;
-    /** By layer, which rows of {@link #keysValues}, cut likewise, stand there. */
+    /** Which rows of keys and values, cut likewise, stand there: by layer those of the table, or those of any layer. */
     private final IndexTensor[] sources;
 
     private final IndexTensor order;
 
     /**
-     * Lays the prefix out for the batch.
+     * Lays a table out for the batch.
      *
-     * @param keysValues fp32 [P, layers * 2 * groups * headSize]
      * @param seen how many of the first tokens of each sequence all of it see; null: none but those before
+     * @param keysValues [P, layers * 2 * groups * headSize] in the training dtype
      * @param gradient fp32 of the same shape, all zero; null outside training
      */
     Prefix(
@@ -52,18 +54,40 @@ public final class Prefix {
             DecoderConfig config,
             PackedBatch batch,
             int[] seen,
-            DType dtype,
             Tensor keysValues,
             Tensor gradient) {
+        this(device, memory, config, batch, seen, (int) keysValues.rows(), keysValues, gradient, null);
+    }
+
+    /** Lays out for the batch what the projection will make. */
+    Prefix(
+            Device device,
+            Memory memory,
+            DecoderConfig config,
+            PackedBatch batch,
+            int[] seen,
+            PrefixProjection projection) {
+        this(device, memory, config, batch, seen, (int) projection.hidden().rows(), null, null, projection);
+    }
+
+    private Prefix(
+            Device device,
+            Memory memory,
+            DecoderConfig config,
+            PackedBatch batch,
+            int[] seen,
+            int length,
+            Tensor keysValues,
+            Tensor gradient,
+            PrefixProjection projection) {
         this.device = device;
         this.ops = device.ops();
         this.shape = config.attention();
+        this.keysValues = keysValues;
         this.gradient = gradient;
-        int length = (int) keysValues.rows();
+        this.projection = projection;
         int sequences = batch.starts().length - 1;
         this.rows = batch.tokens() + (long) sequences * length;
-        this.keysValues = memory.allocate(dtype, keysValues.shape());
-        ops.convert(this.keysValues, keysValues);
 
         int[] longer = new int[sequences + 1];
         int[] tokens = new int[batch.tokens()];
@@ -94,14 +118,14 @@ public final class Prefix {
                         device, memory, Arrays.stream(seen).map(c -> c + length).toArray());
         tokenRows = Inputs.indices(device, memory, tokens);
         places = Inputs.indices(device, memory, where);
-        sources = new IndexTensor[config.layers()];
+        sources = new IndexTensor[projection == null ? config.layers() : 1];
         for (int layer = 0; layer < sources.length; layer++) {
             int first = layer;
             sources[layer] = Inputs.indices(
                     device,
                     memory,
                     IntStream.range(0, where.length)
-                            .map(i -> (i / perRow % length * config.layers() + first) * perRow + i % perRow)
+                            .map(i -> (i / perRow % length * sources.length + first) * perRow + i % perRow)
                             .toArray());
         }
         order = Inputs.indices(
@@ -129,13 +153,18 @@ public final class Prefix {
         return contexts;
     }
 
-    /** longer[T + S P, q|k|v] = the tokens' rows and, before those of each sequence, the layer's prefix. */
-    void insert(Tensor longer, Tensor tokens, int layer) {
+    /**
+     * longer[T + S P, q|k|v] = the tokens' rows and, before those of each sequence, the layer's prefix.
+     *
+     * @param p the layer's block
+     */
+    void insert(Tensor longer, Tensor tokens, int layer, BlockView p) {
         ops.zero(longer);
         ops.scatterRows(longer, tokens, tokenRows);
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
             Tensor pieces = work.allocate(longer.dtype(), places.count(), shape.headSize());
-            ops.gatherRows(pieces, pieces(keysValues), sources[layer]);
+            Tensor made = projection == null ? keysValues : projection.keysValues(p, work);
+            ops.gatherRows(pieces, pieces(made), source(layer));
             ops.scatterRows(pieces(longer), pieces, places);
         }
     }
@@ -151,18 +180,45 @@ public final class Prefix {
         ops.scatterRows(longer, tokens, tokenRows);
     }
 
-    /** Adds the gradient of the layer's prefix, summed over the sequences in their order. */
-    void addGradient(Tensor gradLonger, int layer) {
+    /**
+     * Adds the gradient of the layer's prefix, summed over the sequences in their order.
+     *
+     * @param g receives the gradients of what has made it, where it was projected
+     */
+    void addGradient(Tensor gradLonger, int layer, BlockView p, BlockView g) {
         try (Memory work = device.memory(Purpose.WORKSPACE)) {
             Tensor pieces = work.allocate(gradLonger.dtype(), places.count(), shape.headSize());
             ops.gatherRows(pieces, pieces(gradLonger), places);
-            ops.embeddingBackward(pieces(gradient), pieces, sources[layer], order);
+            Tensor sum = gradient;
+            if (projection != null) {
+                long length = projection.hidden().rows();
+                sum = work.allocate(DType.F32, length, 2L * shape.groups() * shape.headSize());
+                ops.zero(sum);
+            }
+            ops.embeddingBackward(pieces(sum), pieces, source(layer), order);
+            if (projection != null) {
+                projection.backward(p, g, sum);
+            }
         }
     }
 
-    /** fp32 gradient of the keys and values, whole after the backward pass of the lowest layer. */
+    private IndexTensor source(int layer) {
+        return sources[projection == null ? layer : 0];
+    }
+
+    /** fp32 gradient of the keys and values, whole after the backward pass of the lowest layer; null where they are projected. */
     Tensor gradient() {
         return gradient;
+    }
+
+    /** Null where keys and values are a table. */
+    PrefixProjection projection() {
+        return projection;
+    }
+
+    /** What the prefix's own unit makes: keys and values, or what layers make them of. */
+    public Tensor made() {
+        return projection == null ? keysValues : projection.hidden();
     }
 
     private Tensor pieces(Tensor matrix) {

@@ -1,6 +1,7 @@
 package org.shardloom.worker.model;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
 
@@ -51,6 +52,21 @@ public record TunedModel(DecoderConfig config, List<UnitSpec> units, Adapters ad
             indices[u] = units.get(u).trained() ? next++ : -1;
         }
         return indices;
+    }
+
+    /** Positions in {@link #trained} in the order in which a backward pass completes gradients. */
+    public int[] backwardOrder() {
+        List<UnitSpec> trained = trained();
+        return IntStream.range(0, trained.size())
+                .boxed()
+                .sorted(Comparator.comparing(trained::get, inBackward(prefixBlock())))
+                .mapToInt(Integer::intValue)
+                .toArray();
+    }
+
+    /** As a backward pass comes to units: head, layers from the top, embedding, prefix. */
+    public static Comparator<UnitSpec> inBackward(int prefixBlock) {
+        return Comparator.comparingInt(unit -> unit.block() == prefixBlock ? 1 : -unit.block());
     }
 
     /** The lowest block, in the order of the forward pass, whose backward pass is needed; the embedding's is 0. */

@@ -16,7 +16,8 @@ import org.shardloom.protocol.plan.UnitSize;
  * @param block part of the model that it serves, in the order of the forward pass: 0 the embedding, then the layers, then the head;
  *     {@link TunedModel#prefixBlock} for what all layers use
  * @param trained whether its parameters are trained; those of a frozen unit never change and have no optimizer state
- * @param fp32 whether a tuning method adds it to the model: such units are computed in fp32 whatever the training dtype
+ * @param added whether a tuning method adds it to the model, whose files do not have it
+ * @param fp32 whether it is computed in fp32 whatever the training dtype
  * @param quantization how a frozen unit is kept while it is not used
  * @param parameters by name, in the order of the buffer
  * @param elements of the buffer
@@ -25,6 +26,7 @@ public record UnitSpec(
         String name,
         int block,
         boolean trained,
+        boolean added,
         boolean fp32,
         Quantization quantization,
         Map<String, ParameterSpec> parameters,
@@ -51,11 +53,6 @@ public record UnitSpec(
         return spec;
     }
 
-    /** Whether a tuning method adds it to the model, whose files do not have it. */
-    public boolean isAdded() {
-        return fp32;
-    }
-
     /** The name of the unit that this was cut from, or its own: what its random start depends on. */
     public String root() {
         boolean part = name.endsWith(FROZEN) || name.endsWith(TRAINED) || name.endsWith(QUANTIZED);
@@ -64,7 +61,7 @@ public record UnitSpec(
 
     /** The same unit, trained or frozen. */
     public UnitSpec withTrained(boolean value) {
-        return new UnitSpec(name, block, value, fp32, quantization, parameters, elements);
+        return new UnitSpec(name, block, value, added, fp32, quantization, parameters, elements);
     }
 
     /** How it is cut over ranks. */
@@ -84,6 +81,7 @@ public record UnitSpec(
         private final String name;
         private final int block;
         private boolean trained = true;
+        private boolean added;
         private boolean fp32;
         private Quantization quantization = Quantization.NONE;
         private long alignment = ALIGNMENT;
@@ -99,6 +97,12 @@ public record UnitSpec(
         /** Whether it is trained. */
         public Builder trained(boolean value) {
             trained = value;
+            return this;
+        }
+
+        /** Not the model's own. */
+        public Builder added() {
+            added = true;
             return this;
         }
 
@@ -125,6 +129,12 @@ public record UnitSpec(
                 rows += count;
             }
             return add(parameter, kind, rows, columns, sources);
+        }
+
+        /** A parameter whose rows are some of a tensor's, from that one on, which has so many in all. */
+        public Builder addRows(
+                String parameter, ParameterSpec.Kind kind, long columns, String name, long rows, long from, long of) {
+            return add(parameter, kind, rows, columns, List.of(new ParameterSpec.Source(name, 0, rows, from, of)));
         }
 
         /** The same parameter of another unit, laid out anew. */
@@ -154,6 +164,7 @@ public record UnitSpec(
                     name,
                     block,
                     trained,
+                    added,
                     fp32,
                     quantization,
                     Collections.unmodifiableMap(new LinkedHashMap<>(parameters)),

@@ -26,6 +26,7 @@ public final class VirtualTokens {
     /** The trained unit: [tokens, hidden], under the name that peft gives it. It is gathered with the embedding. */
     public static UnitSpec unit(DecoderConfig config, int tokens) {
         return new UnitSpec.Builder("prompt", 0)
+                .added()
                 .inFp32()
                 .add(TABLE, ParameterSpec.Kind.WEIGHT, config.hidden(), "prompt_embeddings", tokens)
                 .build();

@@ -126,9 +126,9 @@ public final class Planner {
             }
             ranks.add(byMicroBatches.get(own).ofRank(rank));
         }
-        long own = count(tuned.units().stream().filter(u -> !u.isAdded()).toList());
+        long own = count(tuned.units().stream().filter(u -> !u.added()).toList());
         long trained = count(tuned.trained());
-        boolean added = tuned.units().stream().anyMatch(UnitSpec::isAdded);
+        boolean added = tuned.units().stream().anyMatch(UnitSpec::added);
         long checkpoint = trained * STATE_BYTES;
         long copies = job.checkpoint().everySteps() == 0
                 ? 1
@@ -161,7 +161,7 @@ public final class Planner {
             PaperEvaluation evaluation,
             boolean onHost,
             int mostRounds) {
-        int rounds = shares(job, rank).rounds();
+        int rounds = rounds(job);
         int run = Math.min(rounds, mostRounds);
         EngineConfig config = engine(job, Math.max(length(batch), evaluation.positions(model.config())));
         try (PlanDevice device = new PlanDevice(onHost);
@@ -209,7 +209,13 @@ public final class Planner {
                 job.train().maxGradNorm(),
                 longest,
                 new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
-                new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()));
+                new Placement(job.zero().offloadOptimizer(), job.zero().offloadParams()),
+                rounds(job) == 1);
+    }
+
+    /** Micro-batches one after the other in each of the job's steps. */
+    public static int rounds(JobConfig job) {
+        return shares(job, 0).rounds();
     }
 
     private static StepShares shares(JobConfig job, int rank) {

@@ -3,7 +3,6 @@ package org.shardloom.worker.plan;
 import org.shardloom.kernels.plan.Work;
 import org.shardloom.protocol.config.JobConfig;
 import org.shardloom.protocol.config.Precision;
-import org.shardloom.protocol.plan.StepShares;
 
 /**
  * Seconds of an optimizer step, from what a rank has to do and a card's rates: an estimate, which nobody has compared with a card. Matrix
@@ -37,8 +36,7 @@ public record StepEstimate(double compute, double communication, double copies, 
         double communication = work.sentBytes() / (LINK_SHARE * card.peerGigabytes() * 1e9);
         double copies = Math.max(work.toHostBytes(), work.toDeviceBytes()) / (LINK_SHARE * card.hostGigabytes() * 1e9);
         double backward = job.gradientCheckpointing() ? RECOMPUTING_SHARE : BACKWARD_SHARE;
-        int rounds =
-                new StepShares(job.train().globalBatchSize() / job.train().microBatchSize(), job.workers(), 0).rounds();
+        int rounds = Planner.rounds(job);
         boolean early = job.zero().offloadOptimizer() && !job.train().needsNorm() && job.precision() != Precision.FP16;
         return new StepEstimate(
                 compute,

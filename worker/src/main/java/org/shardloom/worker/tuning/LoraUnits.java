@@ -37,7 +37,9 @@ final class LoraUnits {
             }
             if (layer) {
                 boolean first = unit.block() == 1;
-                UnitSpec.Builder adapters = new UnitSpec.Builder(unit.name() + ".lora", unit.block()).inFp32();
+                UnitSpec.Builder adapters = new UnitSpec.Builder(unit.name() + ".lora", unit.block())
+                        .added()
+                        .inFp32();
                 for (ParameterSpec p : unit.parameters().values()) {
                     if (p.kind().isVector()) {
                         continue;

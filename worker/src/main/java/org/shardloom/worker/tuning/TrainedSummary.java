@@ -23,7 +23,7 @@ public final class TrainedSummary {
     /** One line a pattern of names, the total first. */
     public static List<String> lines(TunedModel model) {
         long own = model.units().stream()
-                .filter(u -> !u.isAdded())
+                .filter(u -> !u.added())
                 .mapToLong(UnitSpec::parameterCount)
                 .sum();
         long trained =

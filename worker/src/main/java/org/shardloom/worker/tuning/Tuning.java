@@ -52,7 +52,14 @@ public final class Tuning {
 
     private static TunedModel prefix(DecoderConfig config, TuningMethod.PTuningV2 method) {
         requireRoom(config, "prefix_length", method.prefixLength());
-        List<UnitSpec> units = new ArrayList<>(frozen(config));
+        List<UnitSpec> units = new ArrayList<>();
+        for (UnitSpec unit : frozen(config)) {
+            units.add(unit);
+            boolean layer = unit.block() > 0 && unit.block() <= config.layers();
+            if (layer && method.projection()) {
+                units.add(PrefixEncoder.layerUnit(config, unit.block()));
+            }
+        }
         units.add(PrefixEncoder.unit(config, config.layers() + 2, method.prefixLength(), method.projection()));
         return new TunedModel(
                 config, units, new Adapters(List.of(), 0, 0, 0, method.prefixLength(), method.projection()));

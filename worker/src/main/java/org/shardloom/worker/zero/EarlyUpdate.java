@@ -25,7 +25,7 @@ final class EarlyUpdate implements GradientArrivals.Observer {
         update.begin(learningRate);
     }
 
-    /** The observer's thread. */
+    /** The observer's thread, or {@link #finish}'s. */
     @Override
     public void arrived(int unit, double squares, Pending ready) {
         refused |= !Double.isFinite(squares);
@@ -37,12 +37,12 @@ final class EarlyUpdate implements GradientArrivals.Observer {
 
     /** Updates the units whose gradients stay on the device, after all others have been. The engine's thread. */
     void finish() {
-        for (int unit : gradients.staying()) {
-            double squares = gradients.sumOfSquares(unit);
-            if (!refused && Double.isFinite(squares)) {
-                update.bring(unit);
-            }
-            arrived(unit, squares, update.issued());
+        int[] staying = gradients.staying();
+        for (int i = 0; i < staying.length && !refused && Double.isFinite(gradients.sumOfSquares(staying[i])); i++) {
+            update.bring(staying[i]);
+        }
+        for (int unit : staying) {
+            arrived(unit, gradients.sumOfSquares(unit), update.issued());
         }
     }
 

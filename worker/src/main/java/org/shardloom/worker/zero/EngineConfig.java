@@ -14,6 +14,7 @@ import org.shardloom.protocol.config.SpikeConfig;
  * @param maxPositions longest sequence
  * @param spike what is done about a step that is unlike those before
  * @param placement where optimizer state and parameters are kept
+ * @param singleRound whether no rank has several micro-batches in a step
  */
 public record EngineConfig(
         DType dtype,
@@ -23,14 +24,15 @@ public record EngineConfig(
         double maxGradNorm,
         int maxPositions,
         SpikeConfig spike,
-        Placement placement) {
+        Placement placement,
+        boolean singleRound) {
 
     /** Whether nothing needs the norm of all gradients before it updates the first unit: neither clipping, nor the guard, nor a loss scale. */
     boolean updatesUnitsAsTheyCome() {
         return !spike.needsNorm(maxGradNorm) && dtype != DType.F16;
     }
 
-    /** With steps as they come. */
+    /** With steps as they come, of any number of rounds. */
     public EngineConfig(
             DType dtype,
             int zeroStage,
@@ -46,6 +48,7 @@ public record EngineConfig(
                 maxGradNorm,
                 maxPositions,
                 new SpikeConfig(SpikeConfig.Action.IGNORE, 100),
-                Placement.OFFLOADED_OPTIMIZER);
+                Placement.OFFLOADED_OPTIMIZER,
+                false);
     }
 }

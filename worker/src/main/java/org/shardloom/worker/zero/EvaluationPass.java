@@ -98,7 +98,7 @@ final class EvaluationPass {
         void prefix(BlockView p) {
             prefix = decoder.prefix(p, batch, dtype, false, kept);
             if (observer != null) {
-                observer.output(decoder.model().prefixBlock(), decoder.prefixKeysValues(p, dtype, kept));
+                observer.output(decoder.model().prefixBlock(), prefix.made());
             }
         }
 

@@ -16,6 +16,7 @@ import org.shardloom.worker.model.Decoder;
 import org.shardloom.worker.model.KeyValueCache;
 import org.shardloom.worker.model.LayerCall;
 import org.shardloom.worker.model.PackedBatch;
+import org.shardloom.worker.model.PrefixTable;
 
 /**
  * Forward passes of new tokens over sharded parameters, with a cache of the tokens before them. Blocks are gathered by all ranks, so who has
@@ -47,14 +48,20 @@ public final class GenerationPass {
             return null;
         }
         Attempt attempt = new Attempt();
-        Tensor[] made = new Tensor[1];
+        PrefixTable[] made = new PrefixTable[1];
         Attempt.together(() -> {
             BlockView p = blocks.gather(block);
-            attempt.part(() -> made[0] = decoder.prefixKeysValues(p, dtype, memory));
+            attempt.part(() -> made[0] = decoder.prefixTable(p, dtype, memory));
             blocks.release(block);
+            for (int b = 1; b < head && decoder.model().adapters().prefixProjection(); b++) {
+                int layer = b - 1;
+                BlockView of = blocks.gather(b);
+                attempt.part(() -> made[0].fill(layer, of));
+                blocks.release(b);
+            }
         });
         attempt.check();
-        return made[0];
+        return made[0] == null ? null : made[0].keysValues();
     }
 
     /** Room for sequences on this rank; whoever asks closes it. */

@@ -52,7 +52,7 @@ final class GradientArrivals implements AutoCloseable {
      * Nothing is under way. Each of the two threads uses as many processors as the calling one; seldom both at once.
      *
      * @param memory the host's
-     * @param sums fp32, in the host's memory, by unit
+     * @param sums fp32, in the host's memory, by unit; null for units that nothing comes of
      */
     GradientArrivals(Device device, Memory memory, Tensor[] sums) {
         this.device = device;

@@ -54,12 +54,11 @@ final class GradientStore implements AutoCloseable {
     private final Tensor[] sums;
     private final boolean staged;
     private final Memory memory;
-    private final Memory sumMemory;
-    private final TunedModel model;
-    private KeptGradients kept;
-    /** Null before the first round, which tells whether any gradient stays here. */
-    private Tensor reduced;
+    /** Trained units as backward comes to them. */
+    private final int[] order;
 
+    private final KeptGradients kept;
+    private final Tensor reduced;
     /** Where gradients are staged, else null. */
     private final GradientArrivals arrivals;
 
@@ -76,6 +75,7 @@ final class GradientStore implements AutoCloseable {
      * @param memory of the device
      * @param hostMemory where the host sums gradients; unused where it does not
      * @param dtype of gradients on a device with memory of its own, but for units in fp32
+     * @param singleRound whether there are no steps of several rounds: the last gradients may stay on the device
      */
     GradientStore(
             Collectives group,
@@ -85,9 +85,9 @@ final class GradientStore implements AutoCloseable {
             boolean staged,
             Memory memory,
             Memory hostMemory,
-            DType dtype) {
+            DType dtype,
+            boolean singleRound) {
         this.device = device;
-        this.model = model;
         this.staged = staged;
         this.memory = memory;
         this.group = group;
@@ -103,17 +103,19 @@ final class GradientStore implements AutoCloseable {
             buffer(b);
         }
         sums = new Tensor[trained.size()];
-        sumMemory = staged ? hostMemory : memory;
+        order = model.backwardOrder();
         long[] elements =
                 IntStream.range(0, sums.length).mapToLong(plan::sliceElements).toArray();
-        kept = staged
-                ? KeptGradients.of(device, model, elements, alone ? layout.bufferOf() : null)
-                : KeptGradients.none(device, model);
+        kept = staged && singleRound
+                ? KeptGradients.of(device, order, elements, alone ? layout.bufferOf() : null)
+                : KeptGradients.none(device, sums.length);
         for (int u = 0; u < sums.length; u++) {
             if (!kept.stays(u)) {
-                allocateSum(u);
+                sums[u] = (staged ? hostMemory : memory).allocate(DType.F32, plan.sliceElements(u));
+                zero(sums[u]); // what stands in padding is never written where backward fills the sums, but it is read
             }
         }
+        reduced = staged && !alone ? memory.allocate(DType.F32, reducedElements(trained, model)) : null;
         arrivals = staged ? new GradientArrivals(device, hostMemory, sums) : null;
     }
 
@@ -131,13 +133,11 @@ final class GradientStore implements AutoCloseable {
         return buffers[b];
     }
 
-    /** Zeros: what stands in padding is never written where backward fills the sums, but it is read. */
-    private void allocateSum(int unit) {
-        sums[unit] = sumMemory.allocate(DType.F32, plan.sliceElements(unit));
+    private void zero(Tensor sum) {
         if (staged) {
-            device.hostOps().zero(sums[unit]);
+            device.hostOps().zero(sum);
         } else {
-            ops.zero(sums[unit]);
+            ops.zero(sum);
         }
     }
 
@@ -153,25 +153,12 @@ final class GradientStore implements AutoCloseable {
     /** The first micro-batch of a step overwrites the sums, later ones add, the last completes them. */
     void beginRound(boolean first, boolean last) {
         accumulate = !first;
-        if (!first || !last) {
-            sumAllOnTheHost();
-        }
-        if (reduced == null && staged && !alone) {
-            reduced = memory.allocate(DType.F32, reducedElements(model.trained()));
+        if (!(first && last) && staying().length > 0) {
+            throw new IllegalStateException("a step of several rounds, where there were to be none");
         }
         if (staged) {
             arrivals.beginRound(first, last);
         }
-    }
-
-    /** From now on: the device has no room for sums while other gradients are reduced. */
-    private void sumAllOnTheHost() {
-        for (int u = 0; u < sums.length; u++) {
-            if (kept.stays(u)) {
-                allocateSum(u);
-            }
-        }
-        kept = KeptGradients.none(device, model);
     }
 
     /** Where gradients are staged: who is told of those that have come; {@link #awaitObserver} waits for him. */
@@ -246,7 +233,7 @@ final class GradientStore implements AutoCloseable {
     }
 
     /** Room for the largest unit's slice, for those of two layers, so that one leaves while the next is reduced, and for all that stay. */
-    private long reducedElements(List<UnitSpec> trained) {
+    private long reducedElements(List<UnitSpec> trained, TunedModel model) {
         long most = 0;
         long staying = 0;
         for (int u = 0; u < sums.length; u++) {
@@ -266,7 +253,7 @@ final class GradientStore implements AutoCloseable {
         return staged ? arrivals.sumOfSquares(unit) : ops.sumOfSquares(sums[unit]);
     }
 
-    /** Waits for every reduce-scatter, and until what is staged is on the host. */
+    /** Waits for every reduce-scatter, and until what is staged is on the host, but for what stays on the device. */
     void finishAll() {
         for (int b = 0; b < pending.length; b++) {
             finish(b);
@@ -285,17 +272,17 @@ final class GradientStore implements AutoCloseable {
 
     /** Trained units in the order in which a step's gradients come, and in which they are to be updated. */
     int[] order() {
-        return kept.order();
+        return order;
     }
 
-    /** Whether the unit's gradient is on the device, where the others' are the host's, until {@link #bring}. */
+    /** Whether the unit's gradient is on the device, where the others' are the host's, until it is brought for its update. */
     boolean stays(int unit) {
         return kept.stays(unit);
     }
 
     /** The units that {@link #stays} tells of, in their order. */
     int[] staying() {
-        return IntStream.of(order()).filter(kept::stays).toArray();
+        return IntStream.of(order).filter(kept::stays).toArray();
     }
 
     /** The units whose sums make room for that of one that {@link #stays}, when they have been updated. */
@@ -315,8 +302,8 @@ final class GradientStore implements AutoCloseable {
         return kept.stays(unit) ? kept.onDevice(unit) : sums[unit];
     }
 
-    /** The sum over ranks and micro-batches where it is updated; it has been brought if it stayed on the device. */
-    List<Place> sum(int unit) {
+    /** The {@link #places} when the sum is there; it has been brought if it stayed on the device. */
+    List<Place> awaitPlaces(int unit) {
         kept.await(unit);
         return places(unit);
     }
@@ -340,6 +327,7 @@ final class GradientStore implements AutoCloseable {
         if (staged) {
             arrivals.close();
         }
+        kept.close();
         for (Tensor buffer : buffers) {
             if (buffer != null && device.sharesHostMemory()) {
                 statistics.released(buffer.bytes(), Purpose.GRADIENTS);

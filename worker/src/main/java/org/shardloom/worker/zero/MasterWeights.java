@@ -93,7 +93,7 @@ public final class MasterWeights {
                             slices.device(u),
                             slice,
                             common,
-                            (from, to) -> source.read(s.name(), from - start, view(to)));
+                            (from, to) -> source.read(s.name(), from - start + s.fileRow() * p.columns(), view(to)));
                 }
             }
         }

@@ -1,7 +1,6 @@
 package org.shardloom.worker.zero;
 
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.shardloom.kernels.collective.Collectives;
@@ -62,7 +61,7 @@ final class NonFiniteOrigin {
         return IntStream.range(0, trained.size())
                 .filter(u -> !Double.isFinite(squares[u]))
                 .mapToObj(trained::get)
-                .sorted(Comparator.comparingInt(unit -> unit.block() == prefixBlock ? 1 : -unit.block()))
+                .sorted(TunedModel.inBackward(prefixBlock))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException("all gradients are finite"))
                 .name();

@@ -65,7 +65,7 @@ final class ParameterUpdate implements AutoCloseable {
      */
     void apply(int unit, double scale, Pending unused) {
         Tensor slice = parameters.slice(trainedUnits[unit]);
-        for (GradientStore.Place sum : gradients.sum(unit)) {
+        for (GradientStore.Place sum : gradients.awaitPlaces(unit)) {
             Tensor part = slice.slice(sum.from(), sum.tensor().elements());
             if (copied) {
                 Tensor updated =

@@ -79,7 +79,7 @@ public final class StartWeights {
     private List<Integer> indices(boolean model, boolean trainedToo) {
         List<UnitSpec> units = engine.model().units();
         return IntStream.range(0, units.size())
-                .filter(u -> units.get(u).isAdded() != model)
+                .filter(u -> units.get(u).added() != model)
                 .filter(u -> trainedToo || !units.get(u).trained())
                 .filter(u -> units.get(u).quantization() == Quantization.NONE)
                 .boxed()

@@ -18,8 +18,8 @@ import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.weights.TensorSource;
 
 /**
- * All parameters of a model on one device, for forward passes. They are kept as in training: what a tuning method adds in fp32, a quantised
- * base's matrices in NF4, of which those of a block exist in full as long as it is used. One thread.
+ * All parameters of a model on one device, for forward passes. They are kept as in training: adapters, prefixes and virtual tokens in fp32, a
+ * quantised base's matrices in NF4, of which those of a block exist in full as long as it is used. One thread.
  */
 public final class WholeParameters implements AutoCloseable {
     private final List<UnitSpec> units;

@@ -95,7 +95,15 @@ public final class ZeroEngine implements AutoCloseable {
         this.gradientSumMemory = device.hostMemory(Purpose.GRADIENTS);
         this.parameters = newParameters();
         this.gradients = new GradientStore(
-                group, plan, model, device, staged, gradientMemory, gradientSumMemory, config.dtype());
+                group,
+                plan,
+                model,
+                device,
+                staged,
+                gradientMemory,
+                gradientSumMemory,
+                config.dtype(),
+                config.singleRound());
         this.optimizer = new OptimizerShard(plan, group.rank(), trained, config.optimizer(), home(), stateComes);
         this.update = newUpdate();
         this.early = staged && config.updatesUnitsAsTheyCome() ? new EarlyUpdate(update, gradients) : null;
@@ -364,7 +372,7 @@ public final class ZeroEngine implements AutoCloseable {
         return gradients.here(unit);
     }
 
-    /** Whether that is on the device though the optimizer is on the host. */
+    /** Whether the unit's {@link #gradientSum} is on the device though the optimizer is on the host. */
     boolean gradientStays(int unit) {
         return gradients.stays(unit);
     }

@@ -50,7 +50,7 @@ class PlannerTest {
                 "chatglm2-6b|1|{type: p_tuning_v2}|zero.stage=3|14.0",
                 "chatglm2-6b|1|{type: p_tuning_v2, projection: true}|zero.stage=3|16.0",
                 "chatglm-6b|1|{type: p_tuning_v2}|zero.stage=3|14.0",
-                "chatglm-6b|1|{type: p_tuning_v2, projection: true}|zero.offload_params=true|16.0",
+                "chatglm-6b|1|{type: p_tuning_v2, projection: true}|zero.stage=3|16.0",
                 "chatglm2-6b|1|{type: qlora}|zero.stage=3|6.0",
                 "chatglm-6b|1|{type: qlora}|zero.stage=3|6.0"
             })

@@ -62,8 +62,7 @@ class CudaPrecisionTest {
 
     @BeforeAll
     static void writeWeights() throws IOException {
-        List<UnitSpec> added =
-                ADAPTED.units().stream().filter(UnitSpec::isAdded).toList();
+        List<UnitSpec> added = ADAPTED.units().stream().filter(UnitSpec::added).toList();
         SmallModels.write(directory.resolve("model.safetensors"), DecoderUnits.of(MODEL));
         SmallModels.write(directory.resolve("adapter_model.safetensors"), added);
     }

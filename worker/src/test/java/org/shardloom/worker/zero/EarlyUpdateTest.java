@@ -20,6 +20,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cpu.NativeCpu;
 import org.shardloom.kernels.cuda.SimulatedDriver;
@@ -44,7 +45,8 @@ class EarlyUpdateTest {
         "1,SPLIT_ZERO_2,TO_DEVICE",
         "2,SPLIT_ZERO_2,TO_HOST",
         "2,SPLIT_ZERO_3,TO_DEVICE",
-        "2,SPLIT_ZERO_3_OFFLOADED,TO_HOST"
+        "2,SPLIT_ZERO_3_OFFLOADED,TO_HOST",
+        "4,SPLIT_ZERO_3,TO_HOST" // one micro-batch a rank: the last gradients stay on the device
     })
     void numbersAreThoseOfAnUpdateAtTheEnd(int world, Sharding sharding, Lane slow) throws Exception {
         Object[] early = state(world, sharding, Action.IGNORE, slow, 2000);
@@ -217,6 +219,33 @@ class EarlyUpdateTest {
                 assertEquals(
                         List.of("communication", "optimizer", "communication", "optimizer", "communication"),
                         phases.subList(phases.size() - 6, phases.size() - 1));
+            }
+            return null;
+        });
+    }
+
+    /** Of the units whose gradients stay on the device, none is updated behind one that is not finite. */
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1})
+    void unitsThatStayAreUpdatedUpToTheFirstFault(int unit) throws Exception {
+        Ranks.run(2, (rank, group) -> {
+            int[] count = new int[2];
+            Collectives poisoned = reducing(SeparateMemories.over(group), count, gradient -> {
+                if (rank == 1) {
+                    NativeCpu.fill(gradient.address(), 0xFF, gradient.bytes()); // NaN
+                }
+            });
+            try (Device device = new SplitDevice();
+                    TinyTrainer trainer =
+                            TinyTrainer.singleRound(poisoned, DType.F32, Sharding.SPLIT_ZERO_2, 0, device)) {
+                float[][][] before = trainer.state();
+                assertTrue(trainer.engine.gradientStays(unit));
+                count[1] = before.length - unit; // head first, embedding last
+                assertThrows(TornStepException.class, () -> trainer.plain(1, 2));
+                float[][][] after = trainer.state();
+                for (int u = 0; u < before.length; u++) {
+                    assertEquals(u > unit, !Arrays.deepEquals(before[u], after[u]), "unit " + u + " is updated");
+                }
             }
             return null;
         });

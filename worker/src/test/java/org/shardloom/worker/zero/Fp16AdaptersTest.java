@@ -51,7 +51,8 @@ class Fp16AdaptersTest {
                 1.0,
                 128,
                 new SpikeConfig(SpikeConfig.Action.PAUSE, 100),
-                Placement.OFFLOADED_OPTIMIZER);
+                Placement.OFFLOADED_OPTIMIZER,
+                false);
         return new ZeroEngine(model, config, device, new LocalCollectives());
     }
 
@@ -72,7 +73,14 @@ class Fp16AdaptersTest {
         TunedModel model = model();
         List<UnitSpec> units = model.units().stream()
                 .map(u -> new UnitSpec(
-                        u.name(), u.block(), u.trained(), false, u.quantization(), u.parameters(), u.elements()))
+                        u.name(),
+                        u.block(),
+                        u.trained(),
+                        u.added(),
+                        false,
+                        u.quantization(),
+                        u.parameters(),
+                        u.elements()))
                 .toList();
         OptimizerConfig usual = TinyModel.ADAMW;
         OptimizerConfig optimizer = new OptimizerConfig(

@@ -82,7 +82,7 @@ class QuantizedBaseTest {
                 .mapToLong(u -> u.elements() * (u.fp32() ? 4 : 2))
                 .sum();
         long in16Bits = model.units().stream()
-                .filter(u -> !u.isAdded())
+                .filter(u -> !u.added())
                 .mapToLong(u -> u.elements() * 2)
                 .sum();
         try (CpuDevice device = new CpuDevice(1);

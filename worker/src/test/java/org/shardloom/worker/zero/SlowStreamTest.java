@@ -195,6 +195,27 @@ class SlowStreamTest {
         });
     }
 
+    /** Gradients that stayed on the device and are on their way when a step fails, likewise. */
+    @Test
+    void aGradientOnItsWayComesBeforeTheEnd() throws Exception {
+        CudaRanks.run(1, 1, 0, (device, group) -> {
+            try (Memory host = device.hostMemory(Purpose.GRADIENTS);
+                    Memory memory = device.memory(Purpose.GRADIENTS)) {
+                int[] order = {3, 2, 1, 0};
+                KeptGradients kept = KeptGradients.of(device, order, new long[] {3, 3, 3, 3}, null);
+                Tensor place = host.allocate(DType.F32, 3);
+                kept.put(0, Inputs.floats(device, memory, new float[] {3, 3, 3}, 3));
+                SimulatedDriver.slow(Lane.TO_HOST, SLOW_MICROS);
+                kept.bring(0, kept.parts(0).get(0), place);
+                kept.close();
+                fill(place, 7);
+                device.synchronize();
+                assertAll(7, TestDevices.hostFloats(device, place));
+            }
+            return null;
+        });
+    }
+
     @Test
     void whatIsOnItsWayComesBeforeTheEnd() throws Exception {
         CudaRanks.run(1, 1, 0, (device, group) -> {
@@ -222,7 +243,7 @@ class SlowStreamTest {
             try (Memory host = device.hostMemory(Purpose.GRADIENTS);
                     Memory memory = device.memory(Purpose.GRADIENTS);
                     GradientStore store =
-                            new GradientStore(group, plan, model, device, true, memory, host, DType.F32)) {
+                            new GradientStore(group, plan, model, device, true, memory, host, DType.F32, false)) {
                 float[] ones = new float[(int) plan.paddedElements(UNIT)];
                 Arrays.fill(ones, 1);
                 Tensor gradient = Inputs.floats(device, memory, ones, ones.length);
@@ -254,7 +275,7 @@ class SlowStreamTest {
             try (Memory host = device.hostMemory(Purpose.GRADIENTS);
                     Memory memory = device.memory(Purpose.GRADIENTS);
                     GradientStore store =
-                            new GradientStore(group, plan, model, device, true, memory, host, DType.F32)) {
+                            new GradientStore(group, plan, model, device, true, memory, host, DType.F32, false)) {
                 SimulatedDriver.slow(Lane.TO_HOST, SLOW_MICROS);
                 store.beginRound(true, false);
                 for (int unit = head; unit >= 0; unit--) {

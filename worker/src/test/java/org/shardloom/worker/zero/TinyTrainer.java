@@ -67,7 +67,7 @@ public final class TinyTrainer implements AutoCloseable {
             throws IOException {
         this(
                 given,
-                config(dtype, sharding, recompute, optimizer, 1, SpikeConfig.Action.IGNORE),
+                config(dtype, sharding, recompute, optimizer, 1, SpikeConfig.Action.IGNORE, singleRound(given)),
                 sharding,
                 sharding.split ? new SplitDevice() : new CpuDevice(1),
                 true);
@@ -79,7 +79,8 @@ public final class TinyTrainer implements AutoCloseable {
             boolean recompute,
             OptimizerConfig optimizer,
             double maxGradNorm,
-            SpikeConfig.Action action) {
+            SpikeConfig.Action action,
+            boolean singleRound) {
         return new EngineConfig(
                 dtype,
                 sharding.stage,
@@ -88,13 +89,27 @@ public final class TinyTrainer implements AutoCloseable {
                 maxGradNorm,
                 128,
                 new SpikeConfig(action, 100),
-                sharding.placement);
+                sharding.placement,
+                singleRound);
+    }
+
+    /** Whether a step of four micro-batches, as those of the traces are, is one round. */
+    private static boolean singleRound(Collectives group) {
+        return group.size() >= 4;
     }
 
     /** Without clipping, in fp32, on a device and in a group that outlive this. */
     static TinyTrainer unclipped(Collectives group, Sharding sharding, SpikeConfig.Action action, Device device)
             throws IOException {
-        EngineConfig config = config(DType.F32, sharding, true, TinyModel.ADAMW, 0, action);
+        EngineConfig config = config(DType.F32, sharding, true, TinyModel.ADAMW, 0, action, singleRound(group));
+        return new TinyTrainer(group, config, sharding, device, false);
+    }
+
+    /** Of steps of at most as many micro-batches as there are ranks, on a device and in a group that outlive this. */
+    static TinyTrainer singleRound(Collectives group, DType dtype, Sharding sharding, double maxGradNorm, Device device)
+            throws IOException {
+        EngineConfig config =
+                config(dtype, sharding, true, TinyModel.ADAMW, maxGradNorm, SpikeConfig.Action.IGNORE, true);
         return new TinyTrainer(group, config, sharding, device, false);
     }
 
@@ -109,7 +124,7 @@ public final class TinyTrainer implements AutoCloseable {
             throws IOException {
         this(
                 given,
-                config(dtype, sharding, recompute, optimizer, 1, SpikeConfig.Action.IGNORE),
+                config(dtype, sharding, recompute, optimizer, 1, SpikeConfig.Action.IGNORE, singleRound(given)),
                 sharding,
                 device,
                 false);
@@ -118,7 +133,8 @@ public final class TinyTrainer implements AutoCloseable {
     /** With a guard, on a device and in a group that outlive this. */
     static TinyTrainer guarded(Collectives group, DType dtype, Device device) throws IOException {
         Sharding sharding = Sharding.ZERO_3_IN_PLACE;
-        EngineConfig config = config(dtype, sharding, true, TinyModel.ADAMW, 1, SpikeConfig.Action.PAUSE);
+        EngineConfig config =
+                config(dtype, sharding, true, TinyModel.ADAMW, 1, SpikeConfig.Action.PAUSE, singleRound(group));
         return new TinyTrainer(group, config, sharding, device, false);
     }
 
@@ -162,7 +178,12 @@ public final class TinyTrainer implements AutoCloseable {
 
     /** A step of the plain trace, its sixteen sequences in four micro-batches: the mean of all target tokens. */
     public StepResult plain(int step) throws IOException {
-        List<PackedBatch> all = TinyModel.microBatches(train, step, 4);
+        return plain(step, 4);
+    }
+
+    /** The same in another number of micro-batches. */
+    StepResult plain(int step, int microBatches) throws IOException {
+        List<PackedBatch> all = TinyModel.microBatches(train, step, microBatches);
         double targets = all.stream().mapToInt(b -> b.targets().length).sum();
         return step(all, all.stream().map(b -> targets).toList(), TinyModel.rate(step));
     }

@@ -6,14 +6,18 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.cpu.CpuDevice;
@@ -57,7 +61,8 @@ class TuningMethodsTest {
         try (TensorSource reference = TinyModel.open(directory.resolve(method).resolve("reference.safetensors"));
                 TensorSource lengths = TinyModel.open(directory.resolve("reference.safetensors"));
                 Device device = TestDevices.open();
-                ZeroEngine engine = open(directory, method, 3, recompute, device, TestDevices.alone(device))) {
+                ZeroEngine engine = open(
+                        directory, method, config(DType.F32, 3, recompute, true), device, TestDevices.alone(device))) {
             PackedBatch batch = TinyModel.batch(lengths, "", 0, 3);
             double targets = batch.targets().length;
             float loss = reference.readAll("loss")[0];
@@ -67,22 +72,24 @@ class TuningMethodsTest {
                 assertEquals(loss, result.loss(), 1e-5);
                 assertEquals(norm, result.gradNorm(), 1e-4);
             });
-            int compared = 0;
+            Set<String> compared = new HashSet<>();
             for (int u = 0; u < engine.units().size(); u++) {
                 float[] flat = gradients[u];
                 for (ParameterSpec p : engine.units().get(u).parameters().values()) {
                     for (ParameterSpec.Source s : p.sources()) {
-                        float[] expected = reference.readAll("grad/" + s.name());
+                        float[] expected = Arrays.copyOfRange(
+                                reference.readAll("grad/" + s.name()), (int) (s.fileRow() * p.columns()), (int)
+                                        ((s.fileRow() + s.rows()) * p.columns()));
                         int at = (int) (p.offset() + s.firstRow() * p.columns());
                         TinyChatglmTest.assertRelative(s.name(), expected, flat, at, 1e-4);
-                        compared++;
+                        compared.add(s.name());
                     }
                 }
             }
             long all = reference.tensors().keySet().stream()
                     .filter(n -> n.startsWith("grad/"))
                     .count();
-            assertEquals(all, compared);
+            assertEquals(all, compared.size());
         }
     }
 
@@ -132,18 +139,48 @@ class TuningMethodsTest {
     static void fiveStepsEqualTheReference(
             String model, String method, int stage, Placement placement, Device device, Collectives group)
             throws IOException {
+        // Steps have four micro-batches.
+        EngineConfig config = config(DType.F32, stage, stage == 3, placement, group.size() == 4);
+        fiveStepsEqualTheReference(model, method, config, 1, device, group);
+    }
+
+    /** Within a ten-thousandth of its losses and a thousandth of its norms, times the factor. */
+    private static void fiveStepsEqualTheReference(
+            String model, String method, EngineConfig config, double factor, Device device, Collectives group)
+            throws IOException {
         Path directory = SharedFixtures.require(model);
         try (TensorSource reference = TinyModel.open(directory.resolve(method).resolve("reference.safetensors"));
                 TensorSource train = TinyModel.open(directory.resolve("train.safetensors"));
-                ZeroEngine engine = open(directory, method, stage, stage == 3, placement, device, group)) {
+                ZeroEngine engine = open(directory, method, config, device, group)) {
             float[] losses = reference.readAll("trace/loss");
             float[] norms = reference.readAll("trace/grad_norm");
             for (int step = 1; step <= losses.length; step++) {
                 StepResult result = step(engine, TinyModel.microBatches(train, 1, 4), TinyModel.rate(step));
-                assertEquals(losses[step - 1], result.loss(), 1e-4 * losses[step - 1], "loss of step " + step);
-                assertEquals(norms[step - 1], result.gradNorm(), 1e-3 * norms[step - 1], "norm of step " + step);
+                float loss = losses[step - 1], norm = norms[step - 1];
+                assertEquals(loss, result.loss(), factor * 1e-4 * loss, "loss of step " + step);
+                assertEquals(norm, result.gradNorm(), factor * 1e-3 * norm, "norm of step " + step);
             }
         }
+    }
+
+    /** The maps are computed in the training dtype, like the model; the reference is fp32. */
+    @Timeout(300)
+    @ParameterizedTest
+    @CsvSource({"tiny-chatglm1,BF16,1", "tiny-chatglm2,BF16,2", "tiny-chatglm3,BF16,4", "tiny-chatglm1,F16,4"})
+    void aProjectedPrefixIsNearTheReferenceIn16Bits(String model, DType dtype, int world) throws Exception {
+        EngineConfig config = config(dtype, 3, true, world == 4);
+        if (dtype == DType.BF16) { // fp16 takes the simulation long
+            CudaRanks.run(world, 13, 30, (device, group) -> {
+                fiveStepsEqualTheReference(model, "ptuning-projection", config, 50, device, group);
+                return null;
+            });
+        }
+        Ranks.run(world, (rank, group) -> {
+            try (CpuDevice device = new CpuDevice(1)) {
+                fiveStepsEqualTheReference(model, "ptuning-projection", config, 50, device, group);
+            }
+            return null;
+        });
     }
 
     @ParameterizedTest
@@ -185,22 +222,22 @@ class TuningMethodsTest {
     private static ZeroEngine open(
             Path directory, String method, int stage, boolean recompute, Device device, Collectives group)
             throws IOException {
-        return open(directory, method, stage, recompute, Placement.OFFLOADED_OPTIMIZER, device, group);
+        return open(directory, method, config(DType.F32, stage, recompute, false), device, group);
     }
 
-    private static ZeroEngine open(
-            Path directory,
-            String method,
-            int stage,
-            boolean recompute,
-            Placement placement,
-            Device device,
-            Collectives group)
+    private static EngineConfig config(DType dtype, int stage, boolean recompute, boolean singleRound) {
+        return config(dtype, stage, recompute, Placement.OFFLOADED_OPTIMIZER, singleRound);
+    }
+
+    private static EngineConfig config(
+            DType dtype, int stage, boolean recompute, Placement placement, boolean singleRound) {
+        SpikeConfig spike = new SpikeConfig(SpikeConfig.Action.IGNORE, 100);
+        return new EngineConfig(dtype, stage, recompute, TinyModel.ADAMW, 1.0, 128, spike, placement, singleRound);
+    }
+
+    private static ZeroEngine open(Path directory, String method, EngineConfig config, Device device, Collectives group)
             throws IOException {
         Path base = directory.resolve("safetensors-fp32");
-        SpikeConfig spike = new SpikeConfig(SpikeConfig.Action.IGNORE, 100);
-        EngineConfig config =
-                new EngineConfig(DType.F32, stage, recompute, TinyModel.ADAMW, 1.0, 128, spike, placement);
         ZeroEngine engine =
                 new ZeroEngine(Tuning.of(ModelConfigReader.read(base), method(method)), config, device, group);
         Optional<Path> adapter = method.equals("freeze")
