@@ -54,8 +54,8 @@ public final class LoadedModel implements TokenModel, AutoCloseable {
      * Reads a model.
      *
      * @param device outlives the model
-     * @param dtype of weights, activations, keys and values, but for adapters, prefixes and virtual tokens, which are fp32, and a base that
-     *     was quantised, which stays in NF4
+     * @param dtype of weights, activations, keys and values, but for adapters, tables of prefixes and virtual tokens, which are fp32, and a
+     *     base that was quantised, which stays in NF4
      * @param positions longest sequence that will be seen
      */
     public static LoadedModel open(ModelSource files, Device device, DType dtype, int positions) throws IOException {

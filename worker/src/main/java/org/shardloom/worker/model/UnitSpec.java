@@ -12,7 +12,8 @@ import org.shardloom.protocol.plan.UnitSize;
 /**
  * A unit: parameters that are gathered, used and freed together, flat in one buffer.
  *
- * @param name {@code embedding}, {@code layers.3} or {@code head}; {@code layers.3.lora} for what a tuning method adds
+ * @param name {@code embedding}, {@code layers.3} or {@code head}; {@code layers.3.lora} or {@code layers.3.prefix} for what a tuning
+ *     method adds
  * @param block part of the model that it serves, in the order of the forward pass: 0 the embedding, then the layers, then the head;
  *     {@link TunedModel#prefixBlock} for what all layers use
  * @param trained whether its parameters are trained; those of a frozen unit never change and have no optimizer state

@@ -1,5 +1,7 @@
 package org.shardloom.worker.zero;
 
+import java.util.HashMap;
+import java.util.Map;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.device.Device;
 import org.shardloom.kernels.device.Memory;
@@ -10,7 +12,10 @@ import org.shardloom.protocol.plan.ShardPlan;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** ZeRO-3 between memories that are not shared: a unit is all-gathered before it is used, the next one meanwhile, and freed after. */
+/**
+ * ZeRO-3 between memories that are not shared: a unit is all-gathered before it is used, the next one meanwhile, and freed after. Units that
+ * are used together share a room, so that there are two at a time whatever a tuning method adds beside a layer.
+ */
 final class GatheredParameters implements ParameterStore {
     private static final Logger LOG = LoggerFactory.getLogger(GatheredParameters.class);
 
@@ -18,9 +23,24 @@ final class GatheredParameters implements ParameterStore {
     /** Brings slices from the host; null where they are on the device. */
     private final Device fetching;
 
+    /** Parts of a room begin at multiples of this many bytes, as blocks of devices' memory do. */
+    private static final long ALIGNMENT = 512;
+
+    /** Memory of units that are used together: there is some while one of them is gathered. */
+    private static final class Room {
+        long bytes;
+        int users;
+        Tensor memory;
+    }
+
     private final ShardPlan plan;
     private final DType[] dtypes;
     private final Memory gathered;
+    /** By unit. */
+    private final Room[] rooms;
+    /** By unit: where in its room it begins. */
+    private final long[] offsets;
+
     private final Tensor[] slices;
     private final Tensor[] full;
     private final Pending[] pending;
@@ -29,12 +49,19 @@ final class GatheredParameters implements ParameterStore {
     /**
      * Slices for every unit.
      *
+     * @param together by unit: those with equal numbers share a room
      * @param memory of the slices
      * @param gathered of gathered units
      * @param fetching copies slices to it that are in the host's memory; null where they are the device's
      */
     GatheredParameters(
-            Collectives group, ShardPlan plan, DType[] dtypes, Memory memory, Memory gathered, Device fetching) {
+            Collectives group,
+            ShardPlan plan,
+            DType[] dtypes,
+            int[] together,
+            Memory memory,
+            Memory gathered,
+            Device fetching) {
         this.group = group;
         this.fetching = fetching;
         this.plan = plan;
@@ -45,8 +72,36 @@ final class GatheredParameters implements ParameterStore {
         full = new Tensor[units];
         pending = new Pending[units];
         fetched = new Device.Transfer[units];
+        rooms = new Room[units];
+        offsets = new long[units];
+        Map<Integer, Room> byNumber = new HashMap<>();
         for (int u = 0; u < units; u++) {
             slices[u] = memory.allocate(dtypes[u], plan.sliceElements(u));
+            rooms[u] = byNumber.computeIfAbsent(together[u], number -> new Room());
+            offsets[u] = rooms[u].bytes;
+            rooms[u].bytes += roomOf(plan, u, dtypes[u]);
+        }
+    }
+
+    /** Bytes of a unit in its room. */
+    static long roomOf(ShardPlan plan, int unit, DType dtype) {
+        return (plan.paddedElements(unit) * dtype.bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    }
+
+    private Tensor enter(int unit) {
+        Room room = rooms[unit];
+        if (room.users == 0) {
+            room.memory = gathered.allocate(DType.F32, room.bytes / DType.F32.bytes);
+        }
+        room.users++;
+        return new Tensor(room.memory.address() + offsets[unit], dtypes[unit], plan.paddedElements(unit));
+    }
+
+    private void leave(int unit) {
+        Room room = rooms[unit];
+        room.users--;
+        if (room.users == 0) {
+            gathered.free(room.memory);
         }
     }
 
@@ -69,7 +124,7 @@ final class GatheredParameters implements ParameterStore {
     @Override
     public void prefetch(int unit) {
         if (full[unit] == null) {
-            full[unit] = gathered.allocate(dtypes[unit], plan.paddedElements(unit));
+            full[unit] = enter(unit);
             pending[unit] = fetching == null ? group.allGather(full[unit], slices[unit]) : fetch(unit);
         }
     }
@@ -95,7 +150,7 @@ final class GatheredParameters implements ParameterStore {
     public void release(int unit) {
         if (full[unit] != null) {
             gather(unit);
-            gathered.free(full[unit]);
+            leave(unit);
             full[unit] = null;
         }
     }

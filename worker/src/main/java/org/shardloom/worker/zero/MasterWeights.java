@@ -2,7 +2,7 @@ package org.shardloom.worker.zero;
 
 import java.io.IOException;
 import java.nio.FloatBuffer;
-import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
@@ -44,7 +44,7 @@ public final class MasterWeights {
 
     /** What does not fit, each beginning with its kind: {@code missing: }, {@code shape: }, {@code type: } or {@code extra: }. */
     public static List<String> problems(List<UnitSpec> units, TensorSource source) {
-        List<String> problems = new ArrayList<>();
+        Set<String> problems = new LinkedHashSet<>(); // a tensor that several units share is named once
         Set<String> unused = new TreeSet<>(source.tensors().keySet());
         for (UnitSpec unit : units) {
             for (ParameterSpec p : unit.parameters().values()) {
@@ -65,7 +65,7 @@ public final class MasterWeights {
         unused.removeIf(name -> name.endsWith("inv_freq") || name.equals("lm_head.weight"));
         unused.forEach(name ->
                 problems.add("extra: " + name + " " + source.tensors().get(name).shape()));
-        return problems;
+        return List.copyOf(problems);
     }
 
     /** Where a unit's slice of a rank goes: fp32 or 16-bit, [slice elements]. */

@@ -2,6 +2,7 @@ package org.shardloom.worker.zero;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.shardloom.kernels.collective.Collectives;
 import org.shardloom.kernels.tensor.DType;
@@ -92,7 +93,10 @@ final class NonFiniteOrigin {
     }
 
     private String outputOf(int block) {
-        return ": the output of unit "
-                + model.units().get(model.unitsOf(block)[0]).root() + " is not finite";
+        String units = IntStream.of(model.unitsOf(block))
+                .mapToObj(u -> model.units().get(u).root())
+                .distinct()
+                .collect(Collectors.joining(" with "));
+        return ": the output of unit " + units + " is not finite";
     }
 }

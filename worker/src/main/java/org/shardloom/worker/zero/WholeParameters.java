@@ -18,7 +18,7 @@ import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.weights.TensorSource;
 
 /**
- * All parameters of a model on one device, for forward passes. They are kept as in training: adapters, prefixes and virtual tokens in fp32, a
+ * All parameters of a model on one device, for forward passes. They are kept as in training: adapters, tables of prefixes and virtual tokens in fp32, a
  * quantised base's matrices in NF4, of which those of a block exist in full as long as it is used. One thread.
  */
 public final class WholeParameters implements AutoCloseable {

@@ -160,8 +160,12 @@ public final class ZeroEngine implements AutoCloseable {
         if (gathers && plan == parameterPlan) {
             gatheredMemory.prepare(mostGathered(plan, dtypes));
         }
+        // Units of a block are used together; quantised ones only until they are dequantised.
+        int[] together = IntStream.range(0, dtypes.length)
+                .map(u -> plan == parameterPlan ? model.units().get(u).block() : u)
+                .toArray();
         if (config.placement().stagesParameters(device)) {
-            return new GatheredParameters(group, plan, dtypes, parameterMemory, gatheredMemory, device);
+            return new GatheredParameters(group, plan, dtypes, together, parameterMemory, gatheredMemory, device);
         }
         if (config.zeroStage() == 2 || group.size() == 1) {
             return new ResidentParameters(group, plan, dtypes, parameterMemory, !device.sharesHostMemory());
@@ -169,14 +173,14 @@ public final class ZeroEngine implements AutoCloseable {
         ParameterStore inPlace = InPlaceParameters.tryCreate(group, plan, dtypes, device.statistics());
         return inPlace != null
                 ? inPlace
-                : new GatheredParameters(group, plan, dtypes, parameterMemory, gatheredMemory, null);
+                : new GatheredParameters(group, plan, dtypes, together, parameterMemory, gatheredMemory, null);
     }
 
     /** Bytes of what {@link MicroBatchPass} has gathered at most: a block and the next, but for the embedding. */
     private long mostGathered(ShardPlan plan, DType[] dtypes) {
         long[] bytes = new long[model.blockCount() + 1];
         for (int u = 0; u < dtypes.length; u++) {
-            bytes[model.units().get(u).block()] += plan.paddedElements(u) * dtypes[u].bytes;
+            bytes[model.units().get(u).block()] += GatheredParameters.roomOf(plan, u, dtypes[u]);
         }
         int head = model.blockCount() - 1;
         long most =

@@ -90,6 +90,7 @@ class KeptGradientsTest {
             try (TinyTrainer trainer = TinyTrainer.singleRound(group, DType.F16, Sharding.SPLIT_ZERO_3, 1, device)) {
                 float[] expected = trainer.train().readAll("plain/loss");
                 trainer.engine.scaler().restore(1 << 24, 0);
+                assertEquals(List.of(EMBEDDING, LOWEST_LAYER), staying(trainer.engine));
                 float[][][] before = trainer.state();
                 int skipped = 0;
                 while (!trainer.plain(1, world).applied()) {

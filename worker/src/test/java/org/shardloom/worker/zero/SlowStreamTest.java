@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -60,7 +61,8 @@ class SlowStreamTest {
         CudaRanks.run(1, 1, 0, (device, group) -> {
             try (Memory host = device.hostMemory(Purpose.PARAMETERS);
                     Memory gathered = device.memory(Purpose.GATHERED)) {
-                GatheredParameters parameters = new GatheredParameters(group, plan, dtypes, host, gathered, device);
+                GatheredParameters parameters = new GatheredParameters(
+                        group, plan, dtypes, IntStream.range(0, dtypes.length).toArray(), host, gathered, device);
                 fill(parameters.slice(UNIT), 3);
                 SimulatedDriver.slow(Lane.TO_DEVICE, SLOW_MICROS);
                 work.run(device, parameters, gathered);
