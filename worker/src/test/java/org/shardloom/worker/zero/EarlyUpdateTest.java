@@ -90,6 +90,15 @@ class EarlyUpdateTest {
                 });
     }
 
+    /** One of the last rank's gradients is not a number: that of the {@code count[1]}th reduce-scatter. */
+    private static Collectives poisoned(Collectives group, int[] count) {
+        return reducing(SeparateMemories.over(group), count, gradient -> {
+            if (group.rank() == group.size() - 1) {
+                NativeCpu.fill(gradient.address(), 0xFF, gradient.bytes()); // NaN
+            }
+        });
+    }
+
     /** The embedding's gradient, the last of a step, is not given before the head is updated. */
     @Test
     void theHeadIsUpdatedBeforeTheEmbeddingsGradientIsReduced() throws Exception {
@@ -230,11 +239,7 @@ class EarlyUpdateTest {
     void unitsThatStayAreUpdatedUpToTheFirstFault(int unit) throws Exception {
         Ranks.run(2, (rank, group) -> {
             int[] count = new int[2];
-            Collectives poisoned = reducing(SeparateMemories.over(group), count, gradient -> {
-                if (rank == 1) {
-                    NativeCpu.fill(gradient.address(), 0xFF, gradient.bytes()); // NaN
-                }
-            });
+            Collectives poisoned = poisoned(group, count);
             try (Device device = new SplitDevice();
                     TinyTrainer trainer =
                             TinyTrainer.singleRound(poisoned, DType.F32, Sharding.SPLIT_ZERO_2, 0, device)) {
@@ -261,11 +266,7 @@ class EarlyUpdateTest {
     void aGradientThatIsNotFiniteEndsTheStepOnEveryRank(Sharding sharding, boolean first) throws Exception {
         Ranks.run(2, (rank, group) -> {
             int[] count = new int[2];
-            Collectives poisoned = reducing(SeparateMemories.over(group), count, gradient -> {
-                if (rank == 1) {
-                    NativeCpu.fill(gradient.address(), 0xFF, gradient.bytes()); // NaN
-                }
-            });
+            Collectives poisoned = poisoned(group, count);
             try (Device device = new SplitDevice();
                     TinyTrainer trainer = TinyTrainer.unclipped(poisoned, sharding, Action.IGNORE, device)) {
                 trainer.accumulated(1);
