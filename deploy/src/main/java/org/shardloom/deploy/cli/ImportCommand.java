@@ -70,6 +70,7 @@ final class ImportCommand implements Callable<Integer> {
                 throw new Failures.UsageException("there is no file " + file);
             }
             String text = read(file);
+            conversion.has(file);
             boolean settings = file.toString().matches(".*\\.(json|ya?ml)");
             add(
                     conversion,

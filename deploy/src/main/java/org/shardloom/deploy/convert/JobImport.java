@@ -4,7 +4,9 @@ import static org.shardloom.deploy.convert.Values.isTrue;
 import static org.shardloom.deploy.convert.Values.number;
 import static org.shardloom.deploy.convert.Values.real;
 
+import java.nio.file.Path;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
@@ -40,6 +42,9 @@ public final class JobImport {
     private long outputLength;
     private boolean neverEvaluates;
     private final Set<String> said = new HashSet<>();
+    private final Set<String> files = new HashSet<>();
+    /** Setting to the file that it names. */
+    private final Map<String, Object> referred = new LinkedHashMap<>();
 
     /**
      * Begins.
@@ -207,7 +212,7 @@ public final class JobImport {
                 "zero_optimization.stage");
         names.on((n, v) -> offload(n, v, "zero.offload_params"), "zero_optimization.offload_param.device");
         names.on((n, v) -> offload(n, v, "zero.offload_optimizer"), "zero_optimization.offload_optimizer.device");
-        names.left("give this file to the import, too", "ds_file", "deepspeed", "deepspeed_config");
+        names.on(referred::put, "ds_file", "deepspeed", "deepspeed_config");
         names.left("AdamW is the one optimizer here", "optimizer.type");
         names.left("see train.schedule", "scheduler.type");
     }
@@ -217,6 +222,20 @@ public final class JobImport {
         if (device.equals("nvme")) {
             draft.leave(name, device, key + " keeps it in the host's memory; nothing is kept on disks");
         }
+    }
+
+    /** The settings of this file are among those that are added: settings that refer to it are carried over. */
+    public void has(Path file) {
+        files.add(file.getFileName().toString());
+    }
+
+    private void leaveReferred() {
+        referred.forEach((name, value) -> {
+            String file = String.valueOf(value).replaceFirst(".*[/\\\\]", "");
+            if (!files.contains(file)) {
+                draft.leave(name, value, "give this file to the import, too");
+            }
+        });
     }
 
     /** Takes the settings of one file or command line. */
@@ -276,6 +295,7 @@ public final class JobImport {
 
     /** The job file. */
     public JobDraft finish() {
+        leaveReferred();
         method.infer();
         assumeDefaults();
         if (said.contains("zero_optimization") && draft.get("zero.offload_optimizer") == null) {

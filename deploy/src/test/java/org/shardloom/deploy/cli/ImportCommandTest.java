@@ -82,6 +82,23 @@ class ImportCommandTest {
     }
 
     @Test
+    void aDeepSpeedFileThatTheSettingsNameIsAskedForUnlessItIsGiven() throws Exception {
+        Path yaml = Files.writeString(
+                directory.resolve("sft.yaml"),
+                """
+                model_name_or_path: /models/chatglm3-6b
+                train_path: /data/a.json
+                finetuning_type: full
+                deepspeed: configs/ds.json
+                output_dir: out
+                """);
+        run(yaml.toString());
+        assertTrue(error.toString().contains("deepspeed: configs/ds.json - give this file"), error.toString());
+        run(yaml.toString(), deepSpeed.toString());
+        assertFalse(error.toString().contains("give this file"), error.toString());
+    }
+
+    @Test
     void withoutAFileTheJobGoesToTheStandardOutputAlone() throws Exception {
         assertEquals(3, run(script.toString(), deepSpeed.toString()), error.toString());
         assertImported(JobFile.parse(out.toString(), "out", List.of()).config());

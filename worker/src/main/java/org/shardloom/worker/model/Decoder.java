@@ -139,6 +139,7 @@ public final class Decoder implements AutoCloseable {
      * @param headGrad gradients of what is trained of the head
      * @param embeddingGrad of the embedding, where it is trained and tied
      * @param kept memory of the losses
+     * @param pass is told which pass what follows belongs to
      * @return fp32 [targets], issued; null where there are none
      */
     public Tensor lossesAndGradients(
@@ -149,14 +150,15 @@ public final class Decoder implements AutoCloseable {
             BatchOnDevice batch,
             Tensor x,
             float scale,
-            Memory kept) {
+            Memory kept,
+            PassListener pass) {
         Tensor outputGrad = config.tiedEmbeddings()
                 ? embeddingGrad == null ? null : embeddingGrad.find("weight")
                 : headGrad.find("output.weight");
         return head.losses(
                 headBlock,
                 output(headBlock, embedding),
-                new DecoderHead.Gradients(headGrad, outputGrad, config.tiedEmbeddings(), scale),
+                new DecoderHead.Gradients(headGrad, outputGrad, config.tiedEmbeddings(), scale, pass),
                 batch,
                 x,
                 kept);

@@ -45,8 +45,9 @@ final class DecoderHead {
      * @param output of the output weight; null where it is frozen
      * @param accumulate add to {@code output} rather than overwrite it
      * @param scale of all gradients: loss scale / divisor of the loss
+     * @param pass is told which pass what follows belongs to
      */
-    record Gradients(BlockView block, Tensor output, boolean accumulate, float scale) {}
+    record Gradients(BlockView block, Tensor output, boolean accumulate, float scale, PassListener pass) {}
 
     /**
      * Losses of the batch's targets, in nats.
@@ -61,6 +62,7 @@ final class DecoderHead {
         boolean backward = gradients != null;
         if (rows == 0) {
             if (backward) {
+                gradients.pass.backward();
                 ops.zero(x);
                 zeroGradients(gradients);
             }
@@ -82,11 +84,15 @@ final class DecoderHead {
                 long count = Math.min(most, rows - from);
                 Tensor part = logits.slice(0, count);
                 IndexTensor targets = batch.targets().slice((int) from, (int) count);
+                if (backward) {
+                    gradients.pass.forward();
+                }
                 ops.linear(part, normed.slice(from, count), output);
                 Tensor gradPart = backward ? gradLogits.slice(0, count) : null;
                 ops.softmaxCrossEntropy(
                         losses.slice(from, count), gradPart, part, targets, backward ? gradients.scale : 1);
                 if (backward) {
+                    gradients.pass.backward();
                     if (gradients.output != null) {
                         boolean accumulate = gradients.accumulate || from > 0;
                         ops.linearBackwardWeight(gradients.output, gradPart, normed.slice(from, count), accumulate);

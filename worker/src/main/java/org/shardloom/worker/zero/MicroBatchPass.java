@@ -116,7 +116,7 @@ final class MicroBatchPass {
      * @return sum of the losses
      */
     double run(PackedBatch batch, double scale, long dropoutKey, PhaseTimer timer) {
-        timer.begin("forward");
+        timer.forward();
         try (Memory kept = device.memory(Purpose.ACTIVATIONS)) {
             Work work = new Work(kept, batch, scale, dropoutKey);
             try {
@@ -191,9 +191,8 @@ final class MicroBatchPass {
             blocks.prefetch(head - 1);
         }
         if (work != null) {
-            timer.begin("backward");
             Tensor losses = decoder.lossesAndGradients(
-                    p, embedding, g, embeddingGrad, work.inputs, work.x, work.scale, work.kept);
+                    p, embedding, g, embeddingGrad, work.inputs, work.x, work.scale, work.kept, timer);
             work.loss = losses == null ? null : new LossSum(device, losses);
         }
         blocks.reduce(head, work == null);

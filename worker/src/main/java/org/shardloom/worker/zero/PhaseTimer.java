@@ -3,9 +3,10 @@ package org.shardloom.worker.zero;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.Consumer;
+import org.shardloom.worker.model.PassListener;
 
 /** Wall time by phase; a phase lasts until the next one begins. */
-final class PhaseTimer {
+final class PhaseTimer implements PassListener {
     private final Map<String, Double> seconds = new LinkedHashMap<>();
     private final Consumer<String> observer;
     private String phase;
@@ -27,6 +28,16 @@ final class PhaseTimer {
         observer.accept(next);
         since = now;
         return before;
+    }
+
+    @Override
+    public void forward() {
+        begin("forward");
+    }
+
+    @Override
+    public void backward() {
+        begin("backward");
     }
 
     Map<String, Double> end() {
