@@ -78,11 +78,22 @@ final class Glm3Records {
             throw new MalformedRecordException("`" + where + "metadata` is the name of the tool that an assistant"
                     + " calls; the role `" + name + "` has none");
         }
+        String content = RecordFields.text(turn, "content", where);
         if (!metadata.isEmpty() && !metadata.equals(INTERPRETER)) {
             requireTool(metadata, offered, where + "metadata");
+            requireCall(content, metadata, where + "content");
         }
-        String content = RecordFields.text(turn, "content", where);
         messages.add(new Message(role, metadata, content, RecordFields.learned(turn, role, where)));
+    }
+
+    /** What cannot be read back as a call would teach the model to write such. */
+    private static void requireCall(String content, String tool, String where) throws MalformedRecordException {
+        String problem = ToolCode.problem(content);
+        if (!problem.isEmpty()) {
+            throw new MalformedRecordException(
+                    "`" + where + "` is no call of " + tool + ": " + problem
+                            + "; it reads ```python, tool_call(name=value) and ``` on three lines, or use the role `tool` with `parameters`");
+        }
     }
 
     private static void addToolTurn(List<Message> messages, JsonNode turn, OfferedTools offered, String where)

@@ -18,13 +18,12 @@ import org.slf4j.LoggerFactory;
  */
 final class GatheredParameters implements ParameterStore {
     private static final Logger LOG = LoggerFactory.getLogger(GatheredParameters.class);
+    /** Parts of a room begin at multiples of this many bytes, as blocks of devices' memory do. */
+    private static final long ALIGNMENT = 512;
 
     private final Collectives group;
     /** Brings slices from the host; null where they are on the device. */
     private final Device fetching;
-
-    /** Parts of a room begin at multiples of this many bytes, as blocks of devices' memory do. */
-    private static final long ALIGNMENT = 512;
 
     /** Memory of units that are used together: there is some while one of them is gathered. */
     private static final class Room {
@@ -79,12 +78,12 @@ final class GatheredParameters implements ParameterStore {
             slices[u] = memory.allocate(dtypes[u], plan.sliceElements(u));
             rooms[u] = byNumber.computeIfAbsent(together[u], number -> new Room());
             offsets[u] = rooms[u].bytes;
-            rooms[u].bytes += roomOf(plan, u, dtypes[u]);
+            rooms[u].bytes += bytesInRoom(plan, u, dtypes[u]);
         }
     }
 
     /** Bytes of a unit in its room. */
-    static long roomOf(ShardPlan plan, int unit, DType dtype) {
+    static long bytesInRoom(ShardPlan plan, int unit, DType dtype) {
         return (plan.paddedElements(unit) * dtype.bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     }
 

@@ -180,7 +180,7 @@ public final class ZeroEngine implements AutoCloseable {
     private long mostGathered(ShardPlan plan, DType[] dtypes) {
         long[] bytes = new long[model.blockCount() + 1];
         for (int u = 0; u < dtypes.length; u++) {
-            bytes[model.units().get(u).block()] += GatheredParameters.roomOf(plan, u, dtypes[u]);
+            bytes[model.units().get(u).block()] += GatheredParameters.bytesInRoom(plan, u, dtypes[u]);
         }
         int head = model.blockCount() - 1;
         long most =

@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -206,8 +207,12 @@ class ToolCallsTest {
     }
 
     private static String callInTwo(String name) {
-        return "{\"role\":\"assistant\",\"metadata\":\"" + name + "\",\"content\":\"c\"},"
-                + "{\"role\":\"observation\",\"content\":\"r\"}";
+        return callInTwo(name, "c");
+    }
+
+    private static String callInTwo(String name, String content) {
+        return "{\"role\":\"assistant\",\"metadata\":\"" + name + "\",\"content\":"
+                + PythonText.json(TextNode.valueOf(content)) + "}," + "{\"role\":\"observation\",\"content\":\"r\"}";
     }
 
     @Test
@@ -247,6 +252,24 @@ class ToolCallsTest {
     }
 
     @Test
+    void callsThatCannotBeReadBackAreRefused() {
+        String message = error(
+                new Glm3Template(tokenizer),
+                calling("", callInTwo("w", "```python\ntool_call(city=\n```")),
+                calling("", callInTwo("w", "```python\ntool_call(city='京)\n```")),
+                calling("", callInTwo("w", "```python\ntool_call(city='京')")),
+                calling("", callInTwo("w", "tool_call(days=[1, 2)")),
+                calling("", callInTwo("w", "```python\ntool_call(n=1)) \n```")));
+        String is = "`conversations[1].content` is no call of w: ";
+        assertTrue(message.contains(":1: " + is + "tool_call(...) has no closing bracket; it reads"), message);
+        assertTrue(message.contains(":2: " + is + "a string in tool_call(...) has no end"), message);
+        assertTrue(message.contains(":3: " + is + "the block of code is not closed by ```"), message);
+        assertTrue(message.contains(":4: " + is + "')' closes a bracket that is not open"), message);
+        assertTrue(message.contains(":5: " + is + "')' follows the call"), message);
+        assertEquals(6, message.lines().count(), message);
+    }
+
+    @Test
     void whatTheReferenceAcceptsIsAccepted() throws Exception {
         String needs = "[{\"name\":\"w\",\"parameters\":{\"required\":[\"city\"]}}]";
         for (String record : List.of(
@@ -260,6 +283,9 @@ class ToolCallsTest {
                 calling("[]", call("v", "{}")),
                 calling("null", call("v", "{\"城市\":1,\"_n2\":2,\"from\":3}")),
                 calling("[{\"name\":\"w\"}]", callInTwo("interpreter")),
+                calling("", callInTwo("interpreter", "```python\nprint('tool_call(')\n```")),
+                calling("", callInTwo("w", "```python\ntool_call(s='it\\'s )', d={'a': [1]})\n```")),
+                calling("", callInTwo("w", "{\"city\": \"京\"}")),
                 calling("", call("math.sum", "{}")),
                 calling("", call("天气-2", "{}")))) {
             assertTrue(learnedText(sample(record)).endsWith("<|assistant|> \n a"), record);

@@ -49,6 +49,7 @@ class PlannedPeaksTest {
                 "tiny-chatglm3|{type: full}|bf16|2|zero.offload_optimizer=false",
                 "tiny-chatglm3|{type: lora, rank: 4}|bf16|1|zero.offload_optimizer=false",
                 "tiny-chatglm3|{type: lora, rank: 4, dropout: 0.1}|bf16|1|zero.stage=3",
+                "tiny-chatglm3|{type: lora, rank: 4}|bf16|1|zero.offload_params=true",
                 "tiny-chatglm3|{type: qlora, rank: 4}|bf16|1|zero.stage=3",
                 "tiny-chatglm1|{type: p_tuning_v2, prefix_length: 8, projection: true}|fp16|1|zero.stage=3",
                 "tiny-chatglm3|{type: lora, rank: 4}|bf16|1|" + EVALUATED,
@@ -95,13 +96,16 @@ class PlannedPeaksTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "tiny-chatglm3|zero.stage=3|bf16",
-                "tiny-chatglm1|zero.stage=2|bf16",
-                "tiny-chatglm2|zero.offload_params=true|fp32",
-                "tiny-chatglm2|zero.offload_optimizer=false|bf16"
+                "tiny-chatglm3|{type: full}|zero.stage=3|bf16",
+                "tiny-chatglm1|{type: full}|zero.stage=2|bf16",
+                "tiny-chatglm2|{type: full}|zero.offload_params=true|fp32",
+                "tiny-chatglm2|{type: full}|zero.offload_optimizer=false|bf16",
+                "tiny-chatglm3|{type: lora, rank: 4, targets: all}|zero.stage=3|bf16",
+                "tiny-chatglm1|{type: p_tuning_v2, prefix_length: 8, projection: true}|zero.offload_params=true|bf16"
             })
-    void planOfSeveralRanksEqualsTheirDrivers(String fixture, String setting, String precision) throws Exception {
-        JobConfig job = job(fixture, "{type: full}", precision, 6, setting, 4);
+    void planOfSeveralRanksEqualsTheirDrivers(String fixture, String method, String setting, String precision)
+            throws Exception {
+        JobConfig job = job(fixture, method, precision, 6, setting, 4);
         DecoderConfig model = ModelConfigReader.read(job.model().path());
         List<RankPlan> planned = Planner.plan(job, model).ranks();
         TunedModel tuned = Tuning.of(model, job.method().tuning());

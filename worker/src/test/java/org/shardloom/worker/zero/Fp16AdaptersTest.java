@@ -178,7 +178,8 @@ class Fp16AdaptersTest {
             String message = assertThrows(NonFiniteException.class, () -> step(engine, batches.get(1)))
                     .getMessage();
             assertTrue(
-                    message.contains("the output of unit layers.0") // the first that has adapters
+                    message.contains("the output of unit layers.0 with layers.0.lora is not finite") // the first that
+                            // has adapters
                             && message.contains("is not finite; the update was not applied")
                             && message.contains("precision: bf16"),
                     message);

@@ -24,6 +24,7 @@ import org.shardloom.kernels.cpu.CpuHostOps;
 import org.shardloom.kernels.device.Inputs;
 import org.shardloom.kernels.device.Memory;
 import org.shardloom.kernels.device.Purpose;
+import org.shardloom.protocol.config.TuningMethod;
 import org.shardloom.protocol.plan.ShardPlan;
 import org.shardloom.worker.model.DecoderConfig;
 import org.shardloom.worker.model.DecoderUnits;
@@ -32,6 +33,7 @@ import org.shardloom.worker.model.ParameterSpec.Kind;
 import org.shardloom.worker.model.UnitSpec;
 import org.shardloom.worker.optim.OptimizerShard;
 import org.shardloom.worker.optim.OptimizerShard.Part;
+import org.shardloom.worker.tuning.Tuning;
 import org.shardloom.worker.weights.SafetensorsFile;
 import org.shardloom.worker.weights.SafetensorsWriter;
 import org.shardloom.worker.weights.TensorInfo;
@@ -234,6 +236,27 @@ class MasterWeightsTest {
             assertTrue(message.contains(expected), message);
         }
         assertEquals(5, message.lines().count(), message);
+    }
+
+    /** The layers' rows of a projected prefix's second map are cut from one tensor. */
+    @Test
+    void aTensorThatSeveralUnitsShareIsMissedOnce() throws Exception {
+        List<UnitSpec> units = Tuning.of(SmallModels.chatglm(3), new TuningMethod.PTuningV2(4, true)).units().stream()
+                .filter(UnitSpec::added)
+                .toList();
+        assertTrue(units.size() > 3, "a unit beside each layer");
+        Path file = directory.resolve("none.safetensors");
+        try (SafetensorsWriter writer = SafetensorsWriter.create(file, List.of(), Map.of())) {
+            writer.finish();
+        }
+        try (TensorSource none = SafetensorsFile.open(file)) {
+            List<String> problems = MasterWeights.problems(units, none);
+            assertEquals(problems.stream().distinct().toList(), problems);
+            assertEquals(
+                    2,
+                    problems.stream().filter(p -> p.contains("trans.2.")).count(),
+                    "weight and bias of the second map: " + problems);
+        }
     }
 
     @Test
