@@ -21,6 +21,9 @@ import org.shardloom.deploy.launch.JavaCommand;
 final class RankProcesses implements AutoCloseable {
     static final String TASK = "task.json";
     static final String PARENT = "SHARDLOOM_PARENT";
+    /** How the program begins a failure that it tells in one line. */
+    private static final String TOLD = "shardloom: ";
+
     private static final long POLL_MS = 20;
     private static final int LOG_LINES = 15;
     private final List<Process> processes = new CopyOnWriteArrayList<>();
@@ -99,8 +102,7 @@ final class RankProcesses implements AutoCloseable {
                 } else if (ending) {
                     throw new IOException("stopped");
                 } else if (process.exitValue() != 0) {
-                    throw new IOException(
-                            "rank " + r + " ended with status " + process.exitValue() + ":\n" + endOf(log(r)));
+                    throw new IOException("rank " + r + why(process.exitValue(), log(r)));
                 }
             }
             if (System.nanoTime() > deadline) {
@@ -112,9 +114,15 @@ final class RankProcesses implements AutoCloseable {
         }
     }
 
-    private static String endOf(Path log) throws IOException {
+    /** What the rank itself says in a line, else the end of all it has printed. */
+    private static String why(int status, Path log) throws IOException {
         List<String> lines = Files.readAllLines(log);
-        return String.join("\n", lines.subList(Math.max(0, lines.size() - LOG_LINES), lines.size()));
+        String last = lines.isEmpty() ? "" : lines.get(lines.size() - 1);
+        if (last.startsWith(TOLD)) {
+            return ": " + last.substring(TOLD.length());
+        }
+        return " ended with status " + status + ":\n"
+                + String.join("\n", lines.subList(Math.max(0, lines.size() - LOG_LINES), lines.size()));
     }
 
     /** Any thread; nothing is started afterwards. */

@@ -1,6 +1,7 @@
 package org.shardloom.deploy.bench;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -233,6 +234,17 @@ class CudaBenchTest {
             assertTrue(share > 0, row.toString());
             assertEquals(share, row.path("share_of_peak").asDouble(), 1e-6 * share);
         }
+    }
+
+    @Test
+    void aRankWithoutAGpuSaysSoInOneLine() throws Exception {
+        String job = Bench.tinyJob(directory).toString();
+        String said = assertThrows(
+                        AssertionError.class,
+                        () -> SimulatedBench.run(
+                                directory, 1, "step", "--device", "cuda", "--config", job, "--workers", "2"))
+                .getMessage();
+        assertTrue(said.matches("bench did not end well: shardloom: rank [01]: .*GPU.*\\R"), said);
     }
 
     @Test
