@@ -94,7 +94,8 @@ static int enqueue(Comm* handle, void* stream, std::shared_ptr<Operation> operat
     std::thread([=] {
         while (stalls && !state->aborted) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         if (const int most = simDelayMicros()) std::this_thread::sleep_for(std::chrono::microseconds(state->random() % most));
-        issue();
+        if (state->aborted) state->outstanding--;  // its operands may be gone
+        else issue();
         state->inProgress = false;
     }).detach();
     return IN_PROGRESS;

@@ -106,6 +106,7 @@ bool operands(const State& state, const Operation& operation) {
     bool all = true;
     for (auto& [address, bytes] : operation.operands) {
         if (bytes == 0 || simOperand(state.device, address, bytes)) continue;
+        if (state.aborted) return false;  // whoever aborts may free them
         simReport((std::string("NCCL: an operand of ") + operation.name + ", " + std::to_string(bytes) + " bytes, is not in memory of device " + std::to_string(state.device)).c_str());
         all = false;
     }

@@ -118,7 +118,7 @@ final class RankProcesses implements AutoCloseable {
     private static String why(int status, Path log) throws IOException {
         List<String> lines = Files.readAllLines(log);
         String last = lines.isEmpty() ? "" : lines.get(lines.size() - 1);
-        if (last.startsWith(TOLD)) {
+        if (last.startsWith(TOLD) && lines.stream().noneMatch(line -> line.startsWith("\tat "))) {
             return ": " + last.substring(TOLD.length());
         }
         return " ended with status " + status + ":\n"

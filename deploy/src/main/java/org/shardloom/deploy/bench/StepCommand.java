@@ -19,7 +19,8 @@ import picocli.CommandLine.Option;
         name = "step",
         description = {
             "Training steps: forward, backward and AdamW over random tokens with a loss on each, every worker in a process of its own. "
-                    + "Logits and losses count as forward, recomputed activations as backward.",
+                    + "Logits and losses count as forward, recomputed activations as backward; on GPUs phases are the host's time, "
+                    + "in which their work is issued or waited for.",
             "S: hidden size 512, 8 layers, vocabulary 8192, micro-batch 8 of 256 tokens. M: 1024, 12, 65024, 2 of 512.",
             "A job file also says what is trained (method), and on GPUs where the optimizer's state and the parameters lie and who adds gradients (zero).",
             "With --device cuda each worker has a GPU of its own, and mfu is the model's matrix products (attention's among them; recomputed "

@@ -212,7 +212,15 @@ public final class JobImport {
                 "zero_optimization.stage");
         names.on((n, v) -> offload(n, v, "zero.offload_params"), "zero_optimization.offload_param.device");
         names.on((n, v) -> offload(n, v, "zero.offload_optimizer"), "zero_optimization.offload_optimizer.device");
-        names.on(referred::put, "ds_file", "deepspeed", "deepspeed_config");
+        names.on(
+                (n, v) -> {
+                    if (!v.equals(Boolean.TRUE)) { // a flag without a file: another names it
+                        referred.put(n, v);
+                    }
+                },
+                "ds_file",
+                "deepspeed",
+                "deepspeed_config");
         names.left("AdamW is the one optimizer here", "optimizer.type");
         names.left("see train.schedule", "scheduler.type");
     }

@@ -96,6 +96,13 @@ class ImportCommandTest {
         assertTrue(error.toString().contains("deepspeed: configs/ds.json - give this file"), error.toString());
         run(yaml.toString(), deepSpeed.toString());
         assertFalse(error.toString().contains("give this file"), error.toString());
+        Path flags = Files.writeString(
+                directory.resolve("flags.sh"),
+                "python train.py --deepspeed --deepspeed_config ds.json --train_path a.json --output_dir out\n");
+        run(flags.toString(), deepSpeed.toString());
+        assertFalse(error.toString().contains("give this file"), error.toString());
+        run(flags.toString());
+        assertTrue(error.toString().contains("deepspeed_config: ds.json - give this file"), error.toString());
     }
 
     @Test

@@ -10,7 +10,7 @@ import org.junit.platform.launcher.core.LauncherFactory;
 import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
 import org.junit.platform.launcher.listeners.TestExecutionSummary;
 
-/** Runs the tests of the CUDA device and of NCCL that are to run on GPUs, and prints how they ended. */
+/** Runs the tests of the CUDA device and of NCCL as on GPUs, and prints how they ended. */
 final class WithoutGpuMain {
     /** Of these, none asks for a GPU, and most start processes. */
     private static final String OTHERS =

@@ -79,20 +79,23 @@ final class Glm3Records {
                     + " calls; the role `" + name + "` has none");
         }
         String content = RecordFields.text(turn, "content", where);
+        boolean learned = RecordFields.learned(turn, role, where);
         if (!metadata.isEmpty() && !metadata.equals(INTERPRETER)) {
             requireTool(metadata, offered, where + "metadata");
-            requireCall(content, metadata, where + "content");
+            if (learned) {
+                requireCall(content, metadata, where + "content");
+            }
         }
-        messages.add(new Message(role, metadata, content, RecordFields.learned(turn, role, where)));
+        messages.add(new Message(role, metadata, content, learned));
     }
 
     /** What cannot be read back as a call would teach the model to write such. */
     private static void requireCall(String content, String tool, String where) throws MalformedRecordException {
         String problem = ToolCode.problem(content);
         if (!problem.isEmpty()) {
-            throw new MalformedRecordException(
-                    "`" + where + "` is no call of " + tool + ": " + problem
-                            + "; it reads ```python, tool_call(name=value) and ``` on three lines, or use the role `tool` with `parameters`");
+            throw new MalformedRecordException("`" + where + "` is no call of " + tool + ": " + problem
+                    + "; it reads ```python, tool_call(name=value) and ``` on three lines; or use the role `tool` with `parameters`, or"
+                    + " `loss`: false");
         }
     }
 

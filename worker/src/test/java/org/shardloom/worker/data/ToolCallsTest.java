@@ -258,15 +258,17 @@ class ToolCallsTest {
                 calling("", callInTwo("w", "```python\ntool_call(city=\n```")),
                 calling("", callInTwo("w", "```python\ntool_call(city='京)\n```")),
                 calling("", callInTwo("w", "```python\ntool_call(city='京')")),
-                calling("", callInTwo("w", "tool_call(days=[1, 2)")),
-                calling("", callInTwo("w", "```python\ntool_call(n=1)) \n```")));
+                calling("", callInTwo("w", "```python\ntool_call(days=[1, 2)\n```")),
+                calling("", callInTwo("w", "说明\n```python\ntool_call(n=1))\n```")),
+                calling("", callInTwo("w", "```python\ntool_call(s='a\nb')\n```")));
         String is = "`conversations[1].content` is no call of w: ";
         assertTrue(message.contains(":1: " + is + "tool_call(...) has no closing bracket; it reads"), message);
         assertTrue(message.contains(":2: " + is + "a string in tool_call(...) has no end"), message);
-        assertTrue(message.contains(":3: " + is + "the block of code is not closed by ```"), message);
+        assertTrue(message.contains(":3: " + is + "its block of code is not closed by ```"), message);
         assertTrue(message.contains(":4: " + is + "')' closes a bracket that is not open"), message);
-        assertTrue(message.contains(":5: " + is + "')' follows the call"), message);
-        assertEquals(6, message.lines().count(), message);
+        assertTrue(message.contains(":5: " + is + "')' closes a bracket that is not open"), message);
+        assertTrue(message.contains(":6: " + is + "a string in tool_call(...) has no end"), message);
+        assertEquals(7, message.lines().count(), message);
     }
 
     @Test
@@ -286,6 +288,15 @@ class ToolCallsTest {
                 calling("", callInTwo("interpreter", "```python\nprint('tool_call(')\n```")),
                 calling("", callInTwo("w", "```python\ntool_call(s='it\\'s )', d={'a': [1]})\n```")),
                 calling("", callInTwo("w", "{\"city\": \"京\"}")),
+                calling("", callInTwo("w", "我用 tool_call( 查：\n```python\ntool_call(a=1)\n```\n完成。")),
+                calling("", callInTwo("w", "```python\ntool_call(a=1)```")),
+                calling("", callInTwo("w", "```python\ntool_call(\n  a=1,  # it's :)\n)  # 北京\n```")),
+                calling("", callInTwo("w", "```python\ntool_call(code='''print(\"it's\n)\")''')\n```")),
+                calling("", callInTwo("w", "```python\nmy_tool_call(\n```")),
+                calling(
+                        "",
+                        callInTwo("w", "```python\ntool_call(\n```")
+                                .replaceFirst("\"metadata\"", "\"loss\":false,\"metadata\"")),
                 calling("", call("math.sum", "{}")),
                 calling("", call("天气-2", "{}")))) {
             assertTrue(learnedText(sample(record)).endsWith("<|assistant|> \n a"), record);
